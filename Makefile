@@ -1,0 +1,34 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+
+TIERS := unit fetcher oe docker boot
+
+.PHONY: help setup test lint demo check-layer clean $(TIERS:%=test-%)
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo 'test-TIER       only one tier: $(TIERS)'
+
+setup: ## install what the tests and the demo need; quick when it is there
+	@command -v python3 >/dev/null || { apt='$(if $(filter-out 0,$(shell id -u)),sudo) apt-get -q'; \
+		$$apt update && $$apt install -y python3; }
+	@scripts/setup
+
+test: setup ## lint and all tiers, with a summary
+	@scripts/test
+
+$(TIERS:%=test-%): test-%: setup
+	@scripts/test $*
+
+lint: setup ## check the files without running them
+	@scripts/lint
+
+demo: setup ## an image from a registry to a package to a container
+	@scripts/demo
+
+check-layer: setup ## yocto-check-layer in full, on every release (8 minutes each)
+	@scripts/test oe -- -m long --timeout=2400
+
+clean: ## remove what Python leaves in the tree (not the cache)
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+	@rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
