@@ -1,0 +1,181 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""The frame of the tests itself: no gap may pass for a success."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from support import cache
+
+TREE = pathlib.Path(__file__).resolve().parents[2]
+
+SAMPLE = '''
+import pytest
+
+@pytest.fixture
+def broken():
+    yield
+    raise RuntimeError("teardown")
+
+@pytest.mark.parametrize("release", ["wrynose", "master"])
+def test_pass(release): pass
+
+def test_fail(): assert False
+
+def test_unavailable(): pytest.skip("unavailable: no such thing here")
+
+def test_silent_skip(): pytest.skip("not today")
+
+@pytest.mark.skip
+def test_marked_skip(): pass
+
+@pytest.mark.skipif(True, reason="unavailable: a kernel that can")
+def test_marked_unavailable(): pass
+
+@pytest.mark.xfail
+def test_xfail(): assert False
+
+@pytest.mark.xfail(run=False)
+def test_xfail_not_run(): assert False
+
+def test_teardown(broken): pass
+
+@pytest.mark.release("scarthgap")
+def test_of_release(): pass
+
+@pytest.mark.long
+def test_long(): pass
+'''
+OUTCOMES = {
+    "test_pass[wrynose]": ("passed", "wrynose"),
+    "test_pass[master]": ("passed", "master"),
+    "test_fail": ("failed", ""),
+    "test_unavailable": ("skipped", ""),
+    "test_silent_skip": ("failed", ""),
+    "test_marked_skip": ("failed", ""),
+    "test_marked_unavailable": ("skipped", ""),
+    "test_xfail": ("failed", ""),
+    "test_xfail_not_run": ("failed", ""),
+    "test_teardown": ("failed", ""),
+    "test_of_release": ("passed", "scarthgap"),
+}
+
+
+def run_pytest(folder, *options):
+    """Run the frame's conftest on the files of a folder; return {test: record} and pytest's output."""
+    shutil.copy(TREE / "tests" / "conftest.py", folder)
+    report = folder / "report.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-c", str(TREE / "pyproject.toml"), f"--rootdir={folder}",
+         f"--report={report}", *options, str(folder)],
+        cwd=folder, capture_output=True, text=True, timeout=50, check=False,
+    )
+    records = {test["id"].rpartition("::")[2]: test for test in json.loads(report.read_text())}
+    return records, done
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["one process", "xdist"])
+def test_every_test_is_reported_once_with_its_outcome(tmp_path, options):
+    (tmp_path / "test_sample.py").write_text(SAMPLE)
+    records, done = run_pytest(tmp_path, *options)
+    assert {name: (test["outcome"], test["release"]) for name, test in records.items()} == OUTCOMES
+    assert records["test_unavailable"]["reason"] == "unavailable: no such thing here"
+    assert done.returncode == 1
+    assert "a gap in the tests must show" in done.stdout
+
+
+def test_long_tests_run_when_asked_for(tmp_path):
+    (tmp_path / "test_sample.py").write_text(SAMPLE)
+    records, _ = run_pytest(tmp_path, "-m", "long")
+    assert list(records) == ["test_long"]
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("import pytest; pytest.skip('not today', allow_module_level=True)", "failed"),
+        ("import pytest; pytest.skip('unavailable: it', allow_module_level=True)", "skipped"),
+        ("import no_such_module", "failed"),
+        ("import pytest; pytest.importorskip('no_such_module')", "failed"),
+    ],
+    ids=["silent", "unavailable", "error", "importorskip"],
+)
+def test_a_module_that_does_not_load_is_reported(tmp_path, text, outcome):
+    (tmp_path / "test_module.py").write_text(text)
+    records, _ = run_pytest(tmp_path)
+    assert [test["outcome"] for test in records.values()] == [outcome]
+
+
+@pytest.fixture(scope="module")
+def script():
+    """scripts/test as a module."""
+    loader = importlib.machinery.SourceFileLoader("dockin_scripts_test", str(TREE / "scripts" / "test"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    sys.modules[loader.name] = module  # dataclasses look their module up
+    loader.exec_module(module)
+    yield module
+    del sys.modules[loader.name]
+
+
+def records(outcome, release="", count=1, reason=""):
+    """Return records as the plugin writes them."""
+    record = {"id": "t", "outcome": outcome, "seconds": 1.0, "release": release, "reason": reason}
+    return [record] * count
+
+
+def every_release(outcome, reason=""):
+    return [test for release in cache.releases() for test in records(outcome, str(release), reason=reason)]
+
+
+SUMMARIES = [
+    ("all passed", {"unit": records("passed", count=3)}, 0, "3 passed, 0 failed, 0 skipped"),
+    ("one failed", {"unit": records("passed") + records("failed")}, 1, "1 passed, 1 failed, 0 skipped"),
+    ("a tier without tests", {"unit": records("passed"), "boot": []}, 1, "1 passed, 1 failed, 0 skipped"),
+    ("nothing at all", {"unit": []}, 1, "0 passed, 1 failed, 0 skipped"),
+    ("only skips", {"boot": records("skipped", reason="unavailable: x")}, 0, "0 passed, 0 failed, 1 skipped"),
+    ("every release", {"oe": every_release("passed")}, 0, "3 passed, 0 failed, 0 skipped"),
+    ("a release without tests", {"oe": every_release("passed")[1:]}, 1, "2 passed, 1 failed, 0 skipped"),
+    (
+        "a release that is unavailable",
+        {"oe": every_release("passed")[1:] + every_release("skipped", "unavailable: x")[:1]},
+        0,
+        "2 passed, 0 failed, 1 skipped",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("tiers", "status", "last"), [case[1:] for case in SUMMARIES], ids=[case[0] for case in SUMMARIES]
+)
+def test_summary_counts_what_did_not_run(script, capsys, tiers, status, last):
+    assert script.summary([script.Row(name, found, 1.0) for name, found in tiers.items()], 2.0) == status
+    assert capsys.readouterr().out.splitlines()[-1] == last
+
+
+def test_summary_names_each_release_and_each_reason(script, capsys):
+    found = every_release("passed")[1:] + every_release("skipped", "unavailable: no server")[:1]
+    script.summary([script.Row("oe", found, 1.0)], 2.0)
+    lines = capsys.readouterr().out.splitlines()
+    verdicts = {line.split()[0]: line.split()[1] for line in lines if line.startswith("  ") and line.split()}
+    assert {name: verdicts[name] for name in map(str, cache.releases())} == {
+        "scarthgap": "skipped", "wrynose": "ran", "master": "ran",
+    }
+    assert any("skipped 1: unavailable: no server" in line for line in lines)
+
+
+def test_a_tier_that_does_not_end_is_stopped(script, tmp_path, monkeypatch, capsys):
+    hanging = [sys.executable, "-c", "import time; print('hanging', flush=True); time.sleep(40)"]
+    monkeypatch.setattr(script.Runner, "command", lambda self, tier, report: hanging)
+    row = script.Runner(tmp_path, []).tier(script.Tier("unit", 1, seconds=1), prefix=True)
+    assert row.verdict == "FAILED"
+    assert "stopped after 1 s" in str(row)
+    assert "unit    | hanging" in capsys.readouterr().out
