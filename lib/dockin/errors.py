@@ -1,0 +1,12 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""The root of the errors that the pure modules raise.
+
+Pure code raises DockinError or a leaf of it, defined beside what it is about; the message names the value, the rule and
+the remedy. The edges translate it once: the fetcher into ParameterError or FetchError with the URL, the class
+into bb.fatal with recipe and variable, the command line tools into their own.
+"""
+
+
+class DockinError(Exception):
+    """Something that the user gave, or that was fetched, breaks a rule."""

@@ -1,0 +1,234 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Indexes, manifests and configs as registries serve them: their bytes are foreign, so each is checked as it is read.
+
+Formats: https://github.com/opencontainers/image-spec (image-index.md, manifest.md, config.md) and Docker's schema 2,
+https://distribution.github.io/distribution/spec/manifest-v2-2/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import typing
+from dataclasses import dataclass
+
+from dockin import platforms
+from dockin.errors import DockinError
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+
+INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
+MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
+_CONFIG_TYPES = (OCI_CONFIG, DOCKER_CONFIG)
+_LAYER_TYPE = re.compile(
+    r"application/vnd\.oci\.image\.layer\.v1\.tar(\+(gzip|zstd))?"
+    r"|application/vnd\.docker\.image\.rootfs\.diff\.tar(\.(gzip|zstd))?"
+)
+
+MAX_MANIFEST_SIZE = 4 << 20
+"""Bytes; what containers/image and Docker's registry accept for an index or a manifest."""
+MAX_CONFIG_SIZE = 32 << 20
+"""Bytes; a config holds history and labels, real ones have some kilobytes."""
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class InvalidManifest(DockinError):
+    """A fetched index, manifest or config is not what its format demands, or not supported."""
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What an index or manifest says about a blob."""
+
+    media_type: str
+    digest: str
+    size: int
+    """Bytes."""
+    platform: platforms.Platform | None = None
+    """In an index: the platform of the manifest; None where the entry has none or is an attestation."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """A multi-platform list."""
+
+    media_type: str
+    manifests: tuple[Descriptor, ...]
+
+    def select(self, wanted: platforms.Platform) -> Descriptor:
+        """Return the manifest that fits the platform best. Raises PlatformError."""
+        return self.manifests[platforms.select(wanted, [entry.platform for entry in self.manifests])]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One platform's image: its config and its layers, base first."""
+
+    media_type: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """Config and layers, each once, in a fixed order."""
+        return tuple({blob.digest: blob for blob in (self.config, *self.layers)}.values())
+
+
+@dataclass(frozen=True)
+class Config:
+    """What matters here of an image's config."""
+
+    os: str
+    architecture: str
+    variant: str
+    diff_ids: tuple[str, ...]
+    """Digests of the uncompressed layers, base first."""
+    labels: dict[str, str]
+    created: str
+
+
+def digest_of(data: bytes) -> str:
+    """Return sha256:<hex> of some bytes."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def is_digest(text: str) -> bool:
+    """Tell whether a text is sha256:<64 lower-case hex digits>."""
+    return bool(_DIGEST.fullmatch(text))
+
+
+def parse(data: bytes) -> Index | Manifest:
+    """Return the index or manifest in some bytes. Raises InvalidManifest."""
+    document = _load(data, MAX_MANIFEST_SIZE, "manifest")
+    version = document.get("schemaVersion")
+    if version == 1:
+        raise InvalidManifest("Unsupported manifest: schema 1, which has no stable digests; push the image again with a newer tool")
+    if version != 2:
+        raise InvalidManifest(f"Invalid manifest: schemaVersion is {version!r}, expected 2")
+    # One document read in two ways is how digests get bypassed: GHSA-77vh-xpmg-72qh.
+    if "manifests" in document and ("layers" in document or "config" in document):
+        raise InvalidManifest("Invalid manifest: it has both 'manifests' and 'layers' or 'config'; it may be one or the other")
+    media_type = document.get("mediaType")
+    if "manifests" in document:
+        _check_media_type(media_type, INDEX_TYPES, "index")
+        return Index(
+            media_type or OCI_INDEX,
+            tuple(_descriptor(entry, "index") for entry in _list(document, "manifests", "index")),
+        )
+    if "config" not in document:
+        raise InvalidManifest(f"Unsupported manifest of type {media_type!r}: it has neither 'manifests' nor 'config'")
+    _check_media_type(media_type, MANIFEST_TYPES, "manifest")
+    return _manifest(media_type or OCI_MANIFEST, document)
+
+
+def parse_config(data: bytes) -> Config:
+    """Return what matters of a config. Raises InvalidManifest."""
+    document = _load(data, MAX_CONFIG_SIZE, "config")
+    rootfs = _dict(document, "rootfs", "config")
+    diff_ids = tuple(_list(rootfs, "diff_ids", "config's rootfs"))
+    for diff_id in diff_ids:
+        _check_digest(diff_id, "config")
+    settings = document.get("config")
+    labels = settings.get("Labels") if isinstance(settings, dict) else None
+    return Config(
+        _string(document, "os", "config"),
+        _string(document, "architecture", "config"),
+        _string(document, "variant", "config", optional=True),
+        diff_ids,
+        {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {},
+        _string(document, "created", "config", optional=True),
+    )
+
+
+def _manifest(media_type: str, document: dict[str, typing.Any]) -> Manifest:
+    config = _descriptor(_dict(document, "config", "manifest"), "manifest")
+    if config.media_type not in _CONFIG_TYPES:
+        raise InvalidManifest(
+            f"Not an image: the manifest's config has the type {config.media_type!r} (an artifact such as a chart, a"
+            " signature or an SBOM?); give the reference of a container image"
+        )
+    layers = tuple(_descriptor(entry, "manifest") for entry in _list(document, "layers", "manifest"))
+    for layer in layers:
+        if not _LAYER_TYPE.fullmatch(layer.media_type):
+            raise InvalidManifest(
+                f"Unsupported layer {layer.digest} of type {layer.media_type!r}: foreign (non-distributable) and encrypted"
+                " layers can't be put into a root filesystem"
+            )
+    return Manifest(media_type, config, layers)
+
+
+def _load(data: bytes, limit: int, what: str) -> dict[str, typing.Any]:
+    if len(data) > limit:
+        raise InvalidManifest(f"Invalid {what}: {len(data)} bytes, at most {limit} are accepted")
+    try:
+        document = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidManifest(f"Invalid {what}: no JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise InvalidManifest(f"Invalid {what}: a JSON object is expected, this is {type(document).__name__}")
+    return document
+
+
+def _descriptor(value: object, what: str) -> Descriptor:
+    if not isinstance(value, dict):
+        raise InvalidManifest(f"Invalid {what}: a descriptor is a JSON object, this is {type(value).__name__}")
+    size = value.get("size")
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 63:
+        raise InvalidManifest(f"Invalid {what}: {size!r} is no size in bytes")
+    digest = value.get("digest")
+    _check_digest(digest, what)
+    return Descriptor(_string(value, "mediaType", what), str(digest), size, _platform(value.get("platform")))
+
+
+def _platform(value: object) -> platforms.Platform | None:
+    """Return the platform of an index entry; None for none, and for what no machine can have."""
+    if not isinstance(value, dict):
+        return None
+    parts = [value.get("os"), value.get("architecture"), value.get("variant")]
+    text = "/".join(part for part in parts if isinstance(part, str) and part)
+    try:
+        return platforms.parse(text)
+    except platforms.PlatformError:
+        return None
+
+
+def _check_media_type(media_type: object, known: tuple[str, ...], what: str) -> None:
+    if media_type is not None and media_type not in known:
+        raise InvalidManifest(f"Unsupported {what} of type {media_type!r}: expected {' or '.join(known)}")
+
+
+def _check_digest(value: object, what: str) -> None:
+    if not isinstance(value, str) or not is_digest(value):
+        raise InvalidManifest(f"Invalid {what}: {value!r} is no digest; 'sha256:' and 64 hex digits are expected")
+
+
+def _dict(document: dict[str, typing.Any], key: str, what: str) -> dict[str, typing.Any]:
+    value = document.get(key)
+    if not isinstance(value, dict):
+        raise InvalidManifest(f"Invalid {what}: {key!r} is no JSON object")
+    return value
+
+
+def _list(document: dict[str, typing.Any], key: str, what: str) -> list[typing.Any]:
+    value = document.get(key)
+    if not isinstance(value, list):
+        raise InvalidManifest(f"Invalid {what}: {key!r} is no JSON array")
+    return value
+
+
+def _string(document: dict[str, typing.Any], key: str, what: str, optional: bool = False) -> str:
+    value = document.get(key, "" if optional else None)
+    if value is None and optional:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidManifest(f"Invalid {what}: {key!r} is no string")
+    return value

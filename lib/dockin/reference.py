@@ -1,0 +1,174 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Image references: [registry/]repository[:tag][@digest], parsed once and normalised as Docker does.
+
+The grammar is the one of https://pkg.go.dev/github.com/distribution/reference, with sha256 as the only digest
+algorithm: it is the one that registries hand out and that an OE recipe can pin.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from dockin.errors import DockinError
+
+DEFAULT_REGISTRY = "docker.io"
+DEFAULT_NAMESPACE = "library"
+DEFAULT_TAG = "latest"
+
+# The sum of registry and repository; https://github.com/distribution/reference/blob/main/reference.go
+MAX_NAME_LENGTH = 255
+
+_DOMAIN_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_REGISTRY = re.compile(rf"(?:{_DOMAIN_LABEL}(?:\.{_DOMAIN_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
+_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+class InvalidReference(DockinError):
+    """An image reference, tag or digest breaks the grammar."""
+
+
+@dataclass(frozen=True)
+class ImageReference:
+    """A normalised image reference; make one with parse()."""
+
+    registry: str
+    """Host, with port if any: docker.io, host:5000, [::1]:5000. Lower case."""
+    repository: str
+    """Path in the registry: library/busybox."""
+    tag: str | None = None
+    digest: str | None = None
+    """sha256:<64 hex digits> of an index or a manifest."""
+
+    @property
+    def name(self) -> str:
+        """Registry and repository: docker.io/library/busybox."""
+        return f"{self.registry}/{self.repository}"
+
+    @property
+    def canonical(self) -> str:
+        """Everything, written out: docker.io/library/busybox:1.36.1@sha256:…"""
+        return self.name + self._suffix
+
+    @property
+    def familiar(self) -> str:
+        """As Docker lists and accepts it: busybox:1.36.1, ghcr.io/org/app:v1."""
+        name = self.name
+        if self.registry == DEFAULT_REGISTRY:
+            name = self.repository
+            if name.startswith(DEFAULT_NAMESPACE + "/"):
+                name = name[len(DEFAULT_NAMESPACE) + 1 :]
+        return name + self._suffix
+
+    @property
+    def tagged(self) -> ImageReference:
+        """The reference without its digest: the name that the image has in Docker."""
+        return replace(self, digest=None)
+
+    @property
+    def pinned(self) -> ImageReference:
+        """The reference without its tag where it has a digest: what skopeo accepts and what a pin means."""
+        return replace(self, tag=None) if self.digest else self
+
+    @property
+    def stem(self) -> str:
+        """The part of file and unit names made from the tagged name: busybox-1.36.1, host-5000-team-app-v1.
+
+        Only characters that need no quoting in a shell, a unit name or a URL: A-Z a-z 0-9 . _ -
+        """
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.tagged.familiar).strip("-")
+
+    @property
+    def _suffix(self) -> str:
+        return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+    def __str__(self) -> str:
+        return self.canonical
+
+
+def parse(text: str) -> ImageReference:
+    """Return the normalised reference for what one would type after "docker pull".
+
+    A missing registry is docker.io, a single component on docker.io gets library/ before it. A missing tag stays None.
+    Raises InvalidReference.
+    """
+    if "://" in text:
+        scheme = text.partition("://")[0]
+        raise InvalidReference(f"Invalid image reference: it takes no scheme, write it without {scheme + '://'!r}")
+    rest, at, digest = text.partition("@")
+    if "/" in digest:
+        # The value is kept out of the message: it may be a password.
+        raise InvalidReference(
+            "Invalid image reference: user and password have no place in it; log in with 'skopeo login REGISTRY'"
+        )
+    if at:
+        check_digest(digest, text)
+    tag = None
+    slash, colon = rest.rfind("/"), rest.rfind(":")
+    if colon > slash:
+        rest, tag = rest[:colon], rest[colon + 1 :]
+        check_tag(tag, text)
+    registry, repository = _split_registry(rest)
+    _check_name(registry, repository, text)
+    return ImageReference(registry.lower(), repository, tag, digest or None)
+
+
+def check_tag(tag: str, context: str) -> str:
+    """Return the tag if it is one; context is what the user wrote, for the message. Raises InvalidReference."""
+    if not _TAG.fullmatch(tag):
+        raise InvalidReference(
+            f"Invalid tag {tag!r} in {context!r}: a tag has 1 to 128 letters, digits, '_', '.' and '-',"
+            " and starts with none of the last two"
+        )
+    return tag
+
+
+def check_digest(digest: str, context: str) -> str:
+    """Return the digest if it is sha256:<64 lower-case hex digits>. Raises InvalidReference."""
+    algorithm, _, encoded = digest.partition(":")
+    if algorithm != "sha256" or not _HEX.fullmatch(encoded):
+        raise InvalidReference(
+            f"Invalid digest {digest!r} in {context!r}: a digest is 'sha256:' and 64 lower-case hex digits"
+        )
+    return digest
+
+
+def _split_registry(name: str) -> tuple[str, str]:
+    """Split off the registry by Docker's rule: the first component is one only with a '.' or ':' or as localhost."""
+    first, slash, rest = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        registry, repository = first, rest
+    else:
+        registry, repository = DEFAULT_REGISTRY, name
+    if registry.lower() in (DEFAULT_REGISTRY, "index.docker.io"):
+        registry = DEFAULT_REGISTRY
+        if "/" not in repository:
+            repository = f"{DEFAULT_NAMESPACE}/{repository}"
+    return registry, repository
+
+
+def _check_name(registry: str, repository: str, context: str) -> None:
+    if not _REGISTRY.fullmatch(registry):
+        raise InvalidReference(f"Invalid registry {registry!r} in {context!r}: expected a host name, with :port if need be")
+    for component in repository.split("/"):
+        if _COMPONENT.fullmatch(component):
+            continue
+        if component != component.lower() and _COMPONENT.fullmatch(component.lower()):
+            raise InvalidReference(f"Invalid repository {repository!r} in {context!r}: write it in lower case")
+        raise InvalidReference(
+            f"Invalid repository {repository!r} in {context!r}: components between '/' have lower-case letters and"
+            " digits, with single '.', '_', '__' or any '-' between them"
+        )
+    if len(registry) + 1 + len(repository) > MAX_NAME_LENGTH:
+        raise InvalidReference(
+            f"Invalid repository {repository!r} in {context!r}: registry and repository have at most"
+            f" {MAX_NAME_LENGTH} characters together"
+        )
+    if _HEX.fullmatch(repository.rpartition("/")[2]) and repository == f"{DEFAULT_NAMESPACE}/{repository[-64:]}":
+        raise InvalidReference(
+            f"Invalid repository in {context!r}: 64 hex digits are an image ID to Docker; for a pin write"
+            " ;digest=sha256:… or SRC_URI[sha256sum]"
+        )

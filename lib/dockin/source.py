@@ -1,0 +1,177 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""docker:// entries of SRC_URI: what a recipe says about one image, parsed once.
+
+    docker://[registry/]repository[;tag=TAG][;digest=sha256:HEX][;name=NAME][;platform=OS/ARCH[/VARIANT]]
+
+Tag and digest may also stand in the reference itself where BitBake lets it through (2.18 and later take the colon of
+docker://busybox:1.36 for a port and refuse it before any fetcher is asked).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from dockin import platforms, reference
+from dockin.errors import DockinError
+from dockin.reference import ImageReference
+
+SCHEME = "docker"
+_PREFIX = SCHEME + "://"
+
+PARAMETERS = ("tag", "digest", "name", "platform")
+"""What may follow the reference, each as ;parameter=value."""
+
+DEFAULT_NAME = "default"
+"""BitBake's name of an entry without ;name=."""
+
+_NAME = re.compile(r"[A-Za-z0-9_.+-]+")
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+class InvalidSource(DockinError):
+    """A docker:// entry, or what belongs to it, breaks a rule."""
+
+
+@dataclass(frozen=True)
+class DockerSource:
+    """One docker:// entry of SRC_URI; make one with parse_entry()."""
+
+    reference: ImageReference
+    """Always with a tag (the name on the target), with a digest if the entry has one."""
+    name: str | None = None
+    """The value of ;name=, which selects the SRC_URI flag of the pin."""
+    platform: platforms.Platform | None = None
+    """The value of ;platform=; None means the target's."""
+
+    @property
+    def pin_flag(self) -> str:
+        """The flag of SRC_URI that holds the pin: sha256sum or NAME.sha256sum."""
+        return f"{self.name}.sha256sum" if self.name else "sha256sum"
+
+    @property
+    def url(self) -> str:
+        """The entry with its reference written out, so that mirror rules and BB_ALLOWED_NETWORKS see the real host."""
+        ref = self.reference
+        parts = [_PREFIX + ref.name, f"tag={ref.tag}"]
+        if ref.digest:
+            parts.append(f"digest={ref.digest}")
+        if self.name:
+            parts.append(f"name={self.name}")
+        if self.platform:
+            parts.append(f"platform={self.platform}")
+        return ";".join(parts)
+
+    def pinned(self, sha256sum: str | None) -> DockerSource:
+        """Return the source with the pin of its SRC_URI flag (64 hex digits, None or "" if there is none).
+
+        Raises InvalidSource for a malformed flag and where entry and flag disagree.
+        """
+        if not sha256sum:
+            return self
+        if not _HEX.fullmatch(sha256sum):
+            raise InvalidSource(
+                f"Invalid SRC_URI[{self.pin_flag}] = {sha256sum!r} of {self.reference.familiar}: it holds the digest's"
+                " 64 lower-case hex digits, without 'sha256:'"
+            )
+        digest = "sha256:" + sha256sum
+        if self.reference.digest and self.reference.digest != digest:
+            raise InvalidSource(
+                f"Two pins for {self.reference.tagged.familiar} that differ: digest {self.reference.digest} in SRC_URI and"
+                f" SRC_URI[{self.pin_flag}] = {sha256sum!r}; keep one of them"
+            )
+        return replace(self, reference=replace(self.reference, digest=digest))
+
+
+def is_docker(entry: str) -> bool:
+    """Tell whether an entry of SRC_URI is ours."""
+    return entry.startswith(_PREFIX)
+
+
+def parse_entry(entry: str) -> DockerSource:
+    """Return what a docker:// entry of SRC_URI says. Raises InvalidSource, InvalidReference or PlatformError."""
+    if not is_docker(entry):
+        raise InvalidSource(f"Invalid entry {entry!r}: it does not start with {_PREFIX!r}")
+    text, *parameters = entry.split(";")
+    text = text[len(_PREFIX) :].rstrip("/")
+    ref = reference.parse(text)
+    values = _parameters(parameters, entry)
+    name = values.get("name")
+    if name is not None and not _NAME.fullmatch(name):
+        raise InvalidSource(f"Invalid name {name!r} in {entry!r}: a name has letters, digits, '_', '.', '+' and '-'")
+    platform = platforms.parse(values["platform"]) if "platform" in values else None
+    return DockerSource(
+        ImageReference(
+            ref.registry,
+            ref.repository,
+            _tag(ref, values, entry),
+            _digest(ref, values, entry),
+        ),
+        None if name == DEFAULT_NAME else name,
+        platform,
+    )
+
+
+def parse_src_uri(src_uri: str) -> list[DockerSource]:
+    """Return the images of an expanded SRC_URI, in its order; other entries are passed over.
+
+    Raises what parse_entry() raises, and InvalidSource where two images would have the same archive.
+    """
+    sources = [parse_entry(entry) for entry in src_uri.split() if is_docker(entry)]
+    first: dict[str, DockerSource] = {}
+    for source in sources:
+        other = first.setdefault(source.reference.stem, source)
+        if other is not source:
+            raise InvalidSource(
+                f"Two images with one archive name {source.reference.stem!r} in SRC_URI: {other.url} and {source.url};"
+                " put one of them into a recipe of its own"
+            )
+    return sources
+
+
+def pin_sources(sources: list[DockerSource], flags: dict[str, str]) -> list[DockerSource]:
+    """Return the sources with their pins; flags are those of SRC_URI.
+
+    Raises InvalidSource, also where one flag would pin two images.
+    """
+    owner: dict[str, DockerSource] = {}
+    for source in sources:
+        other = owner.setdefault(source.pin_flag, source)
+        if other is not source and flags.get(source.pin_flag):
+            raise InvalidSource(
+                f"One pin SRC_URI[{source.pin_flag}] for two images, {other.reference.tagged.familiar} and"
+                f" {source.reference.tagged.familiar}: give each entry its own ;name="
+            )
+    return [source.pinned(flags.get(source.pin_flag)) for source in sources]
+
+
+def _parameters(parameters: list[str], entry: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for parameter in filter(None, parameters):
+        key, equals, value = parameter.partition("=")
+        if key not in PARAMETERS:
+            raise InvalidSource(
+                f"Unknown parameter {key!r} in {entry!r}: docker:// takes " + ", ".join(f";{p}=" for p in PARAMETERS)
+            )
+        if not equals or not value:
+            raise InvalidSource(f"Parameter {key!r} without a value in {entry!r}: write ;{key}=VALUE or leave it out")
+        if key in values:
+            raise InvalidSource(f"Parameter {key!r} stands twice in {entry!r}: keep one")
+        values[key] = value
+    return values
+
+
+def _tag(ref: ImageReference, values: dict[str, str], entry: str) -> str:
+    if ref.tag and "tag" in values:
+        raise InvalidSource(
+            f"Two tags in {entry!r}: {ref.tag!r} in the reference and ;tag={values['tag']}; keep ;tag="
+        )
+    return reference.check_tag(values.get("tag") or ref.tag or reference.DEFAULT_TAG, entry)
+
+
+def _digest(ref: ImageReference, values: dict[str, str], entry: str) -> str | None:
+    if ref.digest and "digest" in values:
+        raise InvalidSource(f"Two digests in {entry!r}: one in the reference and one as ;digest=; keep ;digest=")
+    digest = values.get("digest") or ref.digest
+    return reference.check_digest(digest, entry) if digest else None

@@ -1,0 +1,354 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Image tarballs: one image of one platform in one self-contained file of DL_DIR.
+
+A tar with an OCI image layout (https://github.com/opencontainers/image-spec/blob/main/image-layout.md) of which only one
+platform is there:
+
+    oci-layout
+    index.json                  names the top: the digest that was pinned or that the tag stood for
+    blobs/sha256/<top>          index, byte-exact as the registry has it (absent where the top is the manifest)
+    blobs/sha256/<manifest>     byte-exact
+    blobs/sha256/<config>       byte-exact
+    blobs/sha256/<layer>        one each, compressed as the registry has them
+
+The same image gives the same bytes, whatever the source. Such files come from mirrors too, so nothing in one is believed
+before the chain top, manifest, config, layers has been hashed; nothing is ever extracted by a name in the tar.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pathlib
+import tarfile
+import typing
+from dataclasses import dataclass
+
+from dockin import manifests, platforms
+from dockin.errors import DockinError
+from dockin.reference import ImageReference
+
+PREFIX = "docker_"
+SUFFIX = ".tar"
+# File names have at most 255 bytes, and BitBake appends to them.
+_MAX_SUBJECT = 160
+CHUNK = 1 << 20
+
+_BLOBS = "blobs/sha256/"
+_LAYOUT_NAME = "oci-layout"
+_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_INDEX_NAME = "index.json"
+
+
+class InvalidTarball(DockinError):
+    """An image tarball is damaged, incomplete or not what was asked for."""
+
+    def __init__(self, message: str, actual: str = "invalid") -> None:
+        """actual is the hex digest found where another was expected, for the name of the file set aside."""
+        super().__init__(message)
+        self.actual = actual
+
+
+@dataclass(frozen=True)
+class Image:
+    """One platform's image with all its documents, verified against each other by digest."""
+
+    digest: str
+    """Of the top: what a pin names, an index or a manifest."""
+    top: bytes
+    manifest_digest: str
+    manifest_bytes: bytes
+    manifest: manifests.Manifest
+    config_bytes: bytes
+    config: manifests.Config
+
+    @property
+    def documents(self) -> dict[str, bytes]:
+        """Digest and bytes of top, manifest and config, in the order of the tarball."""
+        return {
+            self.digest: self.top,
+            self.manifest_digest: self.manifest_bytes,
+            self.manifest.config.digest: self.config_bytes,
+        }
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where a blob lies in a file."""
+
+    path: str
+    offset: int
+    size: int
+
+
+def file_name(reference: ImageReference, platform: str) -> str:
+    """Return the name in DL_DIR for a reference and a platform slug.
+
+    With a pin it carries digest and platform only, so that every mirror of the image has it under the same name.
+    Without one the whole reference has to tell images apart; '+' and '=' stand for '/' and ':', which no reference has.
+    """
+    if reference.digest:
+        subject = reference.digest.replace(":", "-")
+    else:
+        subject = reference.canonical.replace("/", "+").replace(":", "=")
+        if len(subject) > _MAX_SUBJECT:
+            subject = hashlib.sha256(reference.canonical.encode()).hexdigest()
+    return f"{PREFIX}{subject}_{platform}{SUFFIX}"
+
+
+def read(path: str) -> dict[str, Extent]:
+    """Return the blobs of an image tarball, by digest as its member names claim. Raises InvalidTarball.
+
+    Only headers are read. A member that no image tarball has (link, device, other name, sparse file) is an error.
+    """
+    return {_claimed(name): extent for name, extent in _members(path).items() if name.startswith(_BLOBS)}
+
+
+def find_blobs(directory: str, digests: set[str]) -> dict[str, Extent]:
+    """Return where in the directory's image tarballs the wanted blobs are said to be; files that can't be read are no hit."""
+    found: dict[str, Extent] = {}
+    for path in sorted(pathlib.Path(directory).glob(f"{PREFIX}*{SUFFIX}")):
+        if digests <= found.keys():
+            break
+        try:
+            blobs = read(str(path))
+        except (InvalidTarball, OSError):
+            continue
+        found.update((digest, blobs[digest]) for digest in digests & blobs.keys() - found.keys())
+    return found
+
+
+def chunks(extent: Extent) -> typing.Iterator[bytes]:
+    """Yield the bytes of an extent. Raises OSError, InvalidTarball where the file is too short."""
+    with open(extent.path, "rb") as file:
+        file.seek(extent.offset)
+        yield from _read_chunks(file, extent.size, extent.path)
+
+
+def resolve(
+    digest: str, top: bytes, wanted: platforms.Platform, read_blob: typing.Callable[[manifests.Descriptor], bytes]
+) -> tuple[manifests.Descriptor, bytes, manifests.Manifest]:
+    """Return the wanted platform's manifest: its descriptor, bytes and content.
+
+    top is the index or manifest that has the digest; read_blob returns the bytes that a descriptor of an index names.
+    Raises InvalidManifest, PlatformError, InvalidTarball and what read_blob raises.
+    """
+    document = manifests.parse(top)
+    if isinstance(document, manifests.Manifest):
+        return manifests.Descriptor(document.media_type, digest, len(top)), top, document
+    descriptor = document.select(wanted)
+    data = read_blob(descriptor)
+    check_bytes(data, descriptor.digest, "manifest")
+    manifest = manifests.parse(data)
+    if not isinstance(manifest, manifests.Manifest):
+        raise manifests.InvalidManifest(f"Unsupported index {digest}: its entry {descriptor.digest} is an index again")
+    return descriptor, data, manifest
+
+
+def check_bytes(data: bytes, digest: str, what: str) -> None:
+    """Raise InvalidTarball, with both digests, unless the bytes have the digest."""
+    actual = manifests.digest_of(data)
+    if actual != digest:
+        raise _mismatch(what, digest, actual)
+
+
+def make_image(
+    digest: str,
+    top: bytes,
+    wanted: platforms.Platform,
+    read_blob: typing.Callable[[manifests.Descriptor], bytes],
+) -> Image:
+    """Return the verified chain of documents from the top down to the config, which has to fit the platform.
+
+    Raises InvalidManifest, PlatformError, InvalidTarball and what read_blob raises.
+    """
+    descriptor, manifest_bytes, manifest = resolve(digest, top, wanted, read_blob)
+    config_bytes = read_blob(manifest.config)
+    check_bytes(config_bytes, manifest.config.digest, "config")
+    config = manifests.parse_config(config_bytes)
+    platforms.check(wanted, config.os, config.architecture, config.variant)
+    if len(config.diff_ids) != len(manifest.layers):
+        raise manifests.InvalidManifest(
+            f"Invalid image {descriptor.digest}: {len(manifest.layers)} layers in the manifest,"
+            f" {len(config.diff_ids)} in the config"
+        )
+    return Image(digest, top, descriptor.digest, manifest_bytes, manifest, config_bytes, config)
+
+
+def load(path: str, wanted: platforms.Platform) -> Image:
+    """Return the image in a tarball, its documents verified against the top; the layers are not looked at.
+
+    Whether the top is the pinned one is the caller's to compare. Raises InvalidTarball, InvalidManifest, PlatformError.
+    """
+    members = _members(path)
+    digest = _read_top(path, members)
+
+    def read_blob(blob: manifests.Descriptor) -> bytes:
+        return _read_member(members, _BLOBS + blob.digest[7:], manifests.MAX_CONFIG_SIZE, path)
+
+    top = _read_member(members, _BLOBS + digest[7:], manifests.MAX_MANIFEST_SIZE, path)
+    check_bytes(top, digest, "index or manifest")
+    return make_image(digest, top, wanted, read_blob)
+
+
+def verify(path: str, wanted: platforms.Platform, pin: str | None) -> Image:
+    """Hash the whole chain of a tarball, from the pin (or the top it names) to the layers, and return its image.
+
+    Raises InvalidTarball naming both digests, InvalidManifest, PlatformError.
+    """
+    image = load(path, wanted)
+    if pin and image.digest != pin:
+        raise _mismatch("image", pin, image.digest)
+    blobs = read(path)
+    for layer in image.manifest.layers:
+        if layer.digest not in blobs:
+            raise InvalidTarball(f"Incomplete image tarball {path}: layer {layer.digest} is missing")
+        _verify_layer(blobs[layer.digest], layer)
+    return image
+
+
+def write(path: str, image: Image, layers: dict[str, Extent]) -> None:
+    """Write the tarball of an image; layers says where the bytes of each layer lie.
+
+    Every layer is hashed while it is copied. Raises InvalidTarball (both digests named) and OSError; what was written
+    until then is the caller's to remove.
+    """
+    with open(path, "wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        _add(tar, _LAYOUT_NAME, _LAYOUT)
+        _add(tar, _INDEX_NAME, _top_index(image))
+        for digest, data in image.documents.items():
+            _add(tar, _BLOBS + digest[7:], data)
+        for layer in image.manifest.blobs:
+            if layer.digest not in image.documents:
+                _copy_layer(tar, layer, layers[layer.digest])
+
+
+def member(name: str, size: int) -> tarfile.TarInfo:
+    """Return the header that every file in a tar of ours has: nothing of this host, no time."""
+    info = tarfile.TarInfo(name)
+    info.size = size
+    info.mode = 0o644
+    return info
+
+
+def _claimed(name: str) -> str:
+    """Return the digest that a blob's member name claims: sha256:<hex>."""
+    return "sha256:" + name[len(_BLOBS) :]
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    tar.addfile(member(name, len(data)), io.BytesIO(data))
+
+
+def _copy_layer(tar: tarfile.TarFile, layer: manifests.Descriptor, source: Extent) -> None:
+    reader = _HashingReader(chunks(source))
+    if source.size != layer.size:
+        raise InvalidTarball(f"Layer {layer.digest} has {source.size} bytes, its manifest says {layer.size}")
+    tar.addfile(member(_BLOBS + layer.digest[7:], layer.size), typing.cast(typing.IO[bytes], reader))
+    if reader.digest != layer.digest:
+        raise _mismatch("layer", layer.digest, reader.digest)
+
+
+class _HashingReader:
+    """A file for tarfile that hands on chunks and hashes them."""
+
+    def __init__(self, source: typing.Iterator[bytes]) -> None:
+        self._source = source
+        self._hash = hashlib.sha256()
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        while len(self._rest) < size:
+            chunk = next(self._source, b"")
+            if not chunk:
+                break
+            self._hash.update(chunk)
+            self._rest = self._rest + chunk if self._rest else chunk
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+    @property
+    def digest(self) -> str:
+        return "sha256:" + self._hash.hexdigest()
+
+
+def _top_index(image: Image) -> bytes:
+    document = manifests.parse(image.top)
+    descriptor = {"mediaType": document.media_type, "digest": image.digest, "size": len(image.top)}
+    return json.dumps({"schemaVersion": 2, "manifests": [descriptor]}, separators=(",", ":")).encode()
+
+
+def _members(path: str) -> dict[str, Extent]:
+    """Return where each member lies, by name. Raises InvalidTarball."""
+    size = os.path.getsize(path)
+    members: dict[str, Extent] = {}
+    try:
+        with tarfile.open(path, mode="r:") as tar:
+            for info in tar:
+                extent = Extent(path, info.offset_data, info.size)
+                _check_member(info, extent, size, members)
+                members[info.name] = extent
+    except (tarfile.TarError, ValueError, EOFError, OverflowError) as error:
+        raise InvalidTarball(f"Damaged image tarball {path}: {error}") from error
+    if not members:
+        raise InvalidTarball(f"Damaged image tarball {path}: it is empty")
+    return members
+
+
+def _check_member(info: tarfile.TarInfo, extent: Extent, size: int, members: dict[str, Extent]) -> None:
+    if not info.isreg() or info.issparse():
+        raise InvalidTarball(f"Not an image tarball {extent.path}: {info.name!r} is no regular file")
+    if info.name in members:
+        raise InvalidTarball(f"Not an image tarball {extent.path}: {info.name!r} is there twice")
+    known = info.name in (_LAYOUT_NAME, _INDEX_NAME)
+    if not known and not (info.name.startswith(_BLOBS) and manifests.is_digest(_claimed(info.name))):
+        raise InvalidTarball(f"Not an image tarball {extent.path}: it has a member {info.name!r}")
+    if extent.size < 0 or extent.offset + extent.size > size:
+        raise InvalidTarball(f"Damaged image tarball {extent.path}: it ends in {info.name!r}")
+
+
+def _read_member(members: dict[str, Extent], name: str, limit: int, path: str) -> bytes:
+    extent = members.get(name)
+    if extent is None:
+        raise InvalidTarball(f"Incomplete image tarball {path}: {name} is missing")
+    if extent.size > limit:
+        raise InvalidTarball(f"Invalid image tarball {path}: {name} has {extent.size} bytes, at most {limit} are accepted")
+    return b"".join(chunks(extent))
+
+
+def _read_top(path: str, members: dict[str, Extent]) -> str:
+    """Return the digest that index.json names."""
+    data = _read_member(members, _INDEX_NAME, manifests.MAX_MANIFEST_SIZE, path)
+    index = manifests.parse(data)
+    if not isinstance(index, manifests.Index) or len(index.manifests) != 1:
+        raise InvalidTarball(f"Not an image tarball {path}: its index.json does not name one image")
+    return index.manifests[0].digest
+
+
+def _verify_layer(extent: Extent, layer: manifests.Descriptor) -> None:
+    if extent.size != layer.size:
+        raise InvalidTarball(
+            f"Layer {layer.digest} in {extent.path} has {extent.size} bytes, its manifest says {layer.size}"
+        )
+    hasher = hashlib.sha256()
+    for chunk in chunks(extent):
+        hasher.update(chunk)
+    actual = "sha256:" + hasher.hexdigest()
+    if actual != layer.digest:
+        raise _mismatch("layer", layer.digest, actual)
+
+
+def _read_chunks(file: typing.BinaryIO, size: int, path: str) -> typing.Iterator[bytes]:
+    while size > 0:
+        chunk = file.read(min(CHUNK, size))
+        if not chunk:
+            raise InvalidTarball(f"Damaged image tarball {path}: it ends before its last blob")
+        size -= len(chunk)
+        yield chunk
+
+
+def _mismatch(what: str, expected: str, actual: str) -> InvalidTarball:
+    return InvalidTarball(f"Checksum mismatch: the {what} has {actual}, expected {expected}", actual.partition(":")[2])
