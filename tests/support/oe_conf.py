@@ -1,0 +1,148 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""The configuration and the stand-in recipes of the OE test bed (support.oe says what they are for)."""
+
+from __future__ import annotations
+
+# Native recipes that are not built: the host's tools do, or nothing that we build calls them.
+ASSUME_PROVIDED = (
+    "binutils-cross-${TARGET_ARCH} dpkg-native dwarfsrcfiles-native gzip-native opkg-native opkg-utils-native"
+    " patch-native patch-replacement-native quilt-native rpm-native systemd-systemctl-native"
+    " systemd-tools-native virtual/${TARGET_PREFIX}binutils virtual/cross-binutils xz-native zstd-native"
+)
+
+# Packages of the target that recipes of this layer and of its tests need at run time.
+TARGET_PACKAGES = (
+    "busybox", "ca-certificates", "docker", "docker-compose", "docker-moby", "gzip", "lz4", "systemd",
+    "virtual-containerd", "xz", "zstd",
+)
+
+LOCAL_CONF = """
+MACHINE ?= "qemux86-64"
+DISTRO ?= "nodistro"
+INIT_MANAGER = "systemd"
+PACKAGE_CLASSES = "package_deb"
+DL_DIR = "@DOWNLOADS@"
+SSTATE_DIR = "${TOPDIR}/sstate"
+TMPDIR = "${TOPDIR}/tmp"
+BB_NUMBER_THREADS = "2"
+BB_NUMBER_PARSE_THREADS = "2"
+
+# No look at the internet, and no download of a C library for native tools that are not built.
+CONNECTIVITY_CHECK_URIS = ""
+INHERIT:remove = "uninative"
+
+# Nothing is compiled: the host's tools serve.
+BBMASK += "@MASK@"
+BBFILE_PATTERN_IGNORE_EMPTY_core = "1"
+ASSUME_PROVIDED += "@ASSUME_PROVIDED@"
+HOSTTOOLS += "apt-ftparchive apt-get dpkg dpkg-deb dpkg-scanpackages dpkg-split"
+SKIP_FILEDEPS = "1"
+
+# The host's pseudo finds its library by itself.
+FAKEROOTCMD = "@PSEUDO@"
+FAKEROOTBASEENV:remove = "PSEUDO_BINDIR=${PSEUDO_SYSROOT}${bindir_native}"
+FAKEROOTBASEENV:remove = "PSEUDO_LIBDIR=${PSEUDO_SYSROOT}${prefix_native}/lib/pseudo/lib"
+FAKEROOTBASEENV:remove = "PSEUDO_PREFIX=${PSEUDO_SYSROOT}${prefix_native}"
+FAKEROOTENV:remove = "PSEUDO_PREFIX=${PSEUDO_SYSROOT}${prefix_native}"
+"""
+
+# Lines of local.conf for one series alone. scarthgap would append "-glibc" to TMPDIR.
+QUIRKS = {"scarthgap": 'TCLIBCAPPEND = ""'}
+
+BBLAYERS_CONF = """
+LCONF_VERSION = "7"
+BBPATH = "${TOPDIR}"
+BBFILES ?= ""
+BBLAYERS = "@LAYERS@"
+"""
+
+MULTICONFIG_CONF = """
+MACHINE = "@MACHINE@"
+TMPDIR = "${TOPDIR}/tmp-@NAME@"
+"""
+
+LAYER_CONF = """
+BBPATH .= ":${LAYERDIR}"
+BBFILES += "${LAYERDIR}/recipes-*/*/*.bb ${LAYERDIR}/recipes-*/*/*.bbappend"
+BBFILE_COLLECTIONS += "dockin-test-bed"
+BBFILE_PATTERN_dockin-test-bed = "^${LAYERDIR}/"
+BBFILE_PRIORITY_dockin-test-bed = "10"
+LAYERSERIES_COMPAT_dockin-test-bed = "@SERIES@"
+"""
+
+LICENCE = """
+LICENSE = "MIT"
+LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302"
+"""
+
+# A provider must exist, but none of its tasks: the program is FAKEROOTCMD.
+PSEUDO_RECIPE = """
+SUMMARY = "Stands for the host's pseudo"
+INHIBIT_DEFAULT_DEPS = "1"
+PROVIDES = "virtual/fakeroot-native"
+inherit native nopackages
+deltask do_fetch
+deltask do_unpack
+deltask do_patch
+deltask do_configure
+deltask do_compile
+deltask do_install
+"""
+
+TARGET_RECIPE = """
+SUMMARY = "Empty packages that stand for those of the target"
+INHIBIT_DEFAULT_DEPS = "1"
+PACKAGES = "@PACKAGES@"
+python () {
+    for package in d.getVar("PACKAGES").split():
+        d.setVar("ALLOW_EMPTY:" + package, "1")
+}
+"""
+
+# A program for Build.tinfoil.
+TINFOIL = """
+import json
+import sys
+
+sys.path[:0] = @PATH@
+
+import bb
+import bb.tinfoil
+
+answer = None
+with bb.tinfoil.Tinfoil() as tinfoil:
+    tinfoil.prepare(config_only=@CONFIG_ONLY@)
+@BODY@
+with open(@ANSWER@, "w") as file:
+    json.dump(answer, file)
+"""
+
+# What Build.parse lets it do.
+PARSE = """
+import logging
+
+class Collect(logging.Handler):
+    def emit(self, record):
+        if logging.WARNING <= record.levelno <= logging.CRITICAL:
+            (errors if record.levelno >= logging.ERROR else warnings).append(record.getMessage())
+
+files, variables = json.loads(sys.argv[1])
+logging.getLogger("BitBake").addHandler(Collect())
+answer = {}
+for name, file in files.items():
+    errors, warnings, values = [], [], {}
+    try:
+        d = tinfoil.parse_recipe_file(file, appends=False)
+        values = {variable: d.getVar(variable) for variable in variables}
+    except Exception as problem:
+        errors.append(str(problem) or type(problem).__name__)
+    answer[name] = {"errors": errors, "warnings": warnings, "values": values}
+"""
+
+
+def fill(template: str, **values: object) -> str:
+    """Return a template with @NAME@ replaced by the value of name."""
+    for name, value in values.items():
+        template = template.replace(f"@{name.upper()}@", str(value))
+    return template
