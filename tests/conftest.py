@@ -83,12 +83,14 @@ class Report:
         self.tests = {}
 
     def pytest_runtest_logreport(self, report):
-        test = self.tests.setdefault(report.nodeid, {"outcome": "passed", "seconds": 0, "reason": ""})
+        test = self.tests.setdefault(report.nodeid, {"outcome": "", "seconds": 0, "reason": ""})
         test["seconds"] += report.duration
         test["release"] = dict(report.user_properties).get("release", "")
         if test["outcome"] != "failed" and not report.passed:
             test["outcome"] = report.outcome
             test["reason"] = _skip_reason(report) if report.skipped else report.when
+        elif report.when == "teardown" and not test["outcome"]:
+            test["outcome"] = "passed"
 
     def pytest_collectreport(self, report):
         if not report.passed:
@@ -98,5 +100,8 @@ class Report:
             }
 
     def pytest_sessionfinish(self):
+        for test in self.tests.values():
+            if not test["outcome"]:
+                test.update(outcome="failed", reason="not finished")
         tests = [{"id": nodeid, **test} for nodeid, test in self.tests.items()]
         self.path.write_text(json.dumps(tests, indent=1))

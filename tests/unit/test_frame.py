@@ -93,6 +93,16 @@ def test_every_test_is_reported_once_with_its_outcome(tmp_path, options):
     assert "a gap in the tests must show" in done.stdout
 
 
+def test_an_interrupted_test_has_not_passed(tmp_path):
+    text = "def test_one(): pass\ndef test_interrupted(): raise KeyboardInterrupt\ndef test_later(): pass\n"
+    (tmp_path / "test_sample.py").write_text(text)
+    records, done = run_pytest(tmp_path)
+    assert {name: test["outcome"] for name, test in records.items()} == {
+        "test_one": "passed", "test_interrupted": "failed",
+    }
+    assert done.returncode == 2
+
+
 def test_long_tests_run_when_asked_for(tmp_path):
     (tmp_path / "test_sample.py").write_text(SAMPLE)
     records, _ = run_pytest(tmp_path, "-m", "long")
