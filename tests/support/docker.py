@@ -1,0 +1,297 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Real Docker daemons of two Debian suites, each in namespaces and on a data-root of its own.
+
+    with docker.Daemon(docker.KINDS[0], directory) as daemon:
+        daemon.docker("load", "--input", archive)
+        daemon.run(["sh", "-c", "…"])           # any command beside the daemon
+
+Each suite's root file system is made once, by mmdebstrap, in the cache. A daemon gets an overlay on it, a tmpfs as
+data-root, no network, and a PID namespace: whatever is left in it ends with its first process, also when the
+tests are killed. `directory` has the same path inside and outside. Needs root.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from support import cache
+
+BOOTSTRAP_SECONDS = 400
+START_SECONDS = 60
+STOP_SECONDS = 15
+COMMAND_SECONDS = 60
+
+# busybox: what the target has; util-linux comes with Debian, as it does with Docker on a target.
+PACKAGES = {
+    "bookworm": ("docker.io", "xz-utils", "zstd", "busybox-static"),
+    "trixie": ("docker.io", "docker-cli", "xz-utils", "zstd", "busybox-static"),
+}
+
+
+class Unavailable(Exception):
+    """A daemon can't be had on this machine; str() says which and why."""
+
+
+class DaemonError(Exception):
+    """A daemon or a command beside it did not do what it should; str() has what it printed."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A Docker to test with. str() is its name, for test ids."""
+
+    suite: str
+    store: str
+    """"classic" (graph driver overlay2) or "containerd" (its image store, snapshotter overlayfs)."""
+    minimum: int
+    """The lowest major version that counts as this kind."""
+    below: int
+    """The first that does not."""
+
+    def __str__(self) -> str:
+        return f"{self.suite}-{self.store}"
+
+    @property
+    def reads_zstd(self) -> bool:
+        """Docker takes zstd, outside or for layers, since 23."""
+        return self.minimum >= 23
+
+
+KINDS = (
+    Kind("bookworm", "classic", 20, 21),
+    Kind("trixie", "classic", 26, 99),
+    Kind("trixie", "containerd", 26, 99),
+)
+
+# Runs as root of new mount, PID and network namespaces; arguments: root file system, directory, tmpfs size.
+# Ends with exec, so that the new root's shell is the namespace's first process and reaps what others leave.
+_ENTER = r"""
+set -e
+lower=$1 work=$2 size=$3
+root=$work/root
+mkdir -p "$work/upper" "$work/work" "$root" "$work/data"
+mount -t overlay overlay -o "lowerdir=$lower,upperdir=$work/upper,workdir=$work/work" "$root"
+mount -t proc proc "$root/proc"
+mount --rbind /sys "$root/sys"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs tmpfs "$root/run"
+mount -t tmpfs tmpfs "$root/tmp"
+mkdir -p "$root$work"
+mount --bind "$work" "$root$work"
+mount -t tmpfs -o "size=$size,mode=0755" tmpfs "$root$work/data"
+exec chroot "$root" /bin/sh -c 'echo >"$0/ready"; while :; do sleep 3600 & wait; done' "$work"
+"""
+
+
+def root_file_system(suite: str) -> Path:
+    """Return a suite's root file system with Docker, made now if the cache lacks it. Raises Unavailable."""
+    if os.geteuid() != 0:
+        raise Unavailable("a Docker daemon needs root: run the tests as root")
+    for program in ("mmdebstrap", "unshare", "nsenter", "setpriv"):
+        if not shutil.which(program):
+            raise Unavailable(f"there is no {program} on this machine: run `make setup`")
+    packages = ",".join(PACKAGES[suite])
+    folder = cache.directory() / "rootfs"
+    folder.mkdir(parents=True, exist_ok=True)
+    # The name tells what is in it, so that a changed list makes a new one.
+    path = folder / f"docker-{suite}-{hashlib.sha256(packages.encode()).hexdigest()[:8]}"
+    with open(f"{path}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            _bootstrap(suite, packages, path)
+    return path
+
+
+def _bootstrap(suite: str, packages: str, path: Path) -> None:
+    """Make a root file system under another name, and rename it when it is complete."""
+    new = path.with_name(f"{path.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    argv = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", suite, str(new)]
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              errors="replace", timeout=BOOTSTRAP_SECONDS, check=False)
+        problem, output = done.returncode != 0, done.stdout
+    except subprocess.TimeoutExpired:
+        problem, output = True, f"not finished after {BOOTSTRAP_SECONDS} s"
+    if problem:
+        shutil.rmtree(new, ignore_errors=True)
+        last = " / ".join(output.strip().splitlines()[-3:])
+        raise Unavailable(f"Docker from Debian {suite}: mmdebstrap could not make its root file system: {last}")
+    new.rename(path)
+
+
+class Daemon:
+    """A Docker daemon in namespaces of its own; a context manager.
+
+    `data_size` is the size of the tmpfs that holds its data, in the form that mount(8) takes. With `system_containerd` a
+    containerd runs beside the daemon, as systemd starts one on many targets, instead of below it.
+    """
+
+    def __init__(self, kind: Kind, data_size: str = "1g", system_containerd: bool = False) -> None:
+        self.kind = kind
+        self.data_size = data_size
+        self.system_containerd = system_containerd
+        self.version = ""
+        self._namespace: subprocess.Popen[bytes] | None = None
+        self._first = 0
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Daemon:
+        lower = root_file_system(self.kind.suite)
+        # Short, as the path of a socket has at most 107 bytes.
+        self.directory = Path(tempfile.mkdtemp(prefix="dockin-docker-"))
+        try:
+            self._enter(lower)
+            self.start()
+            self._check_version()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def data_root(self) -> Path:
+        """The daemon's data-root, as it is called inside; outside there is an empty directory."""
+        return self.directory / "data" / "docker"
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a command beside the daemon."""
+        return {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": "/root",
+            "LANG": "C.UTF-8",
+            "DOCKER_HOST": f"unix://{self.directory}/docker.sock",
+        }
+
+    def run(self, argv: Sequence[str], check: bool = True, timeout: float = COMMAND_SECONDS,
+            env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command beside the daemon, as root, its output captured; a failure is a DaemonError unless not check."""
+        done = subprocess.run(
+            self._inside(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            errors="replace", timeout=timeout, check=False, env={**self.environment(), **(env or {})},
+        )
+        if check and done.returncode:
+            raise DaemonError(f"{' '.join(argv)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+        """Start a command beside the daemon; it ends with the daemon's namespaces at the latest."""
+        options.setdefault("env", self.environment())
+        process = subprocess.Popen(self._inside(argv), stdin=subprocess.DEVNULL, **options)
+        self._started.append(process)
+        return process
+
+    def docker(self, *arguments: str, check: bool = True) -> str:
+        """Run the docker client of the daemon's own suite; return its output without the last newline."""
+        return self.run(["docker", *arguments], check=check).stdout.rstrip("\n")
+
+    def run_image(self, name: str, *command: str) -> str:
+        """Run a container of an image that must be there; return its output."""
+        return self.docker("run", "--rm", "--pull", "never", "--network", "none", name, *command)
+
+    def start(self) -> None:
+        """Start the daemon on its data-root; return when it answers."""
+        if self.system_containerd:
+            self._start_containerd()
+        settings: dict[str, Any] = {"iptables": False, "ip6tables": False, "bridge": "none", "storage-driver": "overlay2"}
+        if self.kind.store == "containerd":
+            settings.update({"storage-driver": "overlayfs", "features": {"containerd-snapshotter": True}})
+        (self.directory / "daemon.json").write_text(json.dumps(settings))
+        work = self.directory
+        argv = ["dockerd", "--config-file", f"{work}/daemon.json", "--data-root", str(self.data_root),
+                "--exec-root", f"{work}/exec", "--pidfile", f"{work}/docker.pid", "--host", f"unix://{work}/docker.sock",
+                "--cgroup-parent", f"/{work.name}"]
+        with open(work / "docker.log", "ab") as log:
+            daemon = self.popen(argv, stdout=log, stderr=subprocess.STDOUT)
+        self._wait(lambda: self._answers() or daemon.poll() is not None, "dockerd")
+        if not self._answers():
+            raise DaemonError(f"dockerd of {self.kind} ended:\n{self._log()}")
+
+    def stop(self, signal: str = "TERM") -> None:
+        """Stop the daemon, or kill it; its data stay."""
+        pid = (self.directory / "docker.pid").read_text().strip()
+        self.run(["sh", "-c", f"kill -{signal} {pid}"])
+        self._wait(lambda: self.run(["test", "-d", f"/proc/{pid}"], check=False).returncode != 0, "the end of dockerd")
+
+    def close(self) -> None:
+        """End everything in the namespaces and remove the directory."""
+        if self._namespace:
+            # --kill-child ends the first process, and with it all others.
+            self._namespace.kill()
+            self._namespace.wait(STOP_SECONDS)
+            self._namespace = None
+        for process in self._started:
+            process.kill()
+            process.wait(STOP_SECONDS)
+        self._remove_cgroups()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _enter(self, lower: Path) -> None:
+        """Make the namespaces and their file systems."""
+        # When this process dies, setpriv's signal ends unshare, and that its child.
+        argv = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--fork", "--kill-child",
+                "--propagation", "private", "sh", "-c", _ENTER, "sh", str(lower), str(self.directory), self.data_size]
+        log = self.directory / "namespace.log"
+        with open(log, "wb") as output:
+            self._namespace = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        namespace, ready = self._namespace, self.directory / "ready"
+        self._wait(lambda: ready.exists() or namespace.poll() is not None, "its namespaces")
+        if not ready.exists():
+            raise Unavailable(f"namespaces for a Docker daemon can't be made: {log.read_text().strip()}")
+        children = Path(f"/proc/{namespace.pid}/task/{namespace.pid}/children").read_text().split()
+        self._first = int(children[0])
+
+    def _remove_cgroups(self) -> None:
+        """Remove what the containers left: a hierarchy a controller with cgroup v1, one in all with v2."""
+        mount, name = Path("/sys/fs/cgroup"), self.directory.name
+        for top in (*mount.glob(name), *mount.glob(f"*/{name}")):
+            for folder, _, _ in os.walk(top, topdown=False):
+                try:
+                    os.rmdir(folder)
+                except OSError:
+                    pass  # still busy: an empty cgroup does no harm
+
+    def _inside(self, argv: Sequence[str]) -> list[str]:
+        return ["nsenter", "--target", str(self._first), "--mount", "--pid", "--net", "--root", "--wd", "--", *argv]
+
+    def _start_containerd(self) -> None:
+        with open(self.directory / "containerd.log", "ab") as log:
+            self.popen(["containerd", "--root", f"{self.directory}/data/containerd"], stdout=log,
+                       stderr=subprocess.STDOUT)
+        socket = "/run/containerd/containerd.sock"
+        self._wait(lambda: self.run(["test", "-S", socket], check=False).returncode == 0, "containerd")
+
+    def _answers(self) -> bool:
+        return self.run(["docker", "version"], check=False).returncode == 0
+
+    def _wait(self, condition: Any, what: str) -> None:
+        end = time.monotonic() + START_SECONDS
+        while not condition():
+            if time.monotonic() > end:
+                raise DaemonError(f"{what} of {self.kind} not ready after {START_SECONDS} s:\n{self._log()}")
+            time.sleep(0.05)
+
+    def _log(self) -> str:
+        log = self.directory / "docker.log"
+        return "\n".join(log.read_text(errors="replace").splitlines()[-20:]) if log.exists() else "(no log)"
+
+    def _check_version(self) -> None:
+        self.version = self.docker("version", "--format", "{{.Server.Version}}")
+        if not self.kind.minimum <= int(self.version.partition(".")[0]) < self.kind.below:
+            raise Unavailable(f"Debian {self.kind.suite} has Docker {self.version}, the tests of {self.kind} need"
+                              f" at least {self.kind.minimum} and less than {self.kind.below}")

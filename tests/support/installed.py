@@ -1,0 +1,104 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""What the package of an image installs on a target, archive and information file, made without BitBake.
+
+    installed = install(directory, images.image([…]), "busybox:1.36.1", compression="zstd")
+    installed.info, installed.archive, installed.information.image_id
+
+The layer's own modules do it, in the order of the class: image tarball, archive, outer compression, information file.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Union
+
+from dockin import archive, information, platforms, reference, tarball
+
+from support import images
+
+# Fast ones of what COMPRESSION_CMD may do: how small the archive gets is not looked at.
+COMPRESSIONS = {
+    "none": ("", ()),
+    "gzip": (".gz", ("gzip", "-n", "-1", "-c")),
+    "xz": (".xz", ("xz", "-0", "-T1", "-c")),
+    "zstd": (".zst", ("zstd", "-q", "-1", "-T1", "-c")),
+}
+COMPRESS_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An image's files on a target."""
+
+    info: Path
+    information: information.ImageInformation
+    config_digest: str
+    """Of the image as it was built."""
+    top_digest: str
+    """Of the manifest or index that was installed."""
+
+    @property
+    def archive(self) -> Path:
+        return self.info.with_name(self.information.archive)
+
+    @property
+    def name(self) -> str:
+        """The image's name in Docker."""
+        return self.information.name
+
+    def rewrite(self, **changes: object) -> None:
+        """Write the information file again, with other values for some of its keys."""
+        self.info.write_text(replace(self.information, **changes).render())  # type: ignore[arg-type]
+
+
+def write_tarball(path: Path, content: Union[images.Manifest, images.Index], platform: platforms.Platform) -> tarball.Image:
+    """Write the image tarball that the fetcher would have made of content; return its image."""
+    blobs = content.blobs()
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        extents = {}
+        for digest, blob in blobs.items():
+            file = Path(folder) / blob.hex
+            file.write_bytes(blob.data)
+            extents[digest] = tarball.Extent(str(file), 0, blob.size)
+        image = tarball.make_image(content.digest, content.data, platform, lambda blob: blobs[blob.digest].data)
+        tarball.write(str(path), image, extents)
+    return image
+
+
+def install(directory: Path, content: Union[images.Manifest, images.Index], name: str, compression: str = "none",
+            layers: str = archive.DECOMPRESSED) -> Installed:
+    """Put the archive and the information file of an image for this machine into a directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    named = reference.parse(name)
+    platform = platforms.parse(images.host_architecture())
+    suffix, command = COMPRESSIONS[compression]
+    target = directory / f"{named.stem}.tar{suffix}"
+    with tempfile.TemporaryDirectory(dir=directory) as folder:
+        source, plain = Path(folder) / "image.tar", Path(folder) / "archive.tar"
+        image = write_tarball(source, content, platform)
+        assembled = archive.assemble(str(source), image, named, layers, str(plain))
+        if command:
+            with open(plain, "rb") as unpacked, open(target, "wb") as packed:
+                subprocess.run(command, stdin=unpacked, stdout=packed, check=True, timeout=COMPRESS_SECONDS)
+        else:
+            plain.rename(target)
+    described = information.ImageInformation(
+        reference=named.tagged.canonical,
+        name=named.tagged.familiar,
+        platform=str(platform),
+        archive=target.name,
+        archive_size=target.stat().st_size,
+        unpacked_size=assembled.size,
+        layers_size=assembled.layers_size,
+        image_id=image.manifest.config.digest,
+        manifest_digest=assembled.manifest_digest,
+        source_digest=image.digest,
+    )
+    info = directory / (named.stem + information.SUFFIX)
+    info.write_text(described.render())
+    return Installed(info, described, image.manifest.config.digest, content.digest)
