@@ -111,12 +111,12 @@ def parse(data: bytes) -> Index | Manifest:
     document = _load(data, MAX_MANIFEST_SIZE, "manifest")
     version = document.get("schemaVersion")
     if version == 1:
-        raise InvalidManifest("Unsupported manifest: schema 1, which has no stable digests; push the image again with a newer tool")
+        raise InvalidManifest("Unsupported manifest: schema 1 has no stable digests; push the image again with a newer tool")
     if version != 2:
         raise InvalidManifest(f"Invalid manifest: schemaVersion is {version!r}, expected 2")
     # One document read in two ways is how digests get bypassed: GHSA-77vh-xpmg-72qh.
     if "manifests" in document and ("layers" in document or "config" in document):
-        raise InvalidManifest("Invalid manifest: it has both 'manifests' and 'layers' or 'config'; it may be one or the other")
+        raise InvalidManifest("Invalid manifest: it has 'manifests' as well as 'layers' or 'config'; it is one or the other")
     media_type = document.get("mediaType")
     if "manifests" in document:
         _check_media_type(media_type, INDEX_TYPES, "index")

@@ -108,7 +108,7 @@ def read(path: str) -> dict[str, Extent]:
 
 
 def find_blobs(directory: str, digests: set[str]) -> dict[str, Extent]:
-    """Return where in the directory's image tarballs the wanted blobs are said to be; files that can't be read are no hit."""
+    """Return where in the directory's image tarballs the wanted blobs are said to be; unreadable files are no hit."""
     found: dict[str, Extent] = {}
     for path in sorted(pathlib.Path(directory).glob(f"{PREFIX}*{SUFFIX}")):
         if digests <= found.keys():
@@ -206,7 +206,7 @@ def verify(path: str, wanted: platforms.Platform, pin: str | None) -> Image:
     for layer in image.manifest.layers:
         if layer.digest not in blobs:
             raise InvalidTarball(f"Incomplete image tarball {path}: layer {layer.digest} is missing")
-        _verify_layer(blobs[layer.digest], layer)
+        _verify_blob(blobs[layer.digest], layer)
     return image
 
 
@@ -328,14 +328,31 @@ def _read_top(path: str, members: dict[str, Extent]) -> str:
     return index.manifests[0].digest
 
 
-def _verify_layer(extent: Extent, layer: manifests.Descriptor) -> None:
+def copy_blob(source: Extent, blob: manifests.Descriptor, target: str) -> None:
+    """Copy a blob into a file of its own; it is verified as it is copied. Raises InvalidTarball, OSError."""
+    with open(target, "wb") as file:
+        _verify_blob(source, blob, file)
+
+
+def is_blob(extent: Extent, blob: manifests.Descriptor) -> bool:
+    """Tell whether an extent holds the blob, by its size and digest. Raises OSError."""
+    try:
+        _verify_blob(extent, blob)
+    except InvalidTarball:
+        return False
+    return True
+
+
+def _verify_blob(extent: Extent, layer: manifests.Descriptor, copy: typing.BinaryIO | None = None) -> None:
     if extent.size != layer.size:
         raise InvalidTarball(
-            f"Layer {layer.digest} in {extent.path} has {extent.size} bytes, its manifest says {layer.size}"
+            f"{layer.digest} in {extent.path} has {extent.size} bytes, its manifest says {layer.size}"
         )
     hasher = hashlib.sha256()
     for chunk in chunks(extent):
         hasher.update(chunk)
+        if copy:
+            copy.write(chunk)
     actual = "sha256:" + hasher.hexdigest()
     if actual != layer.digest:
         raise _mismatch("layer", layer.digest, actual)

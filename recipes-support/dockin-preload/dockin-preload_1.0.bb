@@ -16,9 +16,6 @@ inherit allarch systemd
 # Where do_unpack puts local files: scarthgap has no UNPACKDIR, later releases refuse WORKDIR as S.
 S = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
 
-# Where the class installs archives: status looks there when it is given no file.
-docker_archivedir ?= "${datadir}/dockin/archive"
-
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 

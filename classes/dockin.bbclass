@@ -1,0 +1,195 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+#
+# Installs Docker images from registries, as compressed archives that a unit loads into Docker on first boot.
+#
+#   inherit dockin
+#   SRC_URI = "docker://docker.io/library/busybox;tag=1.36.1"
+#   SRC_URI[sha256sum] = "<the index digest's 64 hex digits>"
+#
+# Several images need a ;name= each, which their pins then have too: SRC_URI[<name>.sha256sum]. Other entries of SRC_URI are
+# fetched and unpacked as usual and installed by a do_install:append of the recipe.
+#
+# Packages: ${PN} has the archives, ${PN}-preload the units; ${PN} recommends ${PN}-preload.
+# Each variable is explained by its [doc] below; README.md has them in a table.
+
+inherit systemd
+
+DOCKIN_PLATFORM ?= "${@dockin_target_platform(d)}"
+DOCKIN_PLATFORM[doc] = "Platform of the images, as os/architecture[/variant]; by default what the target's tune runs. \
+A ;platform= in SRC_URI goes before it."
+# Only the result counts for the tasks' hashes, not the machine and tune that it is computed from.
+DOCKIN_PLATFORM[vardepvalue] = "${DOCKIN_PLATFORM}"
+
+DOCKIN_PIN ?= "warn"
+DOCKIN_PIN[doc] = "What to do where an image has no pin: warn (print the lines to add), require (an error), or ignore."
+
+DOCKIN_LAYERS ?= "decompressed"
+DOCKIN_LAYERS[doc] = "Layers in the archive: decompressed (smallest once compressed as a whole), or registry (as they were \
+pulled, so that Docker's containerd store knows the image by the registry's digest)."
+
+DOCKIN_AUTHFILE[doc] = "Login file for the registry; by default what skopeo login or docker login wrote is found."
+DOCKIN_CERT_DIR[doc] = "Directory with CA (*.crt), client certificate (*.cert) and key (*.key) for the registry."
+DOCKIN_TLS_VERIFY[doc] = "Set to 0 for registries without TLS or with a certificate that nobody signed."
+DOCKIN_POLICY[doc] = "A containers-policy.json that says which signatures images need; by default the host's."
+DOCKIN_REGISTRIES_CONF[doc] = "A containers-registries.conf with mirrors and insecure registries; by default the host's."
+DOCKIN_FETCH_TIMEOUT[doc] = "Seconds without any progress after which a fetch is given up; 300 by default."
+DOCKIN_FETCH_RETRIES[doc] = "How often a fetch is tried again after a fault that may pass; 3 by default."
+
+COMPRESSION_TYPE ?= "xz"
+COMPRESSION_TYPE[doc] = "Compression of the archives: xz, zstd, gzip, none, or a type of one's own with a \
+COMPRESSION_CMD:<type> that docker load can read."
+COMPRESSION_CMD[doc] = "COMPRESSION_CMD:<type> is the command that writes a compressed file, given as its last argument, to \
+its standard output."
+COMPRESSION_CMD:xz ?= "xz -f -k -9 -T0 -c"
+COMPRESSION_CMD:zstd ?= "zstd -f -k -q -19 -T0 -c"
+COMPRESSION_CMD:gzip ?= "gzip -f -k -9 -n -c"
+COMPRESSION_CMD:none ?= "cat"
+COMPRESSION_RDEPENDS[doc] = "COMPRESSION_RDEPENDS:<type> are the packages that docker load needs to read such an archive."
+# dockerd runs the program xz; gzip it can read itself, zstd since Docker 23.
+COMPRESSION_RDEPENDS:xz ?= "xz"
+COMPRESSION_RDEPENDS:zstd ?= ""
+COMPRESSION_RDEPENDS:gzip ?= ""
+COMPRESSION_RDEPENDS:none ?= ""
+
+DOCKIN_PRELOAD_FLUSH ?= "1"
+DOCKIN_PRELOAD_FLUSH[doc] = "Whether the archive is removed from the target once its image is loaded: 1 or 0."
+
+# The command and the suffix of the chosen type. BitBake can't see which variable getVar() is asked for: their values count.
+DOCKIN_COMPRESSION_CMD = "${@d.getVar('COMPRESSION_CMD:' + d.getVar('COMPRESSION_TYPE')) or ''}"
+DOCKIN_COMPRESSION_CMD[vardepvalue] = "${DOCKIN_COMPRESSION_CMD}"
+DOCKIN_COMPRESSION_CMD[doc] = "The command of the chosen COMPRESSION_TYPE; set COMPRESSION_CMD:<type> instead."
+DOCKIN_ARCHIVE_SUFFIX = ".tar${@dockin_compression_suffix(d)}"
+DOCKIN_ARCHIVE_SUFFIX[vardepvalue] = "${DOCKIN_ARCHIVE_SUFFIX}"
+DOCKIN_ARCHIVE_SUFFIX[doc] = "Suffix of the archives, which follows from COMPRESSION_TYPE."
+DOCKIN_STEMS[doc] = "Names of the archives without suffix, which follow from SRC_URI; set by the class."
+
+# scarthgap unpacks into WORKDIR, which it does not clean, and has no UNPACKDIR.
+DOCKIN_IMAGEDIR = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}/docker-images"
+DOCKIN_IMAGEDIR[doc] = "Where do_unpack puts the archives."
+do_unpack[cleandirs] += "${DOCKIN_IMAGEDIR}"
+S = "${DOCKIN_IMAGEDIR}"
+B = "${WORKDIR}/build"
+
+# Nothing is compiled or linked against; archives are no sources of other recipes; what is in an image has its own CVEs.
+INHIBIT_DEFAULT_DEPS = "1"
+INHIBIT_PACKAGE_STRIP = "1"
+INHIBIT_PACKAGE_DEBUG_SPLIT = "1"
+SYSROOT_DIRS = ""
+CVE_PRODUCT ?= ""
+
+PACKAGES =+ "${PN}-preload"
+SYSTEMD_PACKAGES = "${PN}-preload"
+FILES:${PN} += "${docker_archivedir}"
+SUMMARY:${PN}-preload ?= "${SUMMARY} (loaded into Docker on first boot)"
+RDEPENDS:${PN}-preload += "${PN} dockin-preload ${@d.getVar('COMPRESSION_RDEPENDS:' + d.getVar('COMPRESSION_TYPE')) or ''}"
+# Recommended: an image without Docker, or without the preload, can be had by BAD_RECOMMENDATIONS or PACKAGE_EXCLUDE.
+RRECOMMENDS:${PN} += "${@bb.utils.contains('DISTRO_FEATURES', 'systemd', '${PN}-preload', '', d)}"
+RRECOMMENDS:${PN}-preload += "docker"
+
+# What BitBake can't see of the code that writes files: constants, private functions, methods.
+def dockin_code(names, d):
+    directory = d.getVar('DOCKIN_LAYERDIR')
+    return ' '.join('%s/lib/./dockin/%s.py:True' % (directory, name) for name in names.split())
+
+do_fetch[vardeps] += "DOCKIN_PLATFORM"
+do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS"
+do_unpack[file-checksums] += "${@dockin_code('archive dockerfetcher information manifests reference source tarball', d)}"
+do_compile[file-checksums] += "${@dockin_code('information reference source units', d)}"
+# scarthgap has no xz among its HOSTTOOLS.
+do_compile[depends] += "${@'' if 'xz' in d.getVar('HOSTTOOLS').split() else 'xz-native:do_populate_sysroot'}"
+do_compile[cleandirs] = "${B}"
+do_configure[noexec] = "1"
+
+def dockin_target_platform(d):
+    """Return the platform that the target wants, empty where there is none."""
+    try:
+        return str(dockin.platforms.from_target(
+            d.getVar('TARGET_ARCH') or '', d.getVar('TUNE_FEATURES') or '', d.getVar('MACHINEOVERRIDES') or ''))
+    except dockin.errors.DockinError:
+        return ''
+
+def dockin_compression_suffix(d):
+    """Return the suffix of the compression, empty for none."""
+    kind = d.getVar('COMPRESSION_TYPE')
+    return {'none': '', 'gzip': '.gz', 'zstd': '.zst'}.get(kind, '.' + kind)
+
+def dockin_references(d):
+    """Return the references of the recipe's images."""
+    return [source.reference for source in dockin.source.parse_src_uri(d.getVar('SRC_URI') or '')]
+
+def dockin_choice(variable, choices, d):
+    value = d.getVar(variable)
+    if value not in choices:
+        raise dockin.errors.DockinError("Invalid %s = %r: expected %s" % (variable, value, ', '.join(map(repr, choices))))
+
+# What can be known to be wrong is said when the recipe is parsed.
+python () {
+    pn = d.getVar('PN')
+    try:
+        sources = dockin.source.parse_src_uri(d.getVar('SRC_URI') or '')
+        dockin.source.pin_sources(sources, d.getVarFlags('SRC_URI', expand=[s.pin_flag for s in sources]) or {})
+        if not sources and not d.getVar('EXTERNALSRC'):
+            raise dockin.errors.DockinError("SRC_URI has no docker:// entry: add one, or do not inherit dockin")
+        dockin_choice('DOCKIN_PIN', ('warn', 'require', 'ignore'), d)
+        dockin_choice('DOCKIN_LAYERS', ('decompressed', 'registry'), d)
+        dockin_choice('DOCKIN_PRELOAD_FLUSH', ('0', '1'), d)
+        prefix = 'COMPRESSION_CMD:'
+        dockin_choice('COMPRESSION_TYPE', sorted(key[len(prefix):] for key in d.keys() if key.startswith(prefix)), d)
+        if d.getVar('DOCKIN_PLATFORM'):
+            dockin.platforms.parse(d.getVar('DOCKIN_PLATFORM'))
+        units = [dockin.units.unit_name(source.reference) for source in sources]
+    except dockin.errors.DockinError as error:
+        bb.fatal("%s: %s" % (pn, error))
+
+    if not d.getVar('DOCKIN_PLATFORM') and not all(source.platform for source in sources):
+        try:
+            dockin.platforms.from_target(
+                d.getVar('TARGET_ARCH') or '', d.getVar('TUNE_FEATURES') or '', d.getVar('MACHINEOVERRIDES') or '')
+        except dockin.errors.DockinError as error:
+            raise bb.parse.SkipRecipe(str(error))
+
+    d.setVar('DOCKIN_STEMS', ' '.join(source.reference.stem for source in sources))
+    d.setVar('SYSTEMD_SERVICE:%s-preload' % pn, ' '.join(units))
+}
+
+dockin_do_compile () {
+    for stem in ${DOCKIN_STEMS}; do
+        ${DOCKIN_COMPRESSION_CMD} "${S}/$stem.tar" > "${B}/$stem${DOCKIN_ARCHIVE_SUFFIX}"
+    done
+}
+
+# Writes beside each archive what there is to know of it, and its unit.
+python dockin_write_descriptions () {
+    import dataclasses
+    import os
+    import pathlib
+
+    build = pathlib.Path(d.getVar('B'))
+    images = pathlib.Path(d.getVar('S'))
+    flush = bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_FLUSH'))
+    for reference in dockin_references(d):
+        archive = build / (reference.stem + d.getVar('DOCKIN_ARCHIVE_SUFFIX'))
+        name = reference.stem + dockin.information.SUFFIX
+        information = dockin.information.parse((images / name).read_text(), str(images / name))
+        information = dataclasses.replace(information, archive=archive.name, archive_size=archive.stat().st_size)
+        (build / name).write_text(information.render())
+        installed = os.path.join(d.getVar('docker_archivedir'), name)
+        unit = dockin.units.render_unit(reference, installed, flush, helper=d.expand('${bindir}/dockin-preload'))
+        (build / dockin.units.unit_name(reference)).write_text(unit)
+        bb.note("%s: %d bytes, %d unpacked, %d in Docker" % (
+            archive.name, information.archive_size, information.unpacked_size, information.layers_size))
+}
+do_compile[postfuncs] += "dockin_write_descriptions"
+
+dockin_do_install () {
+    install -d ${D}${docker_archivedir} ${D}${systemd_system_unitdir}
+    for stem in ${DOCKIN_STEMS}; do
+        install -m 0644 "${B}/$stem${DOCKIN_ARCHIVE_SUFFIX}" "${B}/$stem.image" ${D}${docker_archivedir}/
+    done
+    for unit in ${SYSTEMD_SERVICE:${PN}-preload}; do
+        install -m 0644 "${B}/$unit" ${D}${systemd_system_unitdir}/
+    done
+}
+
+EXPORT_FUNCTIONS do_compile do_install

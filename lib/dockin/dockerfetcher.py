@@ -1,0 +1,583 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""BitBake fetcher for images in container registries: docker:// in SRC_URI.
+
+    SRC_URI = "docker://docker.io/library/busybox;tag=1.36.1"
+    SRC_URI[sha256sum] = "<64 hex digits>"
+
+The bytes come through skopeo, so its policy, registries.conf, certificates and logins apply. What is kept in DL_DIR is one
+file per image and platform (lib/dockin/tarball.py), which is its own mirror tarball: DL_DIR can be served as it is.
+
+Supported parameters (lib/dockin/source.py): tag, digest, name, platform.
+
+Variables read: SRC_URI[<name>.sha256sum], the pin, an index or manifest digest; DOCKIN_PLATFORM, DOCKIN_PIN, DOCKIN_LAYERS,
+DOCKIN_AUTHFILE, DOCKIN_CERT_DIR, DOCKIN_POLICY, DOCKIN_REGISTRIES_CONF, DOCKIN_TLS_VERIFY, DOCKIN_FETCH_TIMEOUT,
+DOCKIN_FETCH_RETRIES, described in classes/dockin.bbclass and README.md; FETCHCMD_docker, the command in place of skopeo.
+"""
+
+import contextlib
+import logging
+import os
+import pathlib
+import random
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+
+import bb
+import bb.fetch2
+import bb.progress
+
+from bb.fetch2 import ChecksumError
+from bb.fetch2 import FetchError
+from bb.fetch2 import FetchMethod
+from bb.fetch2 import MissingChecksumEvent
+from bb.fetch2 import MissingParameterError
+from bb.fetch2 import NoChecksumError
+from bb.fetch2 import ParameterError
+from bb.fetch2 import UnpackError
+
+import dockin.archive
+import dockin.information
+import dockin.logins
+import dockin.manifests
+import dockin.platforms
+import dockin.reference
+import dockin.skopeo
+import dockin.source
+import dockin.tarball
+import dockin.versions
+
+from dockin.errors import DockinError
+
+logger = logging.getLogger("BitBake.Fetcher.Docker")
+
+UNPACK_SUBDIR = "docker-images"
+"""Where unpack() puts archives, below the unpack directory."""
+
+PIN_CHOICES = ("warn", "require", "ignore")
+
+# Seconds before the first retry; doubled for each further one, and varied so that parallel fetches spread out.
+_FIRST_DELAY = 1.0
+
+_REMEDIES = {
+    "auth": "log in with 'skopeo login {registry}' or name a login file in DOCKIN_AUTHFILE; some registries answer like"
+    " this where there is no such image. Looked for a login in: {logins}",
+    "denied": "the login has no right to this image, or there is none. Looked for a login in: {logins}",
+    "login": "the credential helper failed. Looked for a login in: {logins}",
+    "not-found": "the registry has no such tag or digest: correct it in SRC_URI or SRC_URI[sha256sum]; a digest that was"
+    " there once may have been removed upstream",
+    "rate-limited": "the registry limits how much one may fetch: log in with 'skopeo login {registry}', use a mirror, or wait",
+    "tls": "for a private CA set DOCKIN_CERT_DIR, for a registry without TLS DOCKIN_TLS_VERIFY = \"0\" or insecure in"
+    " registries.conf",
+    "policy": "skopeo's policy forbids it or is missing: see containers-policy.json(5) and DOCKIN_POLICY",
+    "disk": "make room on the file system of DL_DIR, or make it writable",
+    "content": "the registry served something else than it announced",
+    "network": "the registry could not be reached: check its name, the network and the proxy variables",
+    "server": "the registry has a fault of its own: try again later or use a mirror",
+}
+
+_checked_commands = set()
+
+
+class Docker(FetchMethod):
+    """Class to fetch images with skopeo"""
+
+    def supports(self, ud, d):
+        """Check to see if a given url is an image's."""
+        return ud.type == dockin.source.SCHEME
+
+    def supports_checksum(self, urldata):
+        """BitBake would hash the file; the pin is a digest inside of it, which verify_ and update_donestamp() look at."""
+        return False
+
+    def cleanup_upon_failure(self):
+        """What is complete of a failed fetch spares the next one its download."""
+        return False
+
+    def urldata_init(self, ud, d):
+        """
+        Parse the url, and name the file in DL_DIR:
+
+            docker_sha256-<hex>_<os>-<architecture>[-<variant>].tar                 with a pin
+            docker_<registry>+<repository>=<tag>_<os>-<architecture>[-<variant>].tar  without
+        """
+        try:
+            source = dockin.source.parse_entry(d.expand(ud.url))
+            ud.source = source.pinned(d.getVarFlag("SRC_URI", source.pin_flag))
+            ud.platform = wanted_platform(ud.source, d)
+        except DockinError as error:
+            raise ParameterError(str(error), ud.url) from error
+
+        # Written out, so that mirror rules and BB_ALLOWED_NETWORKS see the registry that is really asked.
+        ud.url = source.url
+        ud.host = source.reference.registry
+        ud.path = "/" + source.reference.repository
+        ud.user = ud.pswd = ""
+        ud.localfile = dockin.tarball.file_name(
+            ud.source.reference, ud.platform.slug if ud.platform else "unknown"
+        )
+        ud.mirrortarballs = [ud.localfile]
+        ud.verified = None
+
+    def download(self, ud, d):
+        """Fetch the image, of which only what DL_DIR does not have yet is downloaded."""
+        with _fetch_errors(ud):
+            _Download(ud, d).run()
+
+    def verify_donestamp(self, ud, d):
+        """Tell whether the file in DL_DIR is there and is what was asked for; a bad one is set aside."""
+        if not os.path.exists(ud.localpath):
+            if os.path.islink(ud.localpath):
+                os.unlink(ud.localpath)
+            bb.utils.remove(ud.donestamp)
+            return False
+        try:
+            self._verify(ud, d)
+        except ChecksumError as error:
+            logger.warning("%s\nFetching it again.", error.msg)
+            return False
+        super().update_donestamp(ud, d)
+        return True
+
+    def update_donestamp(self, ud, d):
+        """Verify what was fetched, from wherever it came, and mark it as done."""
+        self._verify(ud, d)
+        super().update_donestamp(ud, d)
+
+    def checkstatus(self, fetch, ud, d):
+        """Check whether the registry has the image."""
+        try:
+            with _fetch_errors(ud):
+                _Skopeo(ud, d).inspect(ud.source.reference)
+        except FetchError as error:
+            logger.warning(error.msg)
+            return False
+        return True
+
+    def clean(self, ud, d):
+        """Remove the file and what an interrupted fetch left."""
+        bb.utils.remove(ud.localpath)
+        bb.utils.remove(_partial(ud), recurse=True)
+
+    def unpack(self, ud, rootdir, d):
+        """
+        Assemble the archive for docker load, and what there is to know of it:
+
+            <rootdir>/docker-images/<stem>.tar
+            <rootdir>/docker-images/<stem>.image
+        """
+        directory = os.path.join(rootdir, UNPACK_SUBDIR)
+        bb.utils.mkdirhier(directory)
+        ud.unpack_tracer.unpack("file-copy", directory)
+        reference = ud.source.reference
+        target = os.path.join(directory, reference.stem + ".tar")
+        bb.note(f"Assembling {target} from {ud.localpath}")
+        try:
+            image = dockin.tarball.load(ud.localpath, _needed_platform(ud))
+            if reference.digest and image.digest != reference.digest:
+                raise DockinError(f"{ud.localpath} holds {image.digest}, not the pinned {reference.digest}")
+            mode = d.getVar("DOCKIN_LAYERS") or dockin.archive.DECOMPRESSED
+            result = dockin.archive.assemble(ud.localpath, image, reference, mode, target)
+            text = _information(ud, image, result).render()
+            pathlib.Path(directory, reference.stem + dockin.information.SUFFIX).write_text(text, encoding="ascii")
+        except (DockinError, OSError) as error:
+            bb.utils.remove(target)
+            raise UnpackError(str(error), ud.url) from error
+
+    def latest_versionstring(self, ud, d, filter_regex=None):
+        """
+        Return the version of the newest tag that could follow the recipe's, for devtool latest-version,
+        check-upgrade-status and the Auto Upgrade Helper. An error must not end their reports.
+        """
+        try:
+            with _fetch_errors(ud):
+                tags = _Skopeo(ud, d).list_tags(ud.source.reference)
+                if filter_regex:
+                    tags = dockin.versions.matching(tags, filter_regex)
+                regex = d.getVar("UPSTREAM_CHECK_REGEX") or ""
+                return (dockin.versions.newest(tags, ud.source.reference.tag, regex), "")
+        except bb.fetch2.BBFetchException as error:
+            logger.warning("No tags of %s: %s", ud.source.reference.name, error)
+            return ("", "")
+
+    def _verify(self, ud, d):
+        """Hash the chain of digests in the file, once for each state of it; a bad file is renamed."""
+        status = os.stat(ud.localpath)
+        state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if ud.verified == state:
+            return
+        with _fetch_errors(ud):
+            platform = _needed_platform(ud)
+            try:
+                image = dockin.tarball.verify(ud.localpath, platform, ud.source.reference.digest)
+            except DockinError as error:
+                actual = getattr(error, "actual", "invalid")
+                bb.fetch2.rename_bad_checksum(ud, actual)
+                bb.utils.remove(ud.donestamp)
+                raise ChecksumError(f"{ud.source.reference.tagged.familiar}: {error}", ud.url, actual) from error
+        _report_pin(ud, d, image.digest)
+        ud.verified = state
+
+
+def wanted_platform(source, d):
+    """
+    Return the platform to fetch: ;platform=, DOCKIN_PLATFORM, or the target's; None where the datastore has no target, as
+    in the copy that devtool check-upgrade-status works on. Raises DockinError.
+    """
+    if source.platform:
+        return source.platform
+    if d.getVar("DOCKIN_PLATFORM"):
+        return dockin.platforms.parse(d.getVar("DOCKIN_PLATFORM"))
+    if not d.getVar("TARGET_ARCH"):
+        return None
+    return dockin.platforms.from_target(
+        d.getVar("TARGET_ARCH"), d.getVar("TUNE_FEATURES") or "", d.getVar("MACHINEOVERRIDES") or ""
+    )
+
+
+class _Skopeo:
+    """Runs skopeo for one url."""
+
+    def __init__(self, ud, d):
+        self.ud = ud
+        self.d = d
+        self.reference = ud.source.reference
+        self.timeout = _number(d, "DOCKIN_FETCH_TIMEOUT", 300)
+        self.retries = _number(d, "DOCKIN_FETCH_RETRIES", 3)
+        self.options = dockin.skopeo.Options(
+            tuple(shlex.split(d.getVar("FETCHCMD_docker") or "skopeo")),
+            d.getVar("DOCKIN_AUTHFILE") or "",
+            d.getVar("DOCKIN_CERT_DIR") or "",
+            d.getVar("DOCKIN_POLICY") or "",
+            d.getVar("DOCKIN_REGISTRIES_CONF") or "",
+            bb.utils.to_boolean(d.getVar("DOCKIN_TLS_VERIFY"), True),
+        )
+        self.environment = self._environment()
+
+    def inspect(self, reference):
+        """Return the bytes of an index or manifest."""
+        return self.run(dockin.skopeo.inspect_argv(self.options, reference))
+
+    def list_tags(self, reference):
+        """Return the tags of a repository."""
+        return dockin.skopeo.parse_tags(self.run(dockin.skopeo.list_tags_argv(self.options, reference)).decode())
+
+    def run(self, argv, progress=lambda: None):
+        """
+        Run a command that talks to the registry and return what it prints; retry what may pass.
+
+        progress() is called once a second, and returns a number that grows while there is progress.
+        """
+        bb.fetch2.check_network_access(self.d, shlex.join(argv), self.ud.url)
+        self._check_version()
+        attempt = 0
+        while True:
+            status, output, errors = self._run_once(argv, progress)
+            if status == 0:
+                return output
+            failure = dockin.skopeo.classify(errors)
+            if attempt >= min(self.retries, failure.retries):
+                raise FetchError(self._explain(failure), self.ud.url)
+            delay = _FIRST_DELAY * 2**attempt * random.uniform(0.5, 1.5)
+            bb.note(f"{self.reference.familiar}: {failure.message}; trying again in {delay:.1f} s")
+            time.sleep(delay)
+            attempt += 1
+
+    def _run_once(self, argv, progress):
+        """Return exit code, output and error output of a command that is ended when it makes no progress for too long."""
+        logger.debug("Running %s", shlex.join(argv))
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                env=self.environment,
+                preexec_fn=_end_with_parent,
+            )
+            try:
+                self._wait(process, progress)
+            finally:
+                process.kill()
+                process.wait()
+            output.seek(0)
+            errors.seek(0)
+            return process.returncode, output.read(), errors.read().decode(errors="replace")
+
+    def _wait(self, process, progress):
+        seen, deadline = progress(), time.monotonic() + self.timeout
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=1)
+                return
+            now = progress()
+            if now != seen:
+                seen, deadline = now, time.monotonic() + self.timeout
+            elif time.monotonic() > deadline:
+                raise FetchError(
+                    f"{self.reference.registry} has sent nothing of {self.reference.familiar} for {self.timeout} s"
+                    " (DOCKIN_FETCH_TIMEOUT)",
+                    self.ud.url,
+                )
+
+    def _check_version(self):
+        if self.options.command in _checked_commands:
+            return
+        try:
+            argv = dockin.skopeo.version_argv(self.options)
+            output = subprocess.check_output(argv, env=self.environment, stdin=subprocess.DEVNULL, timeout=60).decode()
+        except FileNotFoundError as error:
+            raise FetchError(
+                f"{self.options.command[0]} is not there: install skopeo on this host"
+                " (Debian, Ubuntu, Fedora: package skopeo)",
+                self.ud.url,
+            ) from error
+        except (OSError, subprocess.SubprocessError) as error:
+            raise FetchError(f"{shlex.join(argv)} failed: {error}", self.ud.url) from error
+        dockin.skopeo.check_version(output)
+        _checked_commands.add(self.options.command)
+
+    def _environment(self):
+        """
+        Return the environment for skopeo: BitBake's for fetchers, and that by which skopeo finds logins and configuration.
+
+        BitBake filters it, so that it can't change task hashes; a fetched image does not depend on it. The user's PATH goes
+        behind BitBake's, for credential helpers and for gpg.
+        """
+        original = self.d.getVar("BB_ORIGENV", False)
+        environment = dict(os.environ)
+        environment.update(bb.fetch2.get_fetcher_environment(self.d))
+        for name in dockin.skopeo.ENVIRONMENT:
+            value = original.getVar(name, False) if original else None
+            if value:
+                environment[name] = value
+        path = original.getVar("PATH", False) if original else None
+        environment["PATH"] = os.pathsep.join(filter(None, (environment.get("PATH"), path)))
+        environment["PSEUDO_DISABLED"] = "1"
+        environment["LC_ALL"] = "C"
+        return environment
+
+    def _explain(self, failure):
+        remedy = _REMEDIES.get(failure.kind, "")
+        if remedy:
+            paths = dockin.logins.candidates(self.options.authfile, self.environment, os.getuid())
+            registry = self.reference.registry
+            remedy = remedy.format(registry=registry, logins=dockin.logins.describe(paths, registry))
+        return f"{self.reference.canonical}: {failure.message}" + (f"\n{remedy}" if remedy else "")
+
+
+class _Download:
+    """One download: a directory beside the file in DL_DIR, which an interrupted fetch leaves for the next one."""
+
+    def __init__(self, ud, d):
+        self.ud = ud
+        self.platform = _needed_platform(ud)
+        self.reference = ud.source.reference
+        self.dl_dir = d.getVar("DL_DIR")
+        self.partial = _partial(ud)
+        self.blobs = os.path.join(self.partial, "sha256")
+        self.skopeo = _Skopeo(ud, d)
+        self.progress = bb.progress.ProgressHandler(d)
+
+    def run(self):
+        """Write the image tarball to its place in DL_DIR, whole or not at all."""
+        bb.utils.mkdirhier(self.blobs)
+        digest, top = self._top()
+        descriptor, data, manifest = dockin.tarball.resolve(digest, top, self.platform, self._manifest)
+        self._keep_good(manifest.blobs)
+        self._reuse(manifest.blobs)
+        if not all(os.path.exists(self._path(blob)) for blob in manifest.blobs):
+            self._copy(descriptor.digest, manifest.blobs)
+        # The manifest is in hand: what the registry served in copying it does not matter.
+        pathlib.Path(self._path(descriptor)).write_bytes(data)
+        image = dockin.tarball.make_image(digest, top, self.platform, self._read)
+        self._write(image)
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _top(self):
+        """Return digest and bytes of what the pin or the tag names."""
+        pin = self.reference.digest
+        if pin:
+            return pin, self._document(pin, "image")
+        data = self.skopeo.inspect(self.reference)
+        return dockin.manifests.digest_of(data), data
+
+    def _manifest(self, descriptor):
+        return self._document(descriptor.digest, "manifest")
+
+    def _document(self, digest, what):
+        """Return an index or manifest by its digest, from DL_DIR or else from the registry."""
+        extent = dockin.tarball.find_blobs(self.dl_dir, {digest}).get(digest)
+        if extent and extent.size <= dockin.manifests.MAX_MANIFEST_SIZE:
+            with contextlib.suppress(DockinError, OSError):
+                data = b"".join(dockin.tarball.chunks(extent))
+                dockin.tarball.check_bytes(data, digest, what)
+                return data
+        name = dockin.reference.ImageReference(self.reference.registry, self.reference.repository, None, digest)
+        data = self.skopeo.inspect(name)
+        dockin.tarball.check_bytes(data, digest, what)
+        return data
+
+    def _keep_good(self, blobs):
+        """Remove what is not whole among the blobs that an earlier, interrupted fetch left."""
+        for blob in blobs:
+            path = self._path(blob)
+            if os.path.exists(path) and not dockin.tarball.is_blob(dockin.tarball.Extent(path, 0, blob.size), blob):
+                os.unlink(path)
+
+    def _reuse(self, blobs):
+        """Take from other image tarballs in DL_DIR the blobs that are good there."""
+        missing = {blob.digest: blob for blob in blobs if not os.path.exists(self._path(blob))}
+        for digest, extent in dockin.tarball.find_blobs(self.dl_dir, set(missing)).items():
+            target = self._path(missing[digest])
+            try:
+                dockin.tarball.copy_blob(extent, missing[digest], target)
+                logger.debug("%s is in %s", digest, extent.path)
+            except (DockinError, OSError) as error:
+                logger.debug("%s can't be taken from %s: %s", digest, extent.path, error)
+                bb.utils.remove(target)
+
+    def _copy(self, digest, blobs):
+        """Let skopeo download the blobs that are not there."""
+        total = sum(blob.size for blob in blobs) or 1
+        last = [time.monotonic(), 0]
+
+        def progress():
+            size = _size(self.partial)
+            now = time.monotonic()
+            rate = (size - last[1]) / max(now - last[0], 0.001)
+            last[:] = now, size
+            self.progress.update(int(100 * size / total), f"{rate / 1e6:.1f} MB/s")
+            return size
+
+        scratch = os.path.join(self.partial, "scratch")
+        bb.utils.mkdirhier(scratch)
+        name = dockin.reference.ImageReference(self.reference.registry, self.reference.repository, None, digest)
+        layout = os.path.join(self.partial, "layout")
+        argv = dockin.skopeo.copy_argv(self.skopeo.options, name, layout, self.partial, scratch)
+        bb.note(f"Downloading {self.reference.canonical} for {self.platform}: {_human(total)} less what is there")
+        self.skopeo.run(argv, progress)
+
+    def _read(self, blob):
+        """Return the bytes of a document that is in the partial directory."""
+        path = self._path(blob)
+        if os.path.getsize(path) > dockin.manifests.MAX_CONFIG_SIZE:
+            raise DockinError(f"{blob.digest} has {os.path.getsize(path)} bytes, more than a config may have")
+        return pathlib.Path(path).read_bytes()
+
+    def _write(self, image):
+        """Write the image tarball beside its place, verify it by writing it, and move it there."""
+        layers = {}
+        for layer in image.manifest.layers:
+            path = self._path(layer)
+            if not os.path.exists(path):
+                raise FetchError(f"skopeo returned success, but left no layer {layer.digest}", self.ud.url)
+            layers[layer.digest] = dockin.tarball.Extent(path, 0, os.path.getsize(path))
+        target = os.path.join(self.partial, "image.tar")
+        try:
+            dockin.tarball.write(target, image, layers)
+        except DockinError:
+            # The next fetch finds out which blob is bad, and asks for that one only.
+            bb.utils.remove(target)
+            raise
+        os.replace(target, self.ud.localpath)
+
+    def _path(self, blob):
+        return os.path.join(self.blobs, blob.digest[len("sha256:") :])
+
+
+@contextlib.contextmanager
+def _fetch_errors(ud):
+    """Turn the errors of the pure modules and of the operating system into BitBake's, with the url.
+
+    BitBake 2.8 takes an OSError for a success.
+    """
+    try:
+        yield
+    except dockin.tarball.InvalidTarball as error:
+        raise ChecksumError(f"{ud.source.reference.canonical}: {error}", ud.url, error.actual) from error
+    except DockinError as error:
+        raise FetchError(f"{ud.source.reference.canonical}: {error}", ud.url) from error
+    except OSError as error:
+        raise FetchError(f"{ud.source.reference.canonical}: {error}", ud.url) from error
+
+
+def _needed_platform(ud):
+    if ud.platform is None:
+        raise MissingParameterError("platform", ud.url)
+    return ud.platform
+
+
+def _report_pin(ud, d, digest):
+    """Say what the pin of an image without one would be: to devtool upgrade by an event, to the user as DOCKIN_PIN wants."""
+    if ud.source.reference.digest:
+        return
+    choice = d.getVar("DOCKIN_PIN") or "warn"
+    if choice not in PIN_CHOICES:
+        raise FetchError(f"Invalid DOCKIN_PIN = {choice!r}: expected {', '.join(map(repr, PIN_CHOICES))}", ud.url)
+    checksum = digest.partition(":")[2]
+    line = f'SRC_URI[{ud.source.pin_flag}] = "{checksum}"'
+    if choice == "require":
+        raise NoChecksumError(line, ud.url)
+    bb.event.fire(MissingChecksumEvent(ud.url, sha256sum=checksum), d)
+    if choice == "warn":
+        logger.warning(
+            "%s is not pinned: what a tag stands for changes. To get the same image each time, add to the recipe:\n%s",
+            ud.source.reference.familiar,
+            line,
+        )
+
+
+def _information(ud, image, result):
+    """Return what there is to know of an archive that is not compressed yet."""
+    reference = ud.source.reference.tagged
+    return dockin.information.ImageInformation(
+        reference=reference.canonical,
+        name=reference.familiar,
+        platform=str(ud.platform),
+        archive=reference.stem + ".tar",
+        archive_size=result.size,
+        unpacked_size=result.size,
+        layers_size=result.layers_size,
+        image_id=image.manifest.config.digest,
+        manifest_digest=result.manifest_digest,
+        source_digest=image.digest,
+    )
+
+
+def _partial(ud):
+    return ud.localpath + ".part"
+
+
+def _size(directory):
+    """Return the bytes in the files of a directory in which another process works."""
+    total = 0
+    for root, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.path.getsize(os.path.join(root, name))
+    return total
+
+
+def _human(size):
+    return f"{size / 1e6:.1f} MB"
+
+
+def _number(d, variable, default):
+    """Return a variable's whole number. Raises DockinError."""
+    value = d.getVar(variable) or str(default)
+    if not value.isdecimal():
+        raise DockinError(f"Invalid {variable} = {value!r}: a whole number is expected")
+    return int(value)
+
+
+def _end_with_parent():
+    """Let skopeo end when the task is killed, so that it does not go on writing under a lock that is gone."""
+    bb.utils.signal_on_parent_exit("SIGTERM")
+
+
+# Once a process: a module is imported only once.
+bb.fetch2.methods.append(Docker())

@@ -1,0 +1,177 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Command lines for skopeo, and what its failures mean; nothing is run here.
+
+https://github.com/containers/skopeo/tree/main/docs; measured with 1.9.3 (Debian 12), the oldest that is supported.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from dockin.errors import DockinError
+from dockin.reference import ImageReference
+
+MINIMUM_VERSION = (1, 9, 3)
+
+ENVIRONMENT = ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "GNUPGHOME")
+"""Variables by which skopeo finds logins, its configuration and keys; BitBake keeps them from its tasks."""
+
+
+class SkopeoError(DockinError):
+    """What skopeo printed can't be understood, or it is too old."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How skopeo is to be called; empty strings leave a choice to skopeo."""
+
+    command: tuple[str, ...] = ("skopeo",)
+    authfile: str = ""
+    cert_dir: str = ""
+    policy: str = ""
+    registries_conf: str = ""
+    tls_verify: bool = True
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why skopeo failed."""
+
+    kind: str
+    """One of the kinds in _KINDS, or "other"."""
+    message: str
+    """skopeo's own last words, in one line."""
+
+    @property
+    def retries(self) -> int:
+        """How often it makes sense to try the same call again, a little later."""
+        return _RETRIES.get(self.kind, 0)
+
+
+# skopeo has waited for a rate limit itself, up to minutes, before it gives up.
+_RETRIES = {"rate-limited": 1, "server": 10, "network": 10}
+
+# How skopeo names a status, in all its versions: "StatusCode: 403", "HTTP status: 503", "status code from registry 404".
+_STATUS = r"(?:StatusCode:|HTTP status:|from registry) "
+
+# The first pattern that is found decides: a rate limit speaks of missing authentication too, and a registry that hides
+# what one may not see calls it unauthorized. Words are those of github.com/containers/image and of the registries' errors.
+_KINDS = tuple(
+    (kind, re.compile(pattern, re.IGNORECASE))
+    for kind, pattern in (
+        ("disk", r"no space left on device|disk quota exceeded|read-only file system"),
+        ("policy", r"source image rejected|policy\.json|signature"),
+        ("rate-limited", rf"toomanyrequests|too many requests|{_STATUS}429"),
+        ("login", r"error getting credentials|docker-credential-"),
+        ("auth", rf"unauthorized|authentication required|invalid username/password|{_STATUS}401"),
+        ("denied", rf"\bdenied\b|forbidden|{_STATUS}403"),
+        ("not-found", rf"manifest unknown|name unknown|blob unknown|not known to registry|{_STATUS}404"),
+        ("tls", r"x509|certificate|server gave HTTP response to HTTPS client|tls: "),
+        ("server", rf"{_STATUS}50[0234]|internal server error|bad gateway|service unavailable|gateway timeout"),
+        ("content", r"digest did not match|does not match|mismatch|unsupported manifest|invalid character|invalid image"),
+        (
+            "network",
+            r"connection refused|connection reset|broken pipe|i/o timeout|timeout|\bEOF\b|no such host|unreachable"
+            rf"|no route to host|server misbehaving|closed network connection|{_STATUS}(?:408|499|522)",
+        ),
+    )
+)
+
+_FATAL = re.compile(r'level=fatal msg="((?:[^"\\]|\\.)*)"')
+_VERSION = re.compile(r"version (\d+)\.(\d+)(?:\.(\d+))?")
+
+
+def inspect_argv(options: Options, reference: ImageReference) -> list[str]:
+    """Return the call that prints the bytes of an index or manifest: one request, whatever the platforms in it."""
+    return [*_base(options), "inspect", "--raw", *_registry(options), _name(reference)]
+
+
+def list_tags_argv(options: Options, reference: ImageReference) -> list[str]:
+    """Return the call that prints the tags of a repository as JSON."""
+    return [*_base(options), "list-tags", *_registry(options), f"docker://{reference.name}"]
+
+
+def copy_argv(options: Options, reference: ImageReference, layout: str, blobs: str, scratch: str) -> list[str]:
+    """Return the call that downloads one platform's image, given by digest, byte-exact.
+
+    It ends in the directory blobs, as sha256/<hex>; what is there already is not downloaded. layout gets an OCI layout that
+    nobody needs; scratch is for skopeo's temporary files, which it would put into /var/tmp.
+    """
+    return [
+        *_base(options),
+        "--tmpdir",
+        scratch,
+        "copy",
+        "--preserve-digests",
+        *_registry(options, "src-"),
+        "--dest-shared-blob-dir",
+        blobs,
+        _name(reference),
+        f"oci:{layout}:image",
+    ]
+
+
+def version_argv(options: Options) -> list[str]:
+    """Return the call that prints skopeo's version."""
+    return [*options.command, "--version"]
+
+
+def check_version(output: str) -> None:
+    """Raise SkopeoError if the output of version_argv() is that of a skopeo that is too old."""
+    match = _VERSION.search(output)
+    if not match:
+        raise SkopeoError(f"Can't tell the version of skopeo from {output.strip()!r}")
+    version = tuple(int(part or 0) for part in match.groups())
+    if version < MINIMUM_VERSION:
+        raise SkopeoError(
+            f"skopeo {'.'.join(map(str, version))} is too old: {'.'.join(map(str, MINIMUM_VERSION))} or later is needed;"
+            " install a newer one on this host"
+        )
+
+
+def parse_tags(output: str) -> list[str]:
+    """Return the tags in the output of list_tags_argv(). Raises SkopeoError."""
+    try:
+        tags = json.loads(output)["Tags"] or []
+    except (ValueError, KeyError, TypeError) as error:
+        raise SkopeoError(f"skopeo list-tags printed no list of tags: {output[:200]!r}") from error
+    return [str(tag) for tag in tags]
+
+
+def classify(stderr: str) -> Failure:
+    """Return what a failed skopeo's error output means."""
+    fatal = _FATAL.findall(stderr)
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    message = fatal[-1].replace('\\"', '"') if fatal else (lines[-1] if lines else "no output")
+    for kind, pattern in _KINDS:
+        if pattern.search(message):
+            return Failure(kind, message)
+    return Failure("other", message)
+
+
+def _base(options: Options) -> list[str]:
+    argv = list(options.command)
+    if options.policy:
+        argv += ["--policy", options.policy]
+    if options.registries_conf:
+        argv += ["--registries-conf", options.registries_conf]
+    return argv
+
+
+def _registry(options: Options, side: str = "") -> list[str]:
+    argv = []
+    if options.authfile:
+        argv += ["--authfile", options.authfile]
+    if options.cert_dir:
+        argv += [f"--{side}cert-dir", options.cert_dir]
+    if not options.tls_verify:
+        argv += [f"--{side}tls-verify=false"]
+    return argv
+
+
+def _name(reference: ImageReference) -> str:
+    # skopeo refuses a tag beside a digest
+    return f"docker://{reference.pinned}"

@@ -1,0 +1,82 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Tags that are versions: which one follows another."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dockin.errors import DockinError
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)*")
+_VERSION_TAG = re.compile(r"(?P<prefix>v?)(?P<version>\d+(?:\.\d+)*)(?P<suffix>(?:[-_+.][A-Za-z].*)?)")
+
+
+@dataclass(frozen=True)
+class VersionTag:
+    """A tag taken apart: v1.36.1-alpine is v, 1.36.1, -alpine."""
+
+    prefix: str
+    version: str
+    suffix: str
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The version, to compare by."""
+        return tuple(int(part) for part in self.version.split("."))
+
+
+def parse(tag: str) -> VersionTag | None:
+    """Return a tag's parts, None if it is no version (latest, bookworm, a commit)."""
+    match = _VERSION_TAG.fullmatch(tag)
+    return VersionTag(match["prefix"], match["version"], match["suffix"]) if match else None
+
+
+def matching(tags: list[str], regex: str) -> list[str]:
+    """Return the tags in which a regular expression is found. Raises DockinError for a malformed one."""
+    try:
+        compiled = re.compile(regex)
+    except re.error as error:
+        raise DockinError(f"Invalid regular expression {regex!r} for tags: {error}") from error
+    return [tag for tag in tags if compiled.search(tag)]
+
+
+def newest(tags: list[str], current: str, regex: str = "") -> str:
+    """Return the version of the newest tag that could replace the current one, "" if there is none.
+
+    regex is UPSTREAM_CHECK_REGEX: what its group pver matches is the version. Without it a tag fits that has the current
+    one's prefix, suffix and number of components, so that 1.36.1-musl does not become 1.37 or 1.37.0-glibc; where the
+    current tag is no version, plain versions of two components or more. Raises DockinError for a malformed regex.
+    """
+    if regex:
+        versions = _matches(tags, regex)
+    else:
+        pattern = parse(current)
+        found = [version for version in map(parse, tags) if version and _fits(version, pattern)]
+        versions = [version.version for version in found]
+    return max(versions, key=_numbers, default="")
+
+
+def _fits(candidate: VersionTag, pattern: VersionTag | None) -> bool:
+    if pattern is None:
+        return not candidate.suffix and len(candidate.numbers) > 1
+    return (candidate.prefix, candidate.suffix, len(candidate.numbers)) == (
+        pattern.prefix,
+        pattern.suffix,
+        len(pattern.numbers),
+    )
+
+
+def _matches(tags: list[str], regex: str) -> list[str]:
+    try:
+        compiled = re.compile(regex)
+        return [match["pver"] for match in map(compiled.search, tags) if match]
+    except (re.error, IndexError) as error:
+        raise DockinError(
+            f"Invalid UPSTREAM_CHECK_REGEX = {regex!r}: {error}; a regular expression with a group pver is expected"
+        ) from error
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for part in _NUMBER.findall(version) for number in part.split("."))
