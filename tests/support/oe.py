@@ -21,6 +21,7 @@ tested, BitBake's tasks from do_fetch to do_package_write_deb with all their che
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import json
@@ -136,10 +137,10 @@ class Result:
 
 def _messages(output: str, level: str) -> list[str]:
     """Return the messages of a level in BitBake's console output; a line without a level continues one."""
-    # BitBake writes the first message behind its "Parsing recipes...".
+    # The first message stands behind "Parsing recipes...", and "done." behind the last one.
     lines = re.sub(r"^((?:Loading|Parsing|Initialising)\b.*?\.\.\.)(?=[A-Z]+: )", r"\1\n", output, flags=re.M)
-    starts = "NOTE|INFO|WARNING|ERROR|DEBUG|Summary|Loaded|Parsing|Build Configuration|Currently"
-    parts = re.split(rf"^(?=(?:{starts})\b)", lines, flags=re.M)
+    starts = r"(?:NOTE|INFO|WARNING|ERROR|DEBUG|Summary|Loaded|Parsing|Build Configuration|Currently)\b|done\.$"
+    parts = re.split(rf"^(?={starts})", lines, flags=re.M)
     return [part[len(level) + 2:].strip() for part in parts if part.startswith(level + ": ")]
 
 
@@ -245,18 +246,19 @@ class Build:
 
     layers: this layer, or others instead; recipes: parts of OE-core that are not masked, as regular
     expressions of paths below meta/recipes- (such as "core/base-files/"); downloads: DL_DIR, if not in the
-    build directory.
+    build directory; stand_ins: False for all of OE-core, with nothing of the test bed in its place.
     """
 
     def __init__(self, bench: Bench, path: Path, local_conf: str = "", layers: Sequence[Path] | None = None,
-                 recipes: Iterable[str] = (), downloads: Path | None = None) -> None:
+                 recipes: Iterable[str] = (), downloads: Path | None = None, stand_ins: bool = True) -> None:
         self.bench = bench
         self.path = path
         self.downloads = downloads or path / "downloads"
         self.test_layer = path / "meta-test-bed"
         self.environment: dict[str, str] = {}
-        self._write_layer()
-        self._write_conf(local_conf, [bench.layer] if layers is None else layers, recipes)
+        self._write_layer(stand_ins)
+        conf = self._stand_in_conf(recipes) if stand_ins else ""
+        self._write_conf(conf + local_conf, [bench.layer] if layers is None else layers)
 
     # -------------------------------------------------------------------------- what is built
 
@@ -370,12 +372,15 @@ class Build:
     # -------------------------------------------------------------------------- inside
 
     def stop(self) -> None:
-        """Stop a BitBake server that is left in this build directory."""
-        self._wait_for_server(5)
+        """Stop a BitBake server that is left in this build directory, and the tasks that it runs."""
         pid = _server(self.path)
-        if pid:
-            os.kill(pid, signal.SIGKILL)
-            self._wait_for_server(5)
+        if not pid:
+            return
+        processes = [pid, *_descendants(pid)]
+        _signal([pid], signal.SIGTERM)
+        self._wait_for_server(3)
+        _signal(processes, signal.SIGKILL)
+        self._wait_for_server(5)
 
     def _run(self, argv: Sequence[str], output: IO[bytes], timeout: float) -> int | None:
         environment = self._environment()
@@ -419,21 +424,26 @@ class Build:
         while time.monotonic() < end and _locked(self.path / "bitbake.lock"):
             time.sleep(0.05)
 
-    def _write_layer(self) -> None:
-        recipes = self.test_layer / "recipes-stand-in"
-        target = oe_conf.fill(oe_conf.TARGET_RECIPE, packages=" ".join(oe_conf.TARGET_PACKAGES))
+    def _write_layer(self, stand_ins: bool) -> None:
         conf = oe_conf.fill(oe_conf.LAYER_CONF, series=self.bench.series)
         self.bench.write(self.test_layer / "conf" / "layer.conf", conf)
+        if not stand_ins:
+            return
+        recipes = self.test_layer / "recipes-stand-in"
+        target = oe_conf.fill(oe_conf.TARGET_RECIPE, packages=" ".join(oe_conf.TARGET_PACKAGES))
         self.bench.write(recipes / "pseudo" / "pseudo-native_1.0.bb", _complete(oe_conf.PSEUDO_RECIPE))
         self.bench.write(recipes / "target" / "target-packages_1.0.bb", _complete(target))
 
-    def _write_conf(self, local_conf: str, layers: Sequence[Path], recipes: Iterable[str]) -> None:
+    def _stand_in_conf(self, recipes: Iterable[str]) -> str:
         kept = "|".join(recipes)
-        quirks = [line for series, line in oe_conf.QUIRKS.items() if series in self.bench.series.split()]
-        text = oe_conf.fill(
-            oe_conf.LOCAL_CONF, downloads=self.downloads, assume_provided=oe_conf.ASSUME_PROVIDED,
+        return oe_conf.fill(
+            oe_conf.STAND_IN_CONF, assume_provided=oe_conf.ASSUME_PROVIDED,
             pseudo=shutil.which("pseudo", path=self.bench.account.path()),
             mask="/openembedded-core/meta/recipes-" + (f"(?!{kept})" if kept else ""))
+
+    def _write_conf(self, local_conf: str, layers: Sequence[Path]) -> None:
+        text = oe_conf.fill(oe_conf.LOCAL_CONF, downloads=self.downloads)
+        quirks = [line for series, line in oe_conf.QUIRKS.items() if series in self.bench.series.split()]
         self.bench.write(self.path / "conf" / "local.conf", "\n".join([text, *quirks, local_conf, ""]))
         folders = " ".join(str(layer) for layer in (self.bench.core / "meta", *layers, self.test_layer))
         text = oe_conf.fill(oe_conf.BBLAYERS_CONF, layers=folders)
@@ -477,6 +487,22 @@ def _locked(path: Path) -> bool:
     except OSError:
         return True
     return False
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return the process ids of a process's children, their children and so on."""
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, children.read_text().split()):
+                found += [child, *_descendants(child)]
+    return found
+
+
+def _signal(processes: Iterable[int], number: signal.Signals) -> None:
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _server(build: Path) -> int | None:

@@ -31,7 +31,9 @@ BB_NUMBER_PARSE_THREADS = "2"
 # No look at the internet, and no download of a C library for native tools that are not built.
 CONNECTIVITY_CHECK_URIS = ""
 INHERIT:remove = "uninative"
+"""
 
+STAND_IN_CONF = """
 # Nothing is compiled: the host's tools serve.
 BBMASK += "@MASK@"
 BBFILE_PATTERN_IGNORE_EMPTY_core = "1"
@@ -68,6 +70,7 @@ BBFILES += "${LAYERDIR}/recipes-*/*/*.bb ${LAYERDIR}/recipes-*/*/*.bbappend"
 BBFILE_COLLECTIONS += "dockin-test-bed"
 BBFILE_PATTERN_dockin-test-bed = "^${LAYERDIR}/"
 BBFILE_PRIORITY_dockin-test-bed = "10"
+BBFILE_PATTERN_IGNORE_EMPTY_dockin-test-bed = "1"
 LAYERSERIES_COMPAT_dockin-test-bed = "@SERIES@"
 """
 
