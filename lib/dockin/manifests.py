@@ -54,7 +54,7 @@ class Descriptor:
     size: int
     """Bytes."""
     platform: platforms.Platform | None = None
-    """In an index: the platform of the manifest; None where the entry has none or is an attestation."""
+    """In an index: the platform that the entry states, unknown/unknown for an attestation; None where it states none."""
 
 
 @dataclass(frozen=True)
@@ -190,15 +190,12 @@ def _descriptor(value: object, what: str) -> Descriptor:
 
 
 def _platform(value: object) -> platforms.Platform | None:
-    """Return the platform of an index entry; None for none, and for what no machine can have."""
+    """Return the platform that an index entry states, be it one that no machine has; None where it states none."""
     if not isinstance(value, dict):
         return None
     parts = [value.get("os"), value.get("architecture"), value.get("variant")]
-    text = "/".join(part for part in parts if isinstance(part, str) and part)
-    try:
-        return platforms.parse(text)
-    except platforms.PlatformError:
-        return None
+    system, architecture, variant = (part if isinstance(part, str) else "" for part in parts)
+    return platforms.Platform(system, architecture, variant) if system or architecture else None
 
 
 def _check_media_type(media_type: object, known: tuple[str, ...], what: str) -> None:

@@ -169,7 +169,7 @@ def make_image(
     config_bytes = read_blob(manifest.config)
     check_bytes(config_bytes, manifest.config.digest, "config")
     config = manifests.parse_config(config_bytes)
-    platforms.check(wanted, config.os, config.architecture, config.variant)
+    platforms.check(wanted, config.os, config.architecture, config.variant, entry=descriptor.platform)
     if len(config.diff_ids) != len(manifest.layers):
         raise manifests.InvalidManifest(
             f"Invalid image {descriptor.digest}: {len(manifest.layers)} layers in the manifest,"
