@@ -151,8 +151,10 @@ def _parameters(parameters: list[str], entry: str) -> dict[str, str]:
     for parameter in filter(None, parameters):
         key, equals, value = parameter.partition("=")
         if key not in PARAMETERS:
+            # The entry is shown without its parameters: this one may be a password.
             raise InvalidSource(
-                f"Unknown parameter {key!r} in {entry!r}: docker:// takes " + ", ".join(f";{p}=" for p in PARAMETERS)
+                f"Unknown parameter {key!r} in {entry.partition(';')[0]!r}: docker:// takes "
+                + ", ".join(f";{p}=" for p in PARAMETERS)
             )
         if not equals or not value:
             raise InvalidSource(f"Parameter {key!r} without a value in {entry!r}: write ;{key}=VALUE or leave it out")
