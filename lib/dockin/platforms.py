@@ -213,7 +213,7 @@ def select(wanted: Platform, candidates: typing.Sequence[Platform | None]) -> in
     if list(candidates) == [None]:
         return 0
     raise PlatformError(
-        f"No image for {wanted} in the index: {_describe(candidates)}. {_rule(wanted)}; choose an image that "
+        f"No image for {wanted} in the index: {_describe(candidates)}.{_also_fitting(wanted)} Choose an image that "
         f"is built for the machine or, if the machine runs one of these, name its platform with {_OVERRIDE}"
     )
 
@@ -246,7 +246,7 @@ def check(
     if not stated and image.variant:
         note = f" (its config states no variant: {image.variant} is {'in the index' if entry else 'assumed'})"
     raise PlatformError(
-        f"The image is built for {_show(image)}{note}, but {wanted} is wanted. {_rule(wanted)}; pin the "
+        f"The image is built for {_show(image)}{note}, but {wanted} is wanted.{_also_fitting(wanted)} Pin the "
         "digest of an index that has an image for the machine, not that of another platform's manifest or, "
         f"if the machine runs this image, name its platform with {_OVERRIDE}"
     )
@@ -340,12 +340,12 @@ def _riscv64_problem(features: frozenset[str]) -> str:
     return f"images for riscv64 need the extensions {lacking}, which this tune lacks" if lacking else ""
 
 
-def _rule(wanted: Platform) -> str:
-    """Say which images the wanted platform accepts."""
-    variants = _accepted_variants(wanted.architecture, wanted.variant)
-    accepted = ", ".join(str(Platform(wanted.os, wanted.architecture, variant)) for variant in variants)
-    note = " (arm without a variant counts as v7)" if wanted.architecture == "arm" else ""
-    return f"{wanted} runs images for {accepted}{note}"
+def _also_fitting(wanted: Platform) -> str:
+    """Say, in sentences for a message, what else than the wanted platform's own images would do."""
+    accepted = _accepted_variants(wanted.architecture, wanted.variant)
+    others = [str(Platform(wanted.os, wanted.architecture, variant)) for variant in accepted[1:]]
+    text = f" Images for {', '.join(others)} would do too." if others else ""
+    return text + " An arm image without a variant counts as v7." if wanted.architecture == "arm" else text
 
 
 def _describe(candidates: typing.Sequence[Platform | None]) -> str:
