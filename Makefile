@@ -27,7 +27,7 @@ demo: setup ## an image from a registry to a package to a container
 	@scripts/demo
 
 check-layer: setup ## yocto-check-layer in full, on every release (8 minutes each)
-	@scripts/test oe -- -m long --timeout=2400
+	@scripts/test --seconds 7500 oe -- -m long --timeout=2400
 
 clean: ## remove what Python leaves in the tree (not the cache)
 	@find . -name __pycache__ -prune -exec rm -rf {} +

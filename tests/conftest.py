@@ -99,6 +99,7 @@ class Report:
                 "outcome": report.outcome, "seconds": 0, "release": "", "reason": reason,
             }
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self):
         for test in self.tests.values():
             if not test["outcome"]:
