@@ -16,10 +16,12 @@ https://github.com/moby/docker-image-spec/blob/main/spec.md
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import itertools
 import json
 import subprocess
-import tarfile
+import tempfile
 import threading
 import typing
 import zlib
@@ -76,7 +78,7 @@ def assemble(source: str, image: tarball.Image, reference: ImageReference, mode:
     if missing:
         raise tarball.InvalidTarball(f"Incomplete image tarball {source}: layer {missing[0]} is missing")
     with open(target, "wb") as file:
-        writer = _TarWriter(file)
+        writer = tarball.TarWriter(file)
         if mode == REGISTRY:
             layers, layers_size = _keep_layers(writer, image, blobs)
             top = _keep_documents(writer, image)
@@ -94,37 +96,40 @@ def assemble(source: str, image: tarball.Image, reference: ImageReference, mode:
 
 
 def _decompress_layers(
-    writer: _TarWriter, image: tarball.Image, blobs: dict[str, tarball.Extent]
+    writer: tarball.TarWriter, image: tarball.Image, blobs: dict[str, tarball.Extent]
 ) -> tuple[list[manifests.Descriptor], int]:
     """Write each layer once, uncompressed; return them in the image's order and the sum of their sizes."""
     sizes: dict[str, int] = {}
-    for layer, diff_id in zip(image.manifest.layers, image.config.diff_ids):
-        if diff_id not in sizes:
-            hasher = hashlib.sha256()
-            content = _tee(_decompress(tarball.chunks(blobs[layer.digest]), layer.digest), hasher)
+    for layer, diff_id in _layers(image):
+        content = _content(blobs[layer.digest], layer, diff_id)
+        if diff_id in sizes:
+            # The same layer, compressed in another way: it is in the archive already, but has to be what the config says.
+            _length(content)
+        else:
             sizes[diff_id] = writer.stream(_BLOBS + diff_id[7:], content)
-            _check_diff_id(layer, diff_id, hasher.hexdigest())
     layers = [manifests.Descriptor(manifests.OCI_LAYER, diff_id, sizes[diff_id]) for diff_id in image.config.diff_ids]
     return layers, sum(layer.size for layer in layers)
 
 
 def _keep_layers(
-    writer: _TarWriter, image: tarball.Image, blobs: dict[str, tarball.Extent]
+    writer: tarball.TarWriter, image: tarball.Image, blobs: dict[str, tarball.Extent]
 ) -> tuple[list[manifests.Descriptor], int]:
     """Write each layer once, as the registry has it; return them and the sum of their uncompressed sizes."""
     sizes: dict[str, int] = {}
-    for layer, diff_id in zip(image.manifest.layers, image.config.diff_ids):
-        if layer.digest in sizes:
-            continue
-        writer.stream(_BLOBS + layer.digest[7:], tarball.chunks(blobs[layer.digest]))
-        hasher, sizes[layer.digest] = hashlib.sha256(), 0
-        for chunk in _tee(_decompress(tarball.chunks(blobs[layer.digest]), layer.digest), hasher):
-            sizes[layer.digest] += len(chunk)
-        _check_diff_id(layer, diff_id, hasher.hexdigest())
+    for layer, diff_id in _layers(image):
+        extent = blobs[layer.digest]
+        if layer.digest not in sizes:
+            writer.stream(_BLOBS + layer.digest[7:], tarball.verified_chunks(extent, layer))
+        sizes[layer.digest] = _length(_content(extent, layer, diff_id))
     return list(image.manifest.layers), sum(sizes[layer.digest] for layer in image.manifest.layers)
 
 
-def _keep_documents(writer: _TarWriter, image: tarball.Image) -> dict[str, object]:
+def _layers(image: tarball.Image) -> typing.Iterable[tuple[manifests.Descriptor, str]]:
+    """Return the layers with the digests that they have uncompressed, each pair once."""
+    return dict.fromkeys(zip(image.manifest.layers, image.config.diff_ids))
+
+
+def _keep_documents(writer: tarball.TarWriter, image: tarball.Image) -> dict[str, object]:
     """Write index and manifest byte-exact; return the descriptor of the top.
 
     The containerd store takes an index of which it has only one platform, and knows the image by the index digest then,
@@ -137,7 +142,9 @@ def _keep_documents(writer: _TarWriter, image: tarball.Image) -> dict[str, objec
     return {"mediaType": media_type, "digest": image.digest, "size": len(image.top)}
 
 
-def _write_manifest(writer: _TarWriter, image: tarball.Image, layers: list[manifests.Descriptor]) -> dict[str, object]:
+def _write_manifest(
+    writer: tarball.TarWriter, image: tarball.Image, layers: list[manifests.Descriptor]
+) -> dict[str, object]:
     """Write a manifest for the uncompressed layers; return its descriptor."""
     config = image.manifest.config
     data = _json(
@@ -178,23 +185,27 @@ def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _check_diff_id(layer: manifests.Descriptor, diff_id: str, actual: str) -> None:
-    if diff_id != "sha256:" + actual:
+def _content(extent: tarball.Extent, layer: manifests.Descriptor, diff_id: str) -> typing.Iterator[bytes]:
+    """Yield a layer's tar, uncompressed. Raises InvalidLayer, also at the end of one that has not the diff_id."""
+    hasher = hashlib.sha256()
+    for chunk in _decompress(tarball.chunks(extent), layer.digest):
+        hasher.update(chunk)
+        yield chunk
+    actual = "sha256:" + hasher.hexdigest()
+    if actual != diff_id:
         raise InvalidLayer(
-            f"Checksum mismatch: the uncompressed layer {layer.digest} has sha256:{actual}, the config says {diff_id}"
+            f"Checksum mismatch: the uncompressed layer {layer.digest} has {actual}, the config says {diff_id}"
         )
 
 
-def _tee(chunks: typing.Iterable[bytes], hasher: typing.Any) -> typing.Iterator[bytes]:
-    for chunk in chunks:
-        hasher.update(chunk)
-        yield chunk
+def _length(chunks: typing.Iterable[bytes]) -> int:
+    return sum(map(len, chunks))
 
 
 def _decompress(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[bytes]:
     """Yield a layer's tar, whatever its compression; like Docker, believe the bytes and not the media type."""
     first = next(chunks, b"")
-    rest = _chain(first, chunks)
+    rest = itertools.chain([first], chunks)
     if first.startswith(_GZIP_MAGIC):
         return _gunzip(rest, digest)
     if first.startswith(_ZSTD_MAGIC):
@@ -202,18 +213,11 @@ def _decompress(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[
     return rest
 
 
-def _chain(first: bytes, chunks: typing.Iterator[bytes]) -> typing.Iterator[bytes]:
-    yield first
-    yield from chunks
-
-
 def _gunzip(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[bytes]:
     """Yield the content of a gzip stream of any number of members; zeros may follow."""
     decoder = None
-    data = b""
     try:
-        for chunk in chunks:
-            data += chunk
+        for data in chunks:
             while data:
                 if decoder is None:
                     data = data.lstrip(b"\0")
@@ -221,17 +225,14 @@ def _gunzip(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[byte
                         break
                     decoder = zlib.decompressobj(wbits=31)
                 yield decoder.decompress(data, _STEP)
-                data = decoder.unconsumed_tail
                 if decoder.eof:
-                    data = decoder.unused_data
-                    decoder = None
-        while decoder is not None and not decoder.eof:
-            rest = decoder.decompress(b"", _STEP)
-            if not rest:
-                raise InvalidLayer(f"Damaged layer {digest}: its gzip stream ends too early")
-            yield rest
+                    data, decoder = decoder.unused_data, None
+                else:
+                    data = decoder.unconsumed_tail
     except zlib.error as error:
         raise InvalidLayer(f"Damaged layer {digest}: {error}") from error
+    if decoder is not None:
+        raise InvalidLayer(f"Damaged layer {digest}: its gzip stream ends too early")
 
 
 def _unzstd(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[bytes]:
@@ -239,32 +240,29 @@ def _unzstd(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[byte
 
     OE-core has it among its HOSTTOOLS.
     """
-    try:
-        process = subprocess.Popen(
-            ["zstd", "-dcq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-    except FileNotFoundError as error:
-        raise InvalidLayer(f"Layer {digest} is compressed with zstd: install the program zstd on this host") from error
-    assert process.stdin and process.stdout
-    failures: list[BaseException] = []
-    feeder = threading.Thread(target=_feed, args=(chunks, process.stdin, failures), daemon=True)
-    feeder.start()
-    try:
-        while True:
-            chunk = process.stdout.read(tarball.CHUNK)
-            if not chunk:
-                break
-            yield chunk
-        feeder.join()
-        if failures:
-            raise failures[0]
-        if process.wait() != 0:
-            raise InvalidLayer(f"Damaged layer {digest}: zstd can't decompress it")
-    finally:
-        process.stdout.close()
-        process.kill()
-        process.wait()
-        feeder.join()
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(["zstd", "-dcq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        except FileNotFoundError as error:
+            raise InvalidLayer(f"Layer {digest} is compressed with zstd: install the program zstd on this host") from error
+        assert process.stdin and process.stdout
+        failures: list[BaseException] = []
+        feeder = threading.Thread(target=_feed, args=(chunks, process.stdin, failures), daemon=True)
+        feeder.start()
+        try:
+            yield from iter(functools.partial(process.stdout.read, tarball.CHUNK), b"")
+            feeder.join()
+            if failures:
+                raise failures[0]
+            if process.wait() != 0:
+                errors.seek(0)
+                reason = errors.read().decode(errors="replace").strip()
+                raise InvalidLayer(f"Damaged layer {digest}: zstd can't decompress it: {reason}")
+        finally:
+            process.stdout.close()
+            process.kill()
+            process.wait()
+            feeder.join()
 
 
 def _feed(chunks: typing.Iterator[bytes], stdin: typing.IO[bytes], failures: list[BaseException]) -> None:
@@ -275,34 +273,3 @@ def _feed(chunks: typing.Iterator[bytes], stdin: typing.IO[bytes], failures: lis
                 stdin.write(chunk)
     except (OSError, DockinError) as error:
         failures.append(error)
-
-
-class _TarWriter:
-    """Writes a tar in one pass, also of files whose size is known only at their end."""
-
-    def __init__(self, file: typing.BinaryIO) -> None:
-        self._file = file
-
-    def add(self, name: str, data: bytes) -> None:
-        self.stream(name, iter([data]))
-
-    def stream(self, name: str, chunks: typing.Iterable[bytes]) -> int:
-        """Write a file of these chunks; return its size in bytes."""
-        start = self._file.tell()
-        self._file.write(bytes(tarfile.BLOCKSIZE))
-        size = 0
-        for chunk in chunks:
-            self._file.write(chunk)
-            size += len(chunk)
-        self._file.write(bytes(-size % tarfile.BLOCKSIZE))
-        end = self._file.tell()
-        self._file.seek(start)
-        # GNU format: a size above 8 GiB stays within the one block that was left for the header.
-        self._file.write(tarball.member(name, size).tobuf(tarfile.GNU_FORMAT))
-        self._file.seek(end)
-        return size
-
-    def close(self) -> None:
-        """End the tar as tar does: two blocks of zeros, filled up to a record."""
-        self._file.write(bytes(2 * tarfile.BLOCKSIZE))
-        self._file.write(bytes(-self._file.tell() % tarfile.RECORDSIZE))

@@ -14,7 +14,7 @@ import re
 import typing
 from dataclasses import dataclass
 
-from dockin import platforms
+from dockin import platforms, reference
 from dockin.errors import DockinError
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -37,8 +37,6 @@ MAX_MANIFEST_SIZE = 4 << 20
 """Bytes; what containers/image and Docker's registry accept for an index or a manifest."""
 MAX_CONFIG_SIZE = 32 << 20
 """Bytes; a config holds history and labels, real ones have some kilobytes."""
-
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class InvalidManifest(DockinError):
@@ -101,11 +99,6 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def is_digest(text: str) -> bool:
-    """Tell whether a text is sha256:<64 lower-case hex digits>."""
-    return bool(_DIGEST.fullmatch(text))
-
-
 def parse(data: bytes) -> Index | Manifest:
     """Return the index or manifest in some bytes. Raises InvalidManifest."""
     document = _load(data, MAX_MANIFEST_SIZE, "manifest")
@@ -163,6 +156,10 @@ def _manifest(media_type: str, document: dict[str, typing.Any]) -> Manifest:
                 f"Unsupported layer {layer.digest} of type {layer.media_type!r}: foreign (non-distributable) and encrypted"
                 " layers can't be put into a root filesystem"
             )
+    sizes: dict[str, int] = {}
+    for blob in (config, *layers):
+        if sizes.setdefault(blob.digest, blob.size) != blob.size:
+            raise InvalidManifest(f"Invalid manifest: {blob.digest} has {sizes[blob.digest]} as well as {blob.size} bytes")
     return Manifest(media_type, config, layers)
 
 
@@ -204,7 +201,7 @@ def _check_media_type(media_type: object, known: tuple[str, ...], what: str) -> 
 
 
 def _check_digest(value: object, what: str) -> None:
-    if not isinstance(value, str) or not is_digest(value):
+    if not isinstance(value, str) or not reference.is_digest(value):
         raise InvalidManifest(f"Invalid {what}: {value!r} is no digest; 'sha256:' and 64 hex digits are expected")
 
 

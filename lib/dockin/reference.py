@@ -24,7 +24,8 @@ _DOMAIN_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _REGISTRY = re.compile(rf"(?:{_DOMAIN_LABEL}(?:\.{_DOMAIN_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_HEX = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_IMAGE_ID = re.compile(r"library/[0-9a-f]{64}")
 
 
 class InvalidReference(DockinError):
@@ -99,10 +100,11 @@ def parse(text: str) -> ImageReference:
         scheme = text.partition("://")[0]
         raise InvalidReference(f"Invalid image reference: it takes no scheme, write it without {scheme + '://'!r}")
     rest, at, digest = text.partition("@")
-    if "/" in digest:
+    if at and ("/" in digest or not digest.startswith("sha")):
         # The value is kept out of the message: it may be a password.
         raise InvalidReference(
-            "Invalid image reference: user and password have no place in it; log in with 'skopeo login REGISTRY'"
+            "Invalid image reference: '@' is followed by a digest, sha256:…; user and password have no place in it, log in"
+            " with 'skopeo login REGISTRY'"
         )
     if at:
         check_digest(digest, text)
@@ -114,6 +116,11 @@ def parse(text: str) -> ImageReference:
     registry, repository = _split_registry(rest)
     _check_name(registry, repository, text)
     return ImageReference(registry.lower(), repository, tag, digest or None)
+
+
+def is_digest(text: str) -> bool:
+    """Tell whether a text is sha256:<64 lower-case hex digits>."""
+    return bool(_DIGEST.fullmatch(text))
 
 
 def check_tag(tag: str, context: str) -> str:
@@ -128,8 +135,7 @@ def check_tag(tag: str, context: str) -> str:
 
 def check_digest(digest: str, context: str) -> str:
     """Return the digest if it is sha256:<64 lower-case hex digits>. Raises InvalidReference."""
-    algorithm, _, encoded = digest.partition(":")
-    if algorithm != "sha256" or not _HEX.fullmatch(encoded):
+    if not is_digest(digest):
         raise InvalidReference(
             f"Invalid digest {digest!r} in {context!r}: a digest is 'sha256:' and 64 lower-case hex digits"
         )
@@ -167,7 +173,7 @@ def _check_name(registry: str, repository: str, context: str) -> None:
             f"Invalid repository {repository!r} in {context!r}: registry and repository have at most"
             f" {MAX_NAME_LENGTH} characters together"
         )
-    if _HEX.fullmatch(repository.rpartition("/")[2]) and repository == f"{DEFAULT_NAMESPACE}/{repository[-64:]}":
+    if registry == DEFAULT_REGISTRY and _IMAGE_ID.fullmatch(repository):
         raise InvalidReference(
             f"Invalid repository in {context!r}: 64 hex digits are an image ID to Docker; for a pin write"
             " ;digest=sha256:… or SRC_URI[sha256sum]"

@@ -23,11 +23,7 @@ _PREFIX = SCHEME + "://"
 PARAMETERS = ("tag", "digest", "name", "platform")
 """What may follow the reference, each as ;parameter=value."""
 
-DEFAULT_NAME = "default"
-"""BitBake's name of an entry without ;name=."""
-
 _NAME = re.compile(r"[A-Za-z0-9_.+-]+")
-_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 class InvalidSource(DockinError):
@@ -70,12 +66,12 @@ class DockerSource:
         """
         if not sha256sum:
             return self
-        if not _HEX.fullmatch(sha256sum):
+        digest = "sha256:" + sha256sum
+        if not reference.is_digest(digest):
             raise InvalidSource(
                 f"Invalid SRC_URI[{self.pin_flag}] = {sha256sum!r} of {self.reference.familiar}: it holds the digest's"
                 " 64 lower-case hex digits, without 'sha256:'"
             )
-        digest = "sha256:" + sha256sum
         if self.reference.digest and self.reference.digest != digest:
             raise InvalidSource(
                 f"Two pins for {self.reference.tagged.familiar} that differ: digest {self.reference.digest} in SRC_URI and"
@@ -108,7 +104,7 @@ def parse_entry(entry: str) -> DockerSource:
             _tag(ref, values, entry),
             _digest(ref, values, entry),
         ),
-        None if name == DEFAULT_NAME else name,
+        name,
         platform,
     )
 

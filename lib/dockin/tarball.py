@@ -19,7 +19,6 @@ before the chain top, manifest, config, layers has been hashed; nothing is ever 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -29,7 +28,7 @@ from dataclasses import dataclass
 
 from dockin import manifests, platforms
 from dockin.errors import DockinError
-from dockin.reference import ImageReference
+from dockin.reference import ImageReference, is_digest
 
 PREFIX = "docker_"
 SUFFIX = ".tar"
@@ -100,7 +99,7 @@ def file_name(reference: ImageReference, platform: str) -> str:
 
 
 def read(path: str) -> dict[str, Extent]:
-    """Return the blobs of an image tarball, by digest as its member names claim. Raises InvalidTarball.
+    """Return the blobs of an image tarball, by digest as its member names claim. Raises InvalidTarball, OSError.
 
     Only headers are read. A member that no image tarball has (link, device, other name, sparse file) is an error.
     """
@@ -125,7 +124,43 @@ def chunks(extent: Extent) -> typing.Iterator[bytes]:
     """Yield the bytes of an extent. Raises OSError, InvalidTarball where the file is too short."""
     with open(extent.path, "rb") as file:
         file.seek(extent.offset)
-        yield from _read_chunks(file, extent.size, extent.path)
+        left = extent.size
+        while left > 0:
+            chunk = file.read(min(CHUNK, left))
+            if not chunk:
+                raise InvalidTarball(f"Damaged image tarball {extent.path}: it ends before its last blob")
+            left -= len(chunk)
+            yield chunk
+
+
+def verified_chunks(extent: Extent, blob: manifests.Descriptor) -> typing.Iterator[bytes]:
+    """Yield the bytes of a blob. Raises OSError, InvalidTarball, also at the end of a wrong one."""
+    if extent.size != blob.size:
+        raise InvalidTarball(f"{blob.digest} in {extent.path} has {extent.size} bytes, its manifest says {blob.size}")
+    hasher = hashlib.sha256()
+    for chunk in chunks(extent):
+        hasher.update(chunk)
+        yield chunk
+    actual = "sha256:" + hasher.hexdigest()
+    if actual != blob.digest:
+        raise _mismatch("blob", blob.digest, actual)
+
+
+def copy_blob(source: Extent, blob: manifests.Descriptor, target: str) -> None:
+    """Copy a blob into a file of its own; it is verified as it is copied. Raises InvalidTarball, OSError."""
+    with open(target, "wb") as file:
+        for chunk in verified_chunks(source, blob):
+            file.write(chunk)
+
+
+def is_blob(extent: Extent, blob: manifests.Descriptor) -> bool:
+    """Tell whether an extent holds the blob, by its size and digest. Raises OSError."""
+    try:
+        for _ in verified_chunks(extent, blob):
+            pass
+    except InvalidTarball:
+        return False
+    return True
 
 
 def resolve(
@@ -141,7 +176,7 @@ def resolve(
         return manifests.Descriptor(document.media_type, digest, len(top)), top, document
     descriptor = document.select(wanted)
     data = read_blob(descriptor)
-    check_bytes(data, descriptor.digest, "manifest")
+    _check_document(data, descriptor, "manifest")
     manifest = manifests.parse(data)
     if not isinstance(manifest, manifests.Manifest):
         raise manifests.InvalidManifest(f"Unsupported index {digest}: its entry {descriptor.digest} is an index again")
@@ -167,7 +202,7 @@ def make_image(
     """
     descriptor, manifest_bytes, manifest = resolve(digest, top, wanted, read_blob)
     config_bytes = read_blob(manifest.config)
-    check_bytes(config_bytes, manifest.config.digest, "config")
+    _check_document(config_bytes, manifest.config, "config")
     config = manifests.parse_config(config_bytes)
     platforms.check(wanted, config.os, config.architecture, config.variant, entry=descriptor.platform)
     if len(config.diff_ids) != len(manifest.layers):
@@ -181,7 +216,8 @@ def make_image(
 def load(path: str, wanted: platforms.Platform) -> Image:
     """Return the image in a tarball, its documents verified against the top; the layers are not looked at.
 
-    Whether the top is the pinned one is the caller's to compare. Raises InvalidTarball, InvalidManifest, PlatformError.
+    Whether the top is the pinned one is the caller's to compare. Raises InvalidTarball, InvalidManifest, PlatformError,
+    OSError.
     """
     members = _members(path)
     digest = _read_top(path, members)
@@ -197,16 +233,17 @@ def load(path: str, wanted: platforms.Platform) -> Image:
 def verify(path: str, wanted: platforms.Platform, pin: str | None) -> Image:
     """Hash the whole chain of a tarball, from the pin (or the top it names) to the layers, and return its image.
 
-    Raises InvalidTarball naming both digests, InvalidManifest, PlatformError.
+    Raises InvalidTarball naming both digests, InvalidManifest, PlatformError, OSError.
     """
     image = load(path, wanted)
     if pin and image.digest != pin:
         raise _mismatch("image", pin, image.digest)
     blobs = read(path)
-    for layer in image.manifest.layers:
+    for layer in dict.fromkeys(image.manifest.layers):
         if layer.digest not in blobs:
             raise InvalidTarball(f"Incomplete image tarball {path}: layer {layer.digest} is missing")
-        _verify_blob(blobs[layer.digest], layer)
+        for _ in verified_chunks(blobs[layer.digest], layer):
+            pass
     return image
 
 
@@ -216,63 +253,54 @@ def write(path: str, image: Image, layers: dict[str, Extent]) -> None:
     Every layer is hashed while it is copied. Raises InvalidTarball (both digests named) and OSError; what was written
     until then is the caller's to remove.
     """
-    with open(path, "wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        _add(tar, _LAYOUT_NAME, _LAYOUT)
-        _add(tar, _INDEX_NAME, _top_index(image))
+    with open(path, "wb") as file:
+        tar = TarWriter(file)
+        tar.add(_LAYOUT_NAME, _LAYOUT)
+        tar.add(_INDEX_NAME, _top_index(image))
         for digest, data in image.documents.items():
-            _add(tar, _BLOBS + digest[7:], data)
-        for layer in image.manifest.blobs:
-            if layer.digest not in image.documents:
-                _copy_layer(tar, layer, layers[layer.digest])
+            tar.add(_BLOBS + digest[7:], data)
+        for blob in image.manifest.blobs:
+            if blob.digest not in image.documents:
+                tar.stream(_BLOBS + blob.digest[7:], verified_chunks(layers[blob.digest], blob))
+        tar.close()
 
 
-def member(name: str, size: int) -> tarfile.TarInfo:
-    """Return the header that every file in a tar of ours has: nothing of this host, no time."""
-    info = tarfile.TarInfo(name)
-    info.size = size
-    info.mode = 0o644
-    return info
+class TarWriter:
+    """Writes a tar in one pass, also of files whose size is known only at their end. Its bytes hold nothing of this host."""
+
+    def __init__(self, file: typing.BinaryIO) -> None:
+        self._file = file
+
+    def add(self, name: str, data: bytes) -> None:
+        """Write a file."""
+        self.stream(name, [data])
+
+    def stream(self, name: str, chunks: typing.Iterable[bytes]) -> int:
+        """Write a file of these chunks; return its size in bytes. Raises what chunks raises."""
+        start = self._file.tell()
+        self._file.write(bytes(tarfile.BLOCKSIZE))
+        info = tarfile.TarInfo(name)
+        info.mode = 0o644
+        for chunk in chunks:
+            self._file.write(chunk)
+            info.size += len(chunk)
+        self._file.write(bytes(-info.size % tarfile.BLOCKSIZE))
+        end = self._file.tell()
+        self._file.seek(start)
+        # GNU format: a size above 8 GiB stays within the one block that was left for the header.
+        self._file.write(info.tobuf(tarfile.GNU_FORMAT))
+        self._file.seek(end)
+        return info.size
+
+    def close(self) -> None:
+        """End the tar as tar does: two blocks of zeros, filled up to a record."""
+        end = self._file.tell()
+        self._file.write(bytes(_end(end) - end))
 
 
 def _claimed(name: str) -> str:
     """Return the digest that a blob's member name claims: sha256:<hex>."""
     return "sha256:" + name[len(_BLOBS) :]
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    tar.addfile(member(name, len(data)), io.BytesIO(data))
-
-
-def _copy_layer(tar: tarfile.TarFile, layer: manifests.Descriptor, source: Extent) -> None:
-    reader = _HashingReader(chunks(source))
-    if source.size != layer.size:
-        raise InvalidTarball(f"Layer {layer.digest} has {source.size} bytes, its manifest says {layer.size}")
-    tar.addfile(member(_BLOBS + layer.digest[7:], layer.size), typing.cast(typing.IO[bytes], reader))
-    if reader.digest != layer.digest:
-        raise _mismatch("layer", layer.digest, reader.digest)
-
-
-class _HashingReader:
-    """A file for tarfile that hands on chunks and hashes them."""
-
-    def __init__(self, source: typing.Iterator[bytes]) -> None:
-        self._source = source
-        self._hash = hashlib.sha256()
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        while len(self._rest) < size:
-            chunk = next(self._source, b"")
-            if not chunk:
-                break
-            self._hash.update(chunk)
-            self._rest = self._rest + chunk if self._rest else chunk
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return data
-
-    @property
-    def digest(self) -> str:
-        return "sha256:" + self._hash.hexdigest()
 
 
 def _top_index(image: Image) -> bytes:
@@ -281,30 +309,46 @@ def _top_index(image: Image) -> bytes:
     return json.dumps({"schemaVersion": 2, "manifests": [descriptor]}, separators=(",", ":")).encode()
 
 
+def _end(offset: int) -> int:
+    """Return the size of a tar whose end mark starts at an offset: two blocks of zeros, filled up to a record."""
+    end = offset + 2 * tarfile.BLOCKSIZE
+    return end + -end % tarfile.RECORDSIZE
+
+
 def _members(path: str) -> dict[str, Extent]:
-    """Return where each member lies, by name. Raises InvalidTarball."""
+    """Return where each member lies, by name; only headers are read. Raises InvalidTarball, OSError.
+
+    tarfile would do more: follow extensions (long names, pax, sparse files) that an image tarball has no use for, whatever
+    memory they ask for, and take what a damaged header hides, or what is cut off between two members, for the end.
+    """
     size = os.path.getsize(path)
     members: dict[str, Extent] = {}
-    try:
-        with tarfile.open(path, mode="r:") as tar:
-            for info in tar:
-                extent = Extent(path, info.offset_data, info.size)
-                _check_member(info, extent, size, members)
-                members[info.name] = extent
-    except (tarfile.TarError, ValueError, EOFError, OverflowError) as error:
-        raise InvalidTarball(f"Damaged image tarball {path}: {error}") from error
-    if not members:
-        raise InvalidTarball(f"Damaged image tarball {path}: it is empty")
+    with open(path, "rb") as file:
+        while True:
+            header = file.read(tarfile.BLOCKSIZE)
+            if header == bytes(tarfile.BLOCKSIZE):
+                break
+            try:
+                info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+            except tarfile.HeaderError as error:
+                raise InvalidTarball(f"Damaged image tarball {path}: {error} at byte {file.tell() - len(header)}") from error
+            extent = Extent(path, file.tell(), info.size)
+            _check_member(info, extent, size, members)
+            members[info.name] = extent
+            file.seek(info.size + -info.size % tarfile.BLOCKSIZE, os.SEEK_CUR)
+        expected = _end(file.tell() - tarfile.BLOCKSIZE)
+        if size != expected or any(file.read(tarfile.RECORDSIZE + tarfile.BLOCKSIZE)):
+            raise InvalidTarball(f"Damaged image tarball {path}: {size} bytes, expected {expected} with zeros at the end")
     return members
 
 
 def _check_member(info: tarfile.TarInfo, extent: Extent, size: int, members: dict[str, Extent]) -> None:
-    if not info.isreg() or info.issparse():
+    if info.type != tarfile.REGTYPE:
         raise InvalidTarball(f"Not an image tarball {extent.path}: {info.name!r} is no regular file")
     if info.name in members:
         raise InvalidTarball(f"Not an image tarball {extent.path}: {info.name!r} is there twice")
     known = info.name in (_LAYOUT_NAME, _INDEX_NAME)
-    if not known and not (info.name.startswith(_BLOBS) and manifests.is_digest(_claimed(info.name))):
+    if not known and not (info.name.startswith(_BLOBS) and is_digest(_claimed(info.name))):
         raise InvalidTarball(f"Not an image tarball {extent.path}: it has a member {info.name!r}")
     if extent.size < 0 or extent.offset + extent.size > size:
         raise InvalidTarball(f"Damaged image tarball {extent.path}: it ends in {info.name!r}")
@@ -328,43 +372,12 @@ def _read_top(path: str, members: dict[str, Extent]) -> str:
     return index.manifests[0].digest
 
 
-def copy_blob(source: Extent, blob: manifests.Descriptor, target: str) -> None:
-    """Copy a blob into a file of its own; it is verified as it is copied. Raises InvalidTarball, OSError."""
-    with open(target, "wb") as file:
-        _verify_blob(source, blob, file)
-
-
-def is_blob(extent: Extent, blob: manifests.Descriptor) -> bool:
-    """Tell whether an extent holds the blob, by its size and digest. Raises OSError."""
-    try:
-        _verify_blob(extent, blob)
-    except InvalidTarball:
-        return False
-    return True
-
-
-def _verify_blob(extent: Extent, layer: manifests.Descriptor, copy: typing.BinaryIO | None = None) -> None:
-    if extent.size != layer.size:
-        raise InvalidTarball(
-            f"{layer.digest} in {extent.path} has {extent.size} bytes, its manifest says {layer.size}"
+def _check_document(data: bytes, descriptor: manifests.Descriptor, what: str) -> None:
+    check_bytes(data, descriptor.digest, what)
+    if len(data) != descriptor.size:
+        raise manifests.InvalidManifest(
+            f"Invalid image: the {what} {descriptor.digest} has {len(data)} bytes, {descriptor.size} are stated"
         )
-    hasher = hashlib.sha256()
-    for chunk in chunks(extent):
-        hasher.update(chunk)
-        if copy:
-            copy.write(chunk)
-    actual = "sha256:" + hasher.hexdigest()
-    if actual != layer.digest:
-        raise _mismatch("layer", layer.digest, actual)
-
-
-def _read_chunks(file: typing.BinaryIO, size: int, path: str) -> typing.Iterator[bytes]:
-    while size > 0:
-        chunk = file.read(min(CHUNK, size))
-        if not chunk:
-            raise InvalidTarball(f"Damaged image tarball {path}: it ends before its last blob")
-        size -= len(chunk)
-        yield chunk
 
 
 def _mismatch(what: str, expected: str, actual: str) -> InvalidTarball:
