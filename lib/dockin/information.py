@@ -12,13 +12,15 @@ import re
 from dataclasses import dataclass, fields
 
 from dockin.errors import DockinError
+from dockin.reference import is_digest
 
 FORMAT = "1"
 SUFFIX = ".image"
 
 _HEADER = "# Image information written by meta-dockin; read by dockin-preload.\n"
+_SIZE = re.compile(r"0|[1-9][0-9]{0,14}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _VALUE = re.compile(r"[A-Za-z0-9:/@._+\[\]-]+")
-_SIZE = re.compile(r"[0-9]{1,19}")
 
 
 class InvalidInformation(DockinError):
@@ -54,7 +56,7 @@ class ImageInformation:
         lines = [_HEADER, f"format={FORMAT}\n"]
         for field in fields(self):
             value = str(getattr(self, field.name))
-            if not _VALUE.fullmatch(value):
+            if not _is_valid(field.name, value):
                 raise InvalidInformation(f"Invalid {field.name} = {value!r}: it can't stand in an image information file")
             lines.append(f"{field.name}={value}\n")
         return "".join(lines)
@@ -66,17 +68,31 @@ def parse(text: str, path: str) -> ImageInformation:
     path names the file in messages. Raises InvalidInformation.
     """
     values: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
+        if not line or line.startswith("#"):
+            continue
         key, equals, value = line.partition("=")
-        if not line.startswith("#") and equals:
-            values[key] = value
+        if not equals:
+            raise InvalidInformation(f"Damaged image information file {path}: {line!r} is no line of the form key=value")
+        values[key] = value
     if values.get("format") != FORMAT:
         raise InvalidInformation(f"Unsupported image information file {path}: format {values.get('format')!r}, not {FORMAT}")
     arguments: dict[str, str | int] = {}
     for field in fields(ImageInformation):
         value = values.get(field.name, "")
-        sized = field.name.endswith("_size")
-        if not (_SIZE if sized else _VALUE).fullmatch(value):
+        if not _is_valid(field.name, value):
             raise InvalidInformation(f"Damaged image information file {path}: {field.name} = {value!r}")
-        arguments[field.name] = int(value) if sized else value
+        arguments[field.name] = int(value) if _is_size(field.name) else value
     return ImageInformation(**arguments)  # type: ignore[arg-type]
+
+
+def _is_size(key: str) -> bool:
+    return key.endswith("_size")
+
+
+def _is_valid(key: str, value: str) -> bool:
+    """Tell whether a key can have a value; dockin-preload goes by the same rules."""
+    if key == "image_id" or key.endswith("_digest"):
+        return is_digest(value)
+    rule = _SIZE if _is_size(key) else _FILE_NAME if key == "archive" else _VALUE
+    return bool(rule.fullmatch(value))

@@ -20,7 +20,7 @@ def candidates(authfile: str, environment: collections.abc.Mapping[str, str], ui
     chosen = authfile or environment.get("REGISTRY_AUTH_FILE", "")
     if chosen:
         return [chosen]
-    home = environment.get("HOME", "")
+    home = environment.get("HOME", "") or os.path.expanduser("~")
     runtime = environment.get("XDG_RUNTIME_DIR", "")
     config = environment.get("XDG_CONFIG_HOME", "") or os.path.join(home, ".config")
     docker = environment.get("DOCKER_CONFIG", "") or os.path.join(home, ".docker")
@@ -44,14 +44,15 @@ def _state(path: str, registry: str) -> str:
         return "not there"
     except OSError as error:
         return str(error.strerror)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "no JSON"
     if not isinstance(document, dict):
         return "no JSON object"
     helpers, auths = document.get("credHelpers"), document.get("auths")
     if isinstance(helpers, dict) and registry in helpers:
         return f"asks the credential helper {helpers[registry]!r} for {registry}"
-    if isinstance(auths, dict) and any(_host(key) == _host(registry) for key in auths):
+    # An empty entry is what docker login leaves beside the login in a credential store.
+    if isinstance(auths, dict) and any(value and _host(key) == _host(registry) for key, value in auths.items()):
         return f"has a login for {registry}"
     if document.get("credsStore"):
         return f"asks the credential helper {document['credsStore']!r}"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from dockin.errors import DockinError
 
-_NUMBER = re.compile(r"\d+(?:\.\d+)*")
-_VERSION_TAG = re.compile(r"(?P<prefix>v?)(?P<version>\d+(?:\.\d+)*)(?P<suffix>(?:[-_+.][A-Za-z].*)?)")
+_NUMBER = re.compile(r"[0-9]+")
+_VERSION_TAG = re.compile(r"(?P<prefix>v?)(?P<version>[0-9]+(?:\.[0-9]+)*)(?P<suffix>(?:[-_+.][A-Za-z].*)?)")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class VersionTag:
     @property
     def numbers(self) -> tuple[int, ...]:
         """The version, to compare by."""
-        return tuple(int(part) for part in self.version.split("."))
+        return _numbers(self.version)
 
 
 def parse(tag: str) -> VersionTag | None:
@@ -35,10 +35,7 @@ def parse(tag: str) -> VersionTag | None:
 
 def matching(tags: list[str], regex: str) -> list[str]:
     """Return the tags in which a regular expression is found. Raises DockinError for a malformed one."""
-    try:
-        compiled = re.compile(regex)
-    except re.error as error:
-        raise DockinError(f"Invalid regular expression {regex!r} for tags: {error}") from error
+    compiled = _compile(regex, "expression for tags")
     return [tag for tag in tags if compiled.search(tag)]
 
 
@@ -69,14 +66,18 @@ def _fits(candidate: VersionTag, pattern: VersionTag | None) -> bool:
 
 
 def _matches(tags: list[str], regex: str) -> list[str]:
+    compiled = _compile(regex, "UPSTREAM_CHECK_REGEX")
+    if "pver" not in compiled.groupindex:
+        raise DockinError(f"Invalid UPSTREAM_CHECK_REGEX = {regex!r}: it has no group (?P<pver>…) that matches the version")
+    return [match["pver"] for match in map(compiled.search, tags) if match and match["pver"]]
+
+
+def _compile(regex: str, what: str) -> re.Pattern[str]:
     try:
-        compiled = re.compile(regex)
-        return [match["pver"] for match in map(compiled.search, tags) if match]
-    except (re.error, IndexError) as error:
-        raise DockinError(
-            f"Invalid UPSTREAM_CHECK_REGEX = {regex!r}: {error}; a regular expression with a group pver is expected"
-        ) from error
+        return re.compile(regex)
+    except re.error as error:
+        raise DockinError(f"Invalid {what} {regex!r}: no regular expression ({error})") from error
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for part in _NUMBER.findall(version) for number in part.split("."))
+    return tuple(map(int, _NUMBER.findall(version)))
