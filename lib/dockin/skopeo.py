@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from dockin.errors import DockinError
-from dockin.reference import ImageReference
+from dockin.reference import ImageReference, check_tag
 
 MINIMUM_VERSION = (1, 9, 3)
 
@@ -80,6 +80,9 @@ _KINDS = tuple(
     )
 )
 
+# What skopeo repeats of the image's name, in which any of those words may stand.
+_NAMES = re.compile(r"(?:docker|oci|https?)://[^\s\"]*|\bmanifest \S+ in \S+|\bcontainer registry \S+")
+
 _FATAL = re.compile(r'level=fatal msg="((?:[^"\\]|\\.)*)"')
 _VERSION = re.compile(r"version (\d+)\.(\d+)(?:\.(\d+))?")
 
@@ -136,9 +139,11 @@ def parse_tags(output: str) -> list[str]:
     """Return the tags in the output of list_tags_argv(). Raises SkopeoError."""
     try:
         tags = json.loads(output)["Tags"] or []
-    except (ValueError, KeyError, TypeError) as error:
-        raise SkopeoError(f"skopeo list-tags printed no list of tags: {output[:200]!r}") from error
-    return [str(tag) for tag in tags]
+        if isinstance(tags, list):
+            return [check_tag(tag, "skopeo list-tags") for tag in tags]
+    except (ValueError, KeyError, TypeError, RecursionError, DockinError) as error:
+        raise SkopeoError(f"skopeo list-tags printed no list of tags ({error}): {output[:200]!r}") from error
+    raise SkopeoError(f"skopeo list-tags printed no list of tags: {output[:200]!r}")
 
 
 def classify(stderr: str) -> Failure:
@@ -146,8 +151,9 @@ def classify(stderr: str) -> Failure:
     fatal = _FATAL.findall(stderr)
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     message = fatal[-1].replace('\\"', '"') if fatal else (lines[-1] if lines else "no output")
+    words = _NAMES.sub(" ", message)
     for kind, pattern in _KINDS:
-        if pattern.search(message):
+        if pattern.search(words):
             return Failure(kind, message)
     return Failure("other", message)
 
