@@ -1,0 +1,273 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""The other things that BitBake's fetchers do: status, clean, unpack, progress, versions; the host's skopeo; names."""
+
+import json
+import os
+import shutil
+import tarfile
+
+import pytest
+
+from support import faults, images, registry
+
+
+@pytest.fixture
+def content(server, image):
+    made = images.index([image("citizen", layers=3)])
+    server.push(made, "citizen/app", "v1")
+    return made
+
+
+@pytest.fixture
+def url(server):
+    return f"docker://{server.address}/citizen/app;tag=v1"
+
+
+# -------------------------------------------------------------------------------------------- checkuri, cleanall
+
+
+def test_checkstatus(bench, url, content):
+    outcome = bench.run(url, ("checkstatus",), pin=content.digest)
+    assert outcome.error is None, outcome.text
+    assert not bench.files("*")
+
+
+@pytest.mark.parametrize("what", ["digest", "tag", "repository"])
+def test_checkstatus_of_what_is_not_there(bench, server, content, what):
+    address = f"docker://{server.address}/citizen"
+    name, pin = {"digest": (f"{address}/app;tag=v1", "sha256:" + "0" * 64), "tag": (f"{address}/app;tag=v9", None),
+                 "repository": (f"{address}/none;tag=v1", None)}[what]
+    outcome = bench.run(name, ("checkstatus",), pin=pin)
+    assert outcome.error_type == "FetchError", outcome.text
+    assert "manifest unknown" in outcome.text
+
+
+def test_checkstatus_downloads_no_blob(bench, own_server, content):
+    own_server.push(content, "citizen/app", "v1")
+    with own_server.recording() as requests:
+        bench.run(f"docker://{own_server.address}/citizen/app;tag=v1", ("checkstatus",), pin=content.digest)
+    assert requests
+    assert not requests.blobs()
+
+
+def test_clean(bench, url, content):
+    outcome = bench.run(url, ("fetch",), ("clean",), pin=content.digest)
+    assert outcome.error is None, outcome.text
+    assert {path.suffix for path in bench.dl_dir.iterdir()} <= {".lock"}
+
+
+def test_clean_of_nothing(bench, url, content):
+    outcome = bench.run(url, ("clean",), pin=content.digest)
+    assert outcome.error is None, outcome.text
+
+
+def test_clean_keeps_other_images(bench, server, image, url, content):
+    other = image("not-cleaned")
+    server.push(other, "citizen/other", "v1")
+    bench.fetch(f"docker://{server.address}/citizen/other;tag=v1", other.digest)
+    bench.run(url, ("fetch",), ("clean",), pin=content.digest)
+    assert other.hex in bench.only_file().name
+
+
+# --------------------------------------------------------------------------------------------------------- unpack
+
+
+def test_unpack(bench, url, content, server):
+    folder = bench.directory / "unpack"
+    outcome = bench.run(url, ("fetch",), ("unpack", str(folder)), pin=content.digest)
+    assert outcome.error is None, outcome.text
+    stem = server.address.replace(":", "-") + "-citizen-app-v1"
+    archive = folder / "docker-images" / f"{stem}.tar"
+    with tarfile.open(archive) as tar:
+        listed = json.load(tar.extractfile("manifest.json"))
+    assert listed[0]["RepoTags"] == [f"{server.address}/citizen/app:v1"]
+    wanted = content.manifest("linux/amd64")
+    assert listed[0]["Config"].endswith(wanted.config.hex)
+    lines = (folder / "docker-images" / f"{stem}.image").read_text().splitlines()
+    about = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    assert about["source_digest"] == content.digest
+    assert about["image_id"] == wanted.config.digest
+    assert about["name"] == f"{server.address}/citizen/app:v1"
+
+
+def test_unpack_without_network(bench, url, content):
+    folder = bench.directory / "unpack"
+    outcome = bench.run(url, ("fetch",), ("set", "BB_NO_NETWORK", "1"), ("unpack", str(folder)), pin=content.digest)
+    assert outcome.error is None, outcome.text
+    assert list((folder / "docker-images").glob("*.tar"))
+
+
+# -------------------------------------------------------------------------------------------------------- progress
+
+
+def test_progress(bench, faulty):
+    content = images.image([images.filler_layer("slow", 400_000), images.filler_layer("quick", 1000)])
+    faulty.add(content, "progress/app", "v1")
+    faulty.fail(content.layers[0].digest, faults.slow(2.6))
+    outcome = bench.fetch(f"docker://{faulty.address}/progress/app;tag=v1", content.digest)
+    shown = [event["progress"] for event in outcome.fired("TaskProgress")]
+    assert len(shown) >= 2
+    assert shown == sorted(shown)
+    assert 0 < max(shown) <= 100
+    assert any(0 < value < 100 for value in shown)
+
+
+# -------------------------------------------------------------------------------------------------------- versions
+
+
+@pytest.mark.parametrize(("tag", "regex", "latest"), [
+    ("1.36.1", "", "1.37.0"),
+    ("1.36.1-musl", "", "1.36.2"),
+    ("1.36", "", "1.37"),
+    ("latest", "", "1.37.0"),
+    ("1.36.1", r"^(?P<pver>1\.36\.\d+)$", "1.36.10"),
+])
+def test_latest_version(bench, server, image, tag, regex, latest):
+    made = image("versions")
+    for name in ("1.36.1", "1.36.2-musl", "1.37.0", "1.36.10", "1.36.1-musl", "1.36", "1.37", "latest", "1.38.0-rc1"):
+        server.push(made, "citizen/versions", name)
+    outcome = bench.run(f"docker://{server.address}/citizen/versions;tag={tag}", ("latest",), UPSTREAM_CHECK_REGEX=regex,
+                        TARGET_ARCH="")
+    assert outcome.error is None, outcome.text
+    assert outcome.values == [[latest, ""]] or (tag.endswith("musl") and outcome.values == [["1.36.2", ""]])
+
+
+def test_latest_version_of_a_dead_registry_is_no_error(bench):
+    outcome = bench.run(f"docker://{faults.closed_address()}/citizen/app;tag=1.0", ("latest",))
+    assert outcome.error is None, outcome.text
+    assert outcome.values == [["", ""]]
+
+
+# ------------------------------------------------------------------------------------------------ the host's skopeo
+
+
+def without_skopeo(bench):
+    """Return the environment of a host without skopeo."""
+    folder = bench.directory / "programs"
+    folder.mkdir()
+    for name in ("sh", "env", "wget", "mv", "rm", "cp", "ln"):
+        os.symlink(shutil.which(name), folder / name)
+    return {"PATH": str(folder)}
+
+
+def test_skopeo_is_missing(bench, url, content):
+    bench.refuse(url, "skopeo", "install", pin=content.digest, environment=without_skopeo(bench))
+
+
+def test_skopeo_is_missing_but_not_needed(bench, url, content):
+    bench.fetch(url, content.digest)
+    bench.fetch(url, content.digest, environment=without_skopeo(bench))
+
+
+@pytest.mark.one_library
+@pytest.mark.parametrize(("says", "words"), [
+    ("echo 'skopeo version 1.4.1'", ["1.4.1", "1.9.3", "too old"]),
+    ("echo 'skopeo version 0.1.40'", ["0.1.40", "1.9.3"]),
+    ("echo 'Hello'", ["version", "Hello"]),
+    ("echo broken >&2; exit 127", ["127"]),
+])
+def test_skopeo_is_not_good_enough(bench, url, content, says, words):
+    environment = bench.wrapper("skopeo", f"[ \"$1\" = --version ] && {{ {says}; exit; }}\nexec {shutil.which('skopeo')} \"$@\"")
+    bench.refuse(url, *words, pin=content.digest, environment=environment)
+    assert not bench.files()
+
+
+def test_fetchcmd(bench, url, content):
+    """FETCHCMD_docker names another skopeo, with arguments."""
+    bench.wrapper("my-skopeo", f"shift\nexec {shutil.which('skopeo')} \"$@\"")
+    bench.fetch(url, content.digest, FETCHCMD_docker=f"{bench.directory}/bin/my-skopeo --first")
+
+
+def test_files_are_not_left_in_the_home(bench, url, content):
+    bench.fetch(url, content.digest)
+    left = [path for path in bench.home.rglob("*") if path.is_file() and "blob-info-cache" not in path.name]
+    assert not left
+
+
+# --------------------------------------------------------------------------------------------------- names and words
+
+
+def test_urls_are_written_out(bench):
+    outcome = bench.run("docker://busybox;tag=1 docker://org/app docker://localhost/a docker://GHCR.io/o/a;tag=v1", ("urls",))
+    assert outcome.error is None, outcome.text
+    assert outcome.values == [["docker://docker.io/library/busybox;tag=1", "docker://docker.io/org/app;tag=latest",
+                               "docker://localhost/a;tag=latest", "docker://ghcr.io/o/a;tag=v1"]]
+
+
+@pytest.mark.parametrize(("entry", "words"), [
+    ("docker://docker.io/library/BusyBox;tag=1", ["BusyBox", "lower case"]),
+    ("docker://docker.io/library/busybox;tag=a$b", ["a$b", "tag"]),
+    ("docker://docker.io/library/busybox;tag=-x", ["-x", "tag"]),
+    ("docker://docker.io/library/busybox;tag=" + "x" * 129, ["tag", "128"]),
+    ("docker://docker.io/library/busybox;digest=sha256:12", ["sha256:12", "64"]),
+    ("docker://docker.io/library/busybox;digest=md5:" + "0" * 32, ["md5:", "64"]),
+    ("docker://docker.io/library/busybox:1.36;tag=1.36", [";tag="]),
+    ("docker://docker.io/library/busybox;tag=1;tag=2", ["tag"]),
+    ("docker://docker.io/library/busybox;arch=arm", ["arch", ";platform="]),
+    ("docker://docker.io/library/busy%20box;tag=1", ["box"]),
+    ("docker://docker.io/library/../../etc/passwd;tag=1", [".."]),
+    ("docker://docker.io/library/$(id);tag=1", ["$(id)"]),
+    ("docker://docker.io/library/a`id`b;tag=1", ["`id`"]),
+    ("docker://docker.io/library/a\"b;tag=1", ['a"b']),
+    ("docker://docker.io/library/a%n;tag=1", ["%n"]),
+    ("docker://", ["docker://"]),
+    ("docker://docker.io/library/busybox;name=a/b", ["a/b"]),
+])
+def test_malformed_entries(bench, entry, words):
+    outcome = bench.run(entry, ("urls",))
+    if outcome.error is None:  # BitBake has taken it apart so that nothing hostile is left
+        pytest.fail(f"accepted as {outcome.values}")
+    assert outcome.error_type in ("ParameterError", "MalformedUrl"), outcome.text
+    if outcome.error_type == "ParameterError":
+        for word in words:
+            assert word in outcome.error
+
+
+@pytest.mark.parametrize("pin", ["12ab", "G" * 64, "A" * 64, "sha256:" + "0" * 64])
+def test_malformed_pin(bench, url, content, pin):
+    job = bench.job(url, ("urls",))
+    job.flags = {"SRC_URI": {"sha256sum": pin}}
+    outcome = bench.runner.run(job, bench.directory / "pin")
+    assert outcome.error_type == "ParameterError"
+    assert pin in outcome.error
+    assert "SRC_URI[sha256sum]" in outcome.error
+
+
+@pytest.mark.parametrize(("variable", "value"), [
+    ("DOCKIN_FETCH_TIMEOUT", "soon"), ("DOCKIN_FETCH_RETRIES", "-1"), ("DOCKIN_TLS_VERIFY", "perhaps"),
+])
+def test_malformed_variables(bench, url, content, variable, value):
+    bench.refuse(url, variable, value, pin=content.digest, **{variable: value})
+
+
+@pytest.mark.one_library
+@pytest.mark.parametrize("name", ["unauthorized/certificate-signature", "denied/not-found", "app/v1.500.403"])
+def test_words_of_errors_in_a_name_mislead_nobody(bench, faulty, image, name):
+    """skopeo repeats the name in its errors, and those are told apart by words."""
+    made = image("words")
+    faulty.add(made, name, "v1")
+    outcome = bench.refuse(f"docker://{faulty.address}/{name};tag=v429", "no such tag or digest", DOCKIN_FETCH_RETRIES="3")
+    assert "skopeo login" not in outcome.text
+    assert not [event for event in outcome.log if "trying again" in event[1]]
+
+
+@pytest.mark.parametrize("folder", ["with space", "quote'd", "dollar$HOME", "semi;colon", "per%cent", "ümlaut"])
+def test_strange_dl_dir(bench, url, content, folder):
+    strange = bench.directory / folder
+    bench.fetch(url, content.digest, DL_DIR=str(strange))
+    assert len(list(strange.glob("*.tar"))) == 1
+
+
+def test_user_without_a_home(bench, url, content):
+    bench.fetch(url, content.digest, environment={"HOME": "/nonexistent"})
+
+
+def test_proxy_reaches_skopeo(bench, faulty, image):
+    """http_proxy is used for a host that is not local: the proxy sees the request."""
+    made = image("proxied")
+    faulty.add(made, "proxied/app", "v1")
+    conf = registry.write_registries_conf(bench.directory / "registries.conf", "registry.invalid", "proxied.example")
+    bench.run("docker://proxied.example/proxied/app;tag=v1", pin=made.digest, DOCKIN_REGISTRIES_CONF=str(conf),
+              DOCKIN_TLS_VERIFY=None, environment={"http_proxy": f"http://{faulty.address}"})
+    assert any("registry.invalid" in request.path for request in faulty.log)

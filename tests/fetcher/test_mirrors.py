@@ -1,0 +1,225 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""PREMIRRORS, MIRRORS and the variables that forbid the network: as for https://, and never with another content."""
+
+import pytest
+
+from support import registry
+from support.imagefiles import documents, sha256_file
+
+NOWHERE = "docker://registry.invalid/some/app"
+
+
+@pytest.fixture
+def content(server, image):
+    made = image("mirrored", layers=3)
+    server.push(made, "mirrored/app", "v1")
+    return made
+
+
+@pytest.fixture
+def url(server):
+    return f"docker://{server.address}/mirrored/app;tag=v1"
+
+
+@pytest.fixture
+def good(bench, url, content):
+    """The DL_DIR of somebody who has the image."""
+    other = bench.second()
+    other.fetch(url, content.digest)
+    return other
+
+
+@pytest.fixture
+def other_image(bench, server, image):
+    """An image tarball that is good, but of another image."""
+    made = image("another-one")
+    server.push(made, "mirrored/other", "v1")
+    other = bench.second()
+    other.fetch(f"docker://{server.address}/mirrored/other;tag=v1", made.digest)
+    return made, other.only_file()
+
+
+@pytest.mark.parametrize("variable", ["PREMIRRORS", "MIRRORS"])
+@pytest.mark.parametrize("kind", ["http", "file"])
+def test_of_files(bench, good, content, variable, kind):
+    with registry.FileServer(good.dl_dir) as mirror:
+        target = f"{mirror.url}/" if kind == "http" else f"file://{good.dl_dir}/"
+        bench.fetch(f"{NOWHERE};tag=v1", content.digest, **{variable: f"docker://.*/.* {target}"})
+    assert sha256_file(bench.only_file()) == sha256_file(good.only_file())
+
+
+@pytest.mark.parametrize("variable", ["PREMIRRORS", "MIRRORS"])
+@pytest.mark.parametrize("rule", [r"docker://registry.invalid/(.*) docker://{address}/mirrored/app",
+                                  r"docker://registry.invalid/some/(.*) docker://{address}/mirrored/\1",
+                                  r"docker://.*/some/(.*) docker://{address}/mirrored/\1"])
+def test_of_a_registry(bench, server, content, variable, rule):
+    bench.fetch(f"{NOWHERE};tag=v1", content.digest, **{variable: rule.format(address=server.address)})
+    assert content.digest in documents(bench.only_file())
+
+
+def test_rule_for_docker_hub_sees_the_short_form(bench, server, image):
+    made = image("short")
+    server.push(made, "cache/library/short", "v1")
+    bench.fetch("docker://short;tag=v1", made.digest,
+                PREMIRRORS=rf"docker://docker.io/(.*) docker://{server.address}/cache/\1", BB_FETCH_PREMIRRORONLY="1",
+                BB_ALLOWED_NETWORKS="127.0.0.1")
+    assert made.digest in documents(bench.only_file())
+
+
+def test_unpinned_through_a_registry(bench, server, content):
+    outcome = bench.fetch(f"{NOWHERE};tag=v1", MIRRORS=rf"docker://registry.invalid/some/(.*) docker://{server.address}/mirrored/\1")
+    assert [event["checksums"]["sha256sum"] for event in outcome.fired("MissingChecksumEvent")][-1] == content.hex
+
+
+def test_premirror_spares_the_registry(bench, own_server, good, content):
+    own_server.push(content, "mirrored/app", "v1")
+    with own_server.recording() as requests:
+        bench.fetch(f"docker://{own_server.address}/mirrored/app;tag=v1", content.digest,
+                    PREMIRRORS=f"docker://.*/.* file://{good.dl_dir}/")
+    assert not requests
+
+
+# ----------------------------------------------------------------------------------------------- no network wanted
+
+
+def test_no_network(bench, own_server, content):
+    own_server.push(content, "mirrored/app", "v1")
+    with own_server.recording() as requests:
+        outcome = bench.run(f"docker://{own_server.address}/mirrored/app;tag=v1", pin=content.digest, BB_NO_NETWORK="1")
+    assert outcome.error_type == "NetworkAccess", outcome.text
+    assert not requests
+
+
+def test_no_network_but_a_file_mirror(bench, good, content):
+    bench.fetch(f"{NOWHERE};tag=v1", content.digest, BB_NO_NETWORK="1", PREMIRRORS=f"docker://.*/.* file://{good.dl_dir}/")
+    bench.only_file()
+
+
+def test_premirror_only(bench, own_server, content):
+    own_server.push(content, "mirrored/app", "v1")
+    with own_server.recording() as requests:
+        outcome = bench.run(f"docker://{own_server.address}/mirrored/app;tag=v1", pin=content.digest,
+                            BB_FETCH_PREMIRRORONLY="1", PREMIRRORS=f"docker://.*/.* file://{bench.home}/")
+    assert outcome.error_type == "NetworkAccess", outcome.text
+    assert not requests
+
+
+def test_allowed_networks(bench, server, url, content):
+    bench.fetch(url, content.digest, BB_ALLOWED_NETWORKS=f"*.example.com {server.host}")
+
+
+@pytest.mark.parametrize(("name", "host"), [("docker://busybox;tag=1", "docker.io"),
+                                            ("docker://ghcr.io/org/app;tag=v1", "ghcr.io")])
+def test_network_that_is_not_allowed(bench, name, host):
+    outcome = bench.run(name, BB_ALLOWED_NETWORKS="*.example.com 127.0.0.1")
+    assert outcome.error is not None
+    assert f"{host}/" in outcome.text
+    assert "not trusted" in outcome.text
+    assert "skopeo" not in outcome.text
+
+
+# --------------------------------------------------------------------------------------------- wrong content
+
+
+def spoil(file, how, other):
+    """Damage an image tarball in a mirror; return the digest that the message must name, if there is one."""
+    made, other_file = other
+    data = file.read_bytes()
+    if how == "other image":
+        file.write_bytes(other_file.read_bytes())
+        return made.digest
+    if how == "bit in a layer":
+        found = documents(file)
+        layer = max(found.values(), key=lambda blob: data.index(blob))
+        turned = registry.flipped(layer)
+        file.write_bytes(data.replace(layer, turned))
+        return registry.images.sha256(turned)
+    if how == "truncated":
+        file.write_bytes(data[: len(data) // 2])
+    elif how == "html":
+        file.write_bytes(b"<html><body>404 but with status 200</body></html>\n")
+    elif how == "empty":
+        file.write_bytes(b"")
+    return None
+
+
+SPOILT = ["other image", "bit in a layer", "truncated", "html", "empty"]
+
+
+@pytest.mark.parametrize("how", SPOILT)
+@pytest.mark.parametrize("kind", ["http", "file"])
+def test_wrong_premirror_is_refused_and_the_registry_asked(bench, good, other_image, url, content, how, kind):
+    wanted = sha256_file(good.only_file())
+    actual = spoil(good.only_file(), how, other_image)
+    with registry.FileServer(good.dl_dir) as mirror:
+        target = f"{mirror.url}/" if kind == "http" else f"file://{good.dl_dir}/"
+        outcome = bench.fetch(url, content.digest, PREMIRRORS=f"docker://.*/.* {target}")
+    assert sha256_file(bench.only_file()) == wanted
+    if actual:
+        expected = content.digest if how == "other image" else "expected sha256:"
+        assert actual in outcome.text
+        assert expected in outcome.text
+    # A local file is not ours to rename; and BitBake's wget takes an empty answer for none.
+    assert bench.files("*bad-checksum*") or kind == "file" or how == "empty"
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_wrong_mirror_is_an_error_and_the_next_fetch_repairs(bench, good, other_image, url, content, how):
+    actual = spoil(good.only_file(), how, other_image)
+    with registry.FileServer(good.dl_dir) as mirror:
+        outcome = bench.refuse(f"{NOWHERE};tag=v1", pin=content.digest, MIRRORS=f"docker://.*/.* {mirror.url}/")
+    if actual:
+        assert actual in outcome.text
+    assert not bench.files()
+    assert not bench.files("*.done")
+    bench.fetch(url, content.digest)
+    assert set(documents(bench.only_file())) == set(content.blobs())
+
+
+def test_wrong_first_mirror(bench, good, other_image, content):
+    """BitBake asks no further mirror after one that has given something: an error, as for https, and nothing wrong."""
+    bad = bench.second()
+    target = bad.dl_dir / good.only_file().name
+    target.write_bytes(other_image[1].read_bytes())
+    with registry.FileServer(bad.dl_dir) as first, registry.FileServer(good.dl_dir) as second:
+        rules = f"docker://.*/.* {first.url}/ docker://.*/.* {second.url}/"
+        bench.refuse(f"{NOWHERE};tag=v1", other_image[0].digest, content.digest, pin=content.digest, MIRRORS=rules)
+        assert not bench.files()
+        bench.fetch(f"{NOWHERE};tag=v1", content.digest, MIRRORS=f"docker://.*/.* {second.url}/")
+
+
+def test_mirror_registry_with_another_image_under_the_tag(bench, server, other_image, url, content):
+    """The pin decides: the mirror's tag is not even asked for, and what it lacks comes from upstream."""
+    rule = rf"docker://{server.address}/mirrored/app docker://{server.address}/mirrored/other"
+    bench.fetch(url, content.digest, PREMIRRORS=rule)
+    assert content.digest in documents(bench.only_file())
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_wrong_file_in_dl_dir_is_set_aside_and_fetched_again(bench, good, other_image, url, content, how):
+    bench.fetch(url, content.digest)
+    actual = spoil(bench.only_file(), how, other_image)
+    outcome = bench.fetch(url, content.digest)
+    assert set(documents(bench.only_file())) == set(content.blobs())
+    (aside,) = bench.files("*bad-checksum*")
+    assert actual is None or actual.partition(":")[2] in aside.name
+    assert "bad-checksum" in outcome.text
+
+
+def test_wrong_file_in_dl_dir_without_network(bench, good, other_image, url, content):
+    bench.fetch(url, content.digest)
+    actual = spoil(bench.only_file(), "other image", other_image)
+    bench.refuse(url, actual, content.digest, pin=content.digest, BB_NO_NETWORK="1")
+    assert not bench.files()
+
+
+def test_digest_bump_below_the_same_url(bench, server, image, url, content):
+    """A new pin never takes the file of the old one."""
+    bench.fetch(url, content.digest)
+    new = image("mirrored-new")
+    server.push(new, "mirrored/app", "v2")
+    bench.fetch(url, new.digest)
+    assert len(bench.files()) == 2
+    (found,) = bench.files(f"*{new.hex}*.tar")
+    assert new.digest in documents(found)
