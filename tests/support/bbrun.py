@@ -426,7 +426,7 @@ def write_configuration(directory: Path, layer: Path, unpackdir: bool) -> None:
 def _serve(directory: Path, layer: Path) -> int:
     """Load the library, then fork for each directory named on standard input."""
     base = _load(directory, layer)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the children are waited for by their pidfd
+    signal.signal(signal.SIGCHLD, _reap)
     print("ready", flush=True)
     for line in sys.stdin:
         child = os.fork()
@@ -439,6 +439,13 @@ def _serve(directory: Path, layer: Path) -> int:
                 os._exit(status)
         print(child, flush=True)
     return 0
+
+
+def _reap(*_: object) -> None:
+    """Take note of children that have ended; who started a job waits for its pidfd."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _load(directory: Path, layer: Path) -> Any:

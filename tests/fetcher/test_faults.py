@@ -1,0 +1,316 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Registries that fail, fetches that are interrupted or run at once: the right image or an error, soon, and no damage."""
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from support import faults, images, registry
+from support.imagefiles import documents
+
+
+def address(server):
+    return f"docker://{server.address}/faults/app;tag=v1"
+
+
+@pytest.fixture
+def content():
+    """An image of four layers that each take a while."""
+    return images.image([images.filler_layer(f"fault-{number}", 300_000) for number in range(4)])
+
+
+def retried(outcome):
+    return [message for _, message in outcome.log if "trying again" in message]
+
+
+# ------------------------------------------------------------------------------------- what is not there, or not right
+
+
+@pytest.mark.parametrize("missing", ["digest", "tag", "repository", "manifest", "layer", "config"])
+def test_not_there(bench, own_server, content, missing):
+    index = images.index([content])
+    own_server.push(index, "faults/app", "v1")
+    pin, repository, tag = index.digest, "app", "v1"
+    if missing == "digest":
+        pin = "sha256:" + "0" * 64
+    elif missing == "tag":
+        pin, tag = None, "v2"
+    elif missing == "repository":
+        repository = "other"
+    else:
+        blob = {"manifest": content, "layer": content.layers[2], "config": content.config}[missing]
+        own_server.delete_blob(blob.digest)
+    started = time.monotonic()
+    outcome = bench.refuse(f"docker://{own_server.address}/faults/{repository};tag={tag}", f"faults/{repository}",
+                           "no such tag or digest", pin=pin, DOCKIN_FETCH_RETRIES="3")
+    assert not retried(outcome), "what is not there is not asked for again"
+    assert time.monotonic() - started < 30
+    assert not bench.files()
+
+
+@pytest.mark.parametrize("what", ["index", "manifest", "config", "layer"])
+@pytest.mark.parametrize("how", ["same length", "truncated"])
+def test_corrupt_in_the_registry(bench, own_server, content, what, how):
+    """Refused with both digests named; the next fetch, from a repaired registry, is good."""
+    index = images.index([content])
+    own_server.push(index, "faults/app", "v1")
+    blob = {"index": index, "manifest": content, "config": content.config, "layer": content.layers[1]}[what]
+    bad = registry.flipped(blob.data) if how == "same length" else blob.data[:-9]
+    own_server.corrupt(blob.digest, bad)
+    outcome = bench.refuse(address(own_server), blob.digest, pin=index.digest)
+    if how == "same length":
+        assert images.sha256(bad) in outcome.text
+    assert not bench.files()
+    own_server.restore(blob)
+    with own_server.recording() as requests:
+        bench.fetch(address(own_server), index.digest)
+    assert set(documents(bench.only_file())) == set(index.blobs())
+    if what == "layer":
+        assert set(requests.blobs()) <= {blob.digest, content.config.digest, *(layer.digest for layer in content.layers)}
+
+
+@pytest.mark.one_library
+@pytest.mark.parametrize("body", [b"", b"<html>login</html>", b"[]", b"null", b'{"schemaVersion": 1}', b'{"schemaVersion": 2}',
+                                  b'{"schemaVersion": 2, "manifests": [{}]}', b"\xff\xfe", b"[" * 100_000,
+                                  b'{"schemaVersion": 2, "manifests": [], "layers": []}'],
+                         ids=["empty", "html", "list", "null", "schema1", "neither", "no descriptor", "no utf-8", "deep",
+                              "both"])
+def test_unpinned_manifest_of_rubbish(bench, faulty, content, body):
+    faulty.add(content, "faults/app", "v1")
+    faulty.fail("/manifests/v1", faults.body(body))
+    outcome = bench.refuse(address(faulty), "faults/app")
+    assert outcome.error_type in ("FetchError", "ChecksumError")
+    assert not bench.files()
+
+
+@pytest.mark.one_library
+def test_artifact_that_is_no_image(bench, server):
+    chart = images.manifest(images.Blob("application/vnd.cncf.helm.config.v1+json", b"{}"),
+                            [images.Blob("application/vnd.cncf.helm.chart.content.v1.tar+gzip", b"chart")], "linux/amd64")
+    server.push(chart, "faults/chart", "v1")
+    bench.refuse(f"docker://{server.address}/faults/chart;tag=v1", "Not an image", "helm", pin=chart.digest)
+
+
+# ----------------------------------------------------------------------------------------------- servers that struggle
+
+
+@pytest.mark.one_library
+@pytest.mark.parametrize("code", [500, 502, 503, 504, 408])
+@pytest.mark.parametrize("where", ["/manifests/", "/blobs/"])
+def test_a_passing_error_is_survived(bench, faulty, content, code, where):
+    faulty.add(content, "faults/app", "v1")
+    faulty.fail(where, faults.status(code), times=1)
+    bench.fetch(address(faulty), content.digest, DOCKIN_FETCH_RETRIES="2")
+    assert set(documents(bench.only_file())) == set(content.blobs())
+
+
+@pytest.mark.parametrize("fault", [faults.reset(), faults.cut(), faults.body(b"short")], ids=["reset", "cut", "other"])
+def test_a_blob_that_breaks_off_is_survived(bench, faulty, content, fault):
+    faulty.add(content, "faults/app", "v1")
+    # skopeo 1.22 goes on by itself where a transfer broke, and finds that this server can't.
+    faulty.fail(content.layers[3].digest, fault, times=1)
+    outcome = bench.run(address(faulty), pin=content.digest, DOCKIN_FETCH_RETRIES="2")
+    if outcome.error is None:
+        assert set(documents(bench.only_file())) == set(content.blobs())
+    else:  # wrong bytes are not tried again by the same call
+        assert content.layers[3].digest in outcome.text
+    faulty.heal()
+    bench.fetch(address(faulty), content.digest)
+    assert set(documents(bench.only_file())) == set(content.blobs())
+
+
+@pytest.mark.one_library
+@pytest.mark.parametrize("code", [500, 503])
+def test_a_lasting_error_is_given_up_after_the_retries(bench, faulty, content, code):
+    faulty.add(content, "faults/app", "v1")
+    faulty.fail("/manifests/", faults.status(code))
+    outcome = bench.refuse(address(faulty), str(code), "faults/app", pin=content.digest, DOCKIN_FETCH_RETRIES="1")
+    assert len(retried(outcome)) == 1
+    assert len([request for request in faulty.log if request.is_manifest]) == 2
+
+
+@pytest.mark.one_library
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_a_refusal_is_not_tried_again(bench, faulty, content, code):
+    faulty.add(content, "faults/app", "v1")
+    faulty.fail("/manifests/", faults.status(code))
+    outcome = bench.refuse(address(faulty), "faults/app", pin=content.digest, DOCKIN_FETCH_RETRIES="3")
+    assert not retried(outcome)
+    assert len([request for request in faulty.log if request.is_manifest]) <= 2
+
+
+@pytest.mark.one_library
+def test_too_many_requests_once(bench, faulty, content):
+    faulty.add(content, "faults/app", "v1")
+    faulty.fail("/manifests/", faults.error(429, "TOOMANYREQUESTS", "slow down"), times=1)
+    faulty.fail("/blobs/", faults.status(429, {"Retry-After": "1"}), times=1)
+    bench.fetch(address(faulty), content.digest)
+
+
+@pytest.mark.parametrize("silent", ["at once", "in a manifest", "in a blob"])
+def test_a_registry_that_falls_silent(bench, faulty, content, silent):
+    faulty.add(content, "faults/app", "v1")
+    if silent == "at once":
+        faulty.fail("/v2/", faults.silence())
+    elif silent == "in a manifest":
+        faulty.fail("/manifests/", faults.stall())
+    else:
+        faulty.fail(content.layers[0].digest, faults.stall())
+    started = time.monotonic()
+    bench.refuse(address(faulty), faulty.address, "DOCKIN_FETCH_TIMEOUT", pin=content.digest, DOCKIN_FETCH_TIMEOUT="1")
+    assert time.monotonic() - started < 15
+    assert not bench.files()
+
+
+@pytest.mark.one_library
+def test_a_server_that_accepts_and_says_nothing(bench):
+    with faults.Silent() as silent:
+        bench.refuse(f"docker://{silent.address}/faults/app;tag=v1", silent.address, pin="sha256:" + "0" * 64,
+                     DOCKIN_FETCH_TIMEOUT="1")
+
+
+@pytest.mark.one_library
+def test_a_slow_registry_is_not_a_silent_one(bench, faulty, content):
+    """The limit is on time without progress, not on the whole."""
+    faulty.add(content, "faults/app", "v1")
+    faulty.fail(content.layers[0].digest, faults.slow(4))
+    bench.fetch(address(faulty), content.digest, DOCKIN_FETCH_TIMEOUT="2")
+
+
+@pytest.mark.one_library
+def test_nobody_listens(bench):
+    closed = faults.closed_address()
+    outcome = bench.refuse(f"docker://{closed}/faults/app;tag=v1", closed, "connection refused", pin="sha256:" + "0" * 64,
+                           DOCKIN_FETCH_RETRIES="1")
+    assert len(retried(outcome)) == 1
+
+
+# -------------------------------------------------------------------------------------------- a disk that is full, locked
+
+
+@pytest.mark.one_library
+def test_dl_dir_is_a_file(bench, server, content):
+    server.push(content, "faults/app", "v1")
+    target = bench.directory / "occupied"
+    target.write_text("")
+    bench.refuse(address(server), "occupied", pin=content.digest, DL_DIR=str(target / "downloads"))
+
+
+def test_leftovers_of_another_kind(bench, server, content):
+    """A directory where the partial file should go, with rubbish in it."""
+    server.push(content, "faults/app", "v1")
+    name = f"docker_sha256-{content.hex}_linux-amd64.tar"
+    blobs = bench.dl_dir / f"{name}.part" / "sha256"
+    blobs.mkdir(parents=True)
+    (blobs / content.layers[0].hex).write_bytes(registry.flipped(content.layers[0].data))
+    (blobs / content.layers[1].hex).write_bytes(content.layers[1].data[:1000])
+    (blobs / content.layers[2].hex).symlink_to("/nonexistent")
+    (blobs / content.config.hex).write_bytes(b"{}")
+    (blobs / content.hex).write_bytes(b"{}")
+    bench.fetch(address(server), content.digest)
+    assert set(documents(bench.only_file())) == set(content.blobs())
+
+
+# ----------------------------------------------------------------------------------------- at once, and interrupted
+
+
+def test_two_fetches_of_one_image_at_once(bench, faulty, content):
+    faulty.add(content, "faults/app", "v1")
+    faulty.fail(content.layers[0].digest, faults.slow(0.5))
+    jobs = [bench.begin(address(faulty), pin=content.digest) for _ in range(3)]
+    outcomes = [job.wait() for job in jobs]
+    assert [outcome.error for outcome in outcomes] == [None] * 3, "\n".join(outcome.text for outcome in outcomes)
+    assert set(documents(bench.only_file())) == set(content.blobs())
+    assert len(faulty.log.blobs()) == len(set(faulty.log.blobs())), "downloaded once for all"
+
+
+def test_two_images_on_one_base_at_once(bench, faulty):
+    shared = [images.filler_layer(f"base-{number}", 200_000) for number in range(3)]
+    both = [images.image([*shared, images.filler_layer(name, 50_000)]) for name in ("left", "right")]
+    for number, one in enumerate(both):
+        faulty.add(one, f"faults/app{number}", "v1")
+    jobs = [bench.begin(f"docker://{faulty.address}/faults/app{number};tag=v1", pin=one.digest)
+            for number, one in enumerate(both)]
+    assert [job.wait().error for job in jobs] == [None, None]
+    for one in both:
+        (file,) = bench.files(f"*{one.hex}*.tar")
+        assert set(documents(file)) == set(one.blobs())
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=["KILL", "TERM", "INT"])
+@pytest.mark.parametrize("group", [True, False], ids=["all", "task only"])
+def test_interrupted_in_a_layer(bench, faulty, content, number, group):
+    """What is complete is kept for the next fetch, and the lock is free at once."""
+    faulty.add(content, "faults/app", "v1")
+    faulty.fail(content.layers[3].digest, faults.stall())
+    job = bench.begin(address(faulty), pin=content.digest)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and len(faulty.log.blobs()) < 4:  # three layers and the config
+        if len(set(faulty.log.blobs())) >= 3 and list(bench.dl_dir.rglob(content.layers[0].hex)):
+            break
+        time.sleep(0.02)
+    time.sleep(0.1)
+    job.kill(number, group)
+    job.wait(20)
+    assert not bench.files()
+    faulty.heal()
+    faulty.log.clear()
+    bench.fetch(address(faulty), content.digest)
+    assert set(documents(bench.only_file())) == set(content.blobs())
+    again = set(faulty.log.blobs())
+    assert content.layers[3].digest in again
+    assert len(again & {layer.digest for layer in content.layers[:3]}) <= 1, "layers that were complete came again"
+    assert not [path for path in bench.dl_dir.iterdir() if path.suffix == ".part"]
+
+
+def test_killed_at_random_instants(bench, server, content):
+    """Six fetches are killed somewhere; DL_DIR never holds a wrong file, and the last fetch succeeds."""
+    server.push(content, "faults/app", "v1")
+    name = f"docker_sha256-{content.hex}_linux-amd64.tar"
+    random.seed(20261123)
+    for _ in range(6):
+        job = bench.begin(address(server), pin=content.digest)
+        time.sleep(random.uniform(0.0, 0.35))
+        job.kill(group=random.random() < 0.5)
+        job.wait(20)
+        for file in bench.files():
+            assert set(documents(file)) == set(content.blobs())
+    outcome = bench.fetch(address(server), content.digest)
+    assert "checksum" not in outcome.text.lower().replace("bad-checksum", "")
+    assert [path.name for path in bench.files()] == [name]
+    assert not bench.files("*bad-checksum*")
+
+
+def test_nothing_runs_on_after_the_task(bench, faulty, content):
+    """A task that is killed alone does not leave a skopeo that writes where the next one does."""
+    faulty.add(content, "faults/app", "v1")
+    faulty.fail(content.layers[0].digest, faults.stall())
+    environment, _ = bench.recorded_skopeo()
+    job = bench.begin(address(faulty), pin=content.digest, environment=environment)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and not faulty.log.manifests()[1:]:
+        time.sleep(0.02)
+    assert _running(bench.directory), "skopeo runs while the layer stalls"
+    job.kill(signal.SIGKILL, group=False)
+    job.wait(20)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and _running(bench.directory):
+        time.sleep(0.05)
+    assert not _running(bench.directory)
+
+
+def _running(directory):
+    """Return the command lines of processes that mention a directory."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(directory) in line:
+            found.append(line)
+    return found
