@@ -425,7 +425,9 @@ class _Download:
         """Remove what is not whole among the blobs that an earlier, interrupted fetch left."""
         for blob in blobs:
             path = self._path(blob)
-            if os.path.exists(path) and not dockin.tarball.is_blob(dockin.tarball.Extent(path, 0, blob.size), blob):
+            if not os.path.exists(path):
+                continue
+            if not dockin.tarball.is_blob(dockin.tarball.Extent(path, 0, os.path.getsize(path)), blob):
                 os.unlink(path)
 
     def _reuse(self, blobs):
