@@ -57,11 +57,11 @@ class ImageReference:
     @property
     def familiar(self) -> str:
         """As Docker lists and accepts it: busybox:1.36.1, ghcr.io/org/app:v1."""
-        name = self.name
-        if self.registry == DEFAULT_REGISTRY:
-            name = self.repository
-            if name.startswith(DEFAULT_NAMESPACE + "/"):
-                name = name[len(DEFAULT_NAMESPACE) + 1 :]
+        name = self.repository
+        if name.startswith(DEFAULT_NAMESPACE + "/") and name.count("/") == 1:
+            name = name[len(DEFAULT_NAMESPACE) + 1 :]
+        if _split_registry(name) != (self.registry, self.repository):
+            name = self.name
         return name + self._suffix
 
     @property
@@ -113,6 +113,8 @@ def parse(text: str) -> ImageReference:
     if colon > slash:
         rest, tag = rest[:colon], rest[colon + 1 :]
         check_tag(tag, text)
+    if not rest:
+        raise InvalidReference(f"Invalid image reference {text!r}: it names no repository, such as busybox or ghcr.io/org/app")
     registry, repository = _split_registry(rest)
     _check_name(registry, repository, text)
     return ImageReference(registry.lower(), repository, tag, digest or None)
