@@ -1,8 +1,8 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Where a registry login is looked for: the files and their order, for error messages; skopeo reads them itself.
+"""Where a registry login is looked for: the files, their order, and what each has for an image.
 
-Order: https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md
+Order and matching: https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md
 """
 
 from __future__ import annotations
@@ -10,6 +10,41 @@ from __future__ import annotations
 import collections.abc
 import json
 import os
+import typing
+from dataclasses import dataclass
+
+HUB_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io")
+HUB_KEY = "https://index.docker.io/v1/"
+"""The name of Docker Hub in Docker's own files and credential helpers."""
+
+
+@dataclass(frozen=True)
+class LoginFile:
+    """A login file's content; never shown."""
+
+    path: str
+    auths: dict[str, typing.Any]
+    helpers: dict[str, typing.Any]
+    store: str
+    """The helper for all registries that nothing else is said of; Docker's, skopeo does not ask it."""
+
+    def entry(self, registry: str, repository: str) -> dict[str, typing.Any] | None:
+        """Return the entry of auths for a repository: the longest path that it begins with, then the host alone."""
+        path = f"{registry}/{repository}" if repository else registry
+        while path:
+            value = self.auths.get(path)
+            if isinstance(value, dict):
+                return value
+            path = path.rpartition("/")[0]
+        for key, value in self.auths.items():
+            if _host(key) == _host(registry) and _is_host(key) and isinstance(value, dict):
+                return value
+        return None
+
+    def helper(self, registry: str) -> tuple[str, str] | None:
+        """Return the credential helper for a registry and the name by which it knows it."""
+        names = (registry, HUB_KEY, *HUB_HOSTS) if _host(registry) == HUB_HOSTS[0] else (registry,)
+        return next(((str(self.helpers[name]), name) for name in names if self.helpers.get(name)), None)
 
 
 def candidates(authfile: str, environment: collections.abc.Mapping[str, str], uid: int) -> list[str]:
@@ -31,6 +66,24 @@ def candidates(authfile: str, environment: collections.abc.Mapping[str, str], ui
     ]
 
 
+def read(path: str) -> LoginFile:
+    """Return a login file's content. Raises OSError; ValueError and TypeError where it is no JSON object."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            document = json.load(file)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+    if not isinstance(document, dict):
+        raise TypeError("no JSON object")
+    auths, helpers, store = (document.get(key) for key in ("auths", "credHelpers", "credsStore"))
+    return LoginFile(
+        path,
+        auths if isinstance(auths, dict) else {},
+        helpers if isinstance(helpers, dict) else {},
+        store if isinstance(store, str) else "",
+    )
+
+
 def describe(paths: list[str], registry: str) -> str:
     """Return what the login files have for a registry, in words; never anything secret of them."""
     return ", ".join(f"{path} ({_state(path, registry)})" for path in paths)
@@ -38,24 +91,21 @@ def describe(paths: list[str], registry: str) -> str:
 
 def _state(path: str, registry: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            document = json.load(file)
+        file = read(path)
     except FileNotFoundError:
         return "not there"
     except OSError as error:
         return str(error.strerror)
-    except (ValueError, RecursionError):
-        return "no JSON"
-    if not isinstance(document, dict):
-        return "no JSON object"
-    helpers, auths = document.get("credHelpers"), document.get("auths")
-    if isinstance(helpers, dict) and registry in helpers:
-        return f"asks the credential helper {helpers[registry]!r} for {registry}"
+    except ValueError as error:
+        return str(error)
+    helper = file.helper(registry)
+    if helper:
+        return f"asks the credential helper {helper[0]!r} for {registry}"
     # An empty entry is what docker login leaves beside the login in a credential store.
-    if isinstance(auths, dict) and any(value and _host(key) == _host(registry) for key, value in auths.items()):
+    if any(value and _host(key) == _host(registry) for key, value in file.auths.items()):
         return f"has a login for {registry}"
-    if document.get("credsStore"):
-        return f"asks the credential helper {document['credsStore']!r}"
+    if file.store:
+        return f"asks the credential helper {file.store!r}"
     return f"no login for {registry}"
 
 
@@ -63,4 +113,9 @@ def _host(key: str) -> str:
     """Return the host of a key of auths, which may be a URL, a host or a host with a path; Docker Hub has several."""
     host = key.partition("://")[2] or key
     host = host.partition("/")[0]
-    return "docker.io" if host in ("index.docker.io", "registry-1.docker.io") else host
+    return HUB_HOSTS[0] if host in HUB_HOSTS else host
+
+
+def _is_host(key: str) -> bool:
+    """Tell whether a key of auths is for a whole registry: a host, or a URL, whose path Docker ignores."""
+    return "://" in key or "/" not in key

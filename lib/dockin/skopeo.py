@@ -92,6 +92,11 @@ def inspect_argv(options: Options, reference: ImageReference) -> list[str]:
     return [*_base(options), "inspect", "--raw", *_registry(options), _name(reference)]
 
 
+def config_argv(options: Options, reference: ImageReference) -> list[str]:
+    """Return the call that prints the bytes of an image's config; the reference is one platform's, by manifest digest."""
+    return [*_base(options), "inspect", "--config", "--raw", *_registry(options), _name(reference)]
+
+
 def list_tags_argv(options: Options, reference: ImageReference) -> list[str]:
     """Return the call that prints the tags of a repository as JSON."""
     return [*_base(options), "list-tags", *_registry(options), f"docker://{reference.name}"]

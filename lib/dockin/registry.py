@@ -1,0 +1,537 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""A client for the pull side of the registry API, with the standard library: what a tag stands for, for no counted pull.
+
+    https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+    https://distribution.github.io/distribution/spec/auth/token/
+
+skopeo asks by GET, which Docker Hub counts as a pull; this asks by HEAD, which it does not. Connections are kept, one for
+each host and thread; what a host wants of a login, and its tokens, are remembered.
+"""
+
+from __future__ import annotations
+
+import collections
+import email.utils
+import http.client
+import json
+import random
+import re
+import socket
+import ssl
+import threading
+import time
+import typing
+import urllib.parse
+from dataclasses import dataclass, field
+
+from dockin import credentials, manifests
+from dockin.errors import DockinError
+from dockin.reference import ImageReference, is_digest
+
+ACCEPT = ", ".join((*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES))
+"""All four: with fewer, a registry converts what it has, and answers with another digest."""
+
+MAX_REDIRECTS = 5
+MAX_TAG_PAGES = 1000
+MAX_ANSWER = 1 << 20
+"""Bytes of a token or an error."""
+LONGEST_WAIT = 60
+"""Seconds; a registry that wants a longer one is not asked again in this run."""
+_MAX_DELAY = 20.0
+
+_HUB = "registry-1.docker.io"
+_RETRIED = {408, 429, 499, 500, 502, 503, 504, 522}
+_PARAMETER = re.compile(r'([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_LINK = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
+_RATE = re.compile(r"(\d+)(?:\s*;\s*w=(\d+))?")
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class ResolveError(DockinError):
+    """A registry did not say what was asked."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        """kind is one of skopeo.py's: auth, denied, not-found, rate-limited, network, server, tls, content, other …"""
+        super().__init__(message)
+        self.kind = kind
+
+
+class Unusual(ResolveError):
+    """Something that only skopeo may be able to do."""
+
+
+@dataclass
+class Statistics:
+    """What a run has cost. Change it with the lock held."""
+
+    requests: int = 0
+    counted_pulls: int = 0
+    """Manifests asked for by GET: what Docker Hub counts."""
+    rate_limits: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By host: limit, remaining, window_s, as far as it tells."""
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def count(self, requests: int, counted_pulls: int = 0) -> None:
+        """Add to the counters."""
+        with self.lock:
+            self.requests += requests
+            self.counted_pulls += counted_pulls
+
+    def remaining(self, host: str) -> int | None:
+        """Return how many counted pulls a host still allows, None where it does not tell."""
+        with self.lock:
+            return self.rate_limits.get(host, {}).get("remaining")
+
+    def note(self, host: str, headers: http.client.HTTPMessage) -> None:
+        """Keep what the headers of an answer say about the host's limit."""
+        limit = _RATE.match(headers.get("ratelimit-limit", ""))
+        remaining = _RATE.match(headers.get("ratelimit-remaining", ""))
+        if not limit and not remaining:
+            return
+        with self.lock:
+            known = self.rate_limits.setdefault(host, {})
+            if limit:
+                known["limit"] = int(limit[1])
+            if remaining:
+                known["remaining"] = int(remaining[1])
+            window = (limit and limit[2]) or (remaining and remaining[2])
+            if window:
+                known["window_s"] = int(window)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response, its body read."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How one registry is to be asked."""
+
+    context: ssl.SSLContext
+    insecure: bool = False
+    """Speak plain HTTP to a server that has no TLS."""
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What a registry wants of a login: from its WWW-Authenticate."""
+
+    scheme: str
+    parameters: dict[str, str]
+
+
+class Client:
+    """Asks registries; one for a run. Thread-safe. close() it."""
+
+    def __init__(
+        self,
+        logins: credentials.Credentials,
+        access: typing.Callable[[ImageReference], Access],
+        statistics: Statistics,
+        timeout: float = 30,
+        retries: int = 3,
+    ) -> None:
+        self.statistics = statistics
+        self._logins = logins
+        self._access = access
+        self._timeout = timeout
+        self._retries = retries
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._connections: list[http.client.HTTPConnection] = []
+        self._locks: collections.defaultdict[typing.Any, threading.RLock] = collections.defaultdict(threading.RLock)
+        self._plain: set[str] = set()
+        self._heads: set[str] = {_HUB}
+        self._challenges: dict[str, Challenge | None] = {}
+        self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
+        self._down: dict[str, ResolveError] = {}
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+
+    def head(self, reference: ImageReference) -> str | None:
+        """Return the digest of what a reference names, None where the registry does not tell it without a GET.
+
+        Costs no counted pull. Raises ResolveError.
+        """
+        answer = self._ask(reference, "HEAD", _manifest_path(reference), {"Accept": ACCEPT})
+        # Some answer HEAD with 405, or with 404 whatever there is; a GET tells.
+        if answer.status == 405 or (answer.status == 404 and _host(reference) not in self._heads):
+            return None
+        self._check(answer, reference)
+        digest = answer.headers.get("Docker-Content-Digest", "")
+        media_type = answer.headers.get_content_type()
+        if media_type not in (*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES) or not is_digest(digest):
+            return None
+        self._heads.add(_host(reference))
+        return digest
+
+    def manifest(self, reference: ImageReference) -> bytes:
+        """Return the bytes of the index or manifest that a reference names: one counted pull. Raises ResolveError."""
+        host = _host(reference)
+        if self.statistics.remaining(host) == 0:
+            raise ResolveError("rate-limited", f"{host} allows no more pulls for now")
+        answer = self._ask(reference, "GET", _manifest_path(reference), {"Accept": ACCEPT}, manifests.MAX_MANIFEST_SIZE)
+        self._check(answer, reference)
+        return answer.body
+
+    def blob(self, reference: ImageReference, digest: str, limit: int) -> bytes:
+        """Return the bytes of a blob, of at most limit bytes; not verified. Raises ResolveError."""
+        answer = self._ask(reference, "GET", f"/v2/{reference.repository}/blobs/{digest}", {}, limit)
+        self._check(answer, reference)
+        return answer.body
+
+    def tags(self, reference: ImageReference) -> list[str]:
+        """Return all tags of a repository, in the registry's order. Raises ResolveError."""
+        path = f"/v2/{reference.repository}/tags/list?n=1000"
+        tags: dict[str, None] = {}
+        for _ in range(MAX_TAG_PAGES):
+            answer = self._ask(reference, "GET", path, {}, manifests.MAX_MANIFEST_SIZE)
+            self._check(answer, reference)
+            try:
+                page = json.loads(answer.body)["tags"] or []
+            except (ValueError, KeyError, TypeError) as error:
+                raise ResolveError("content", f"{_host(reference)} answers with no list of tags") from error
+            tags.update((str(tag), None) for tag in page)
+            link = _LINK.search(answer.headers.get("Link", ""))
+            target = urllib.parse.urlsplit(urllib.parse.urljoin(path, link[1])) if link else None
+            following = f"{target.path}?{target.query}" if target else path
+            if following == path:
+                break
+            path = following
+        return list(tags)
+
+    def _ask(
+        self, reference: ImageReference, method: str, path: str, headers: dict[str, str], limit: int = MAX_ANSWER
+    ) -> Answer:
+        """Return the answer to a request; what may pass, such as a busy server, is tried again. Raises ResolveError."""
+        host = _host(reference)
+        attempt = 0
+        while True:
+            if host in self._down:
+                raise _copy(self._down[host])
+            failure, wait, answer = None, 0.0, None
+            try:
+                answer = self._authorised(reference, method, path, headers, limit)
+                if answer.status not in _RETRIED:
+                    return answer
+                wait = _retry_after(answer.headers)
+                failure = _status_error(answer, reference)
+            except ResolveError as error:
+                if error.kind != "network":
+                    raise
+                failure = error
+            if attempt >= self._retries or wait > LONGEST_WAIT:
+                if failure.kind == "network" or wait > LONGEST_WAIT:
+                    self._down[host] = failure
+                raise failure
+            time.sleep(max(wait, random.uniform(0, min(_MAX_DELAY, 2.0**attempt))))
+            attempt += 1
+
+    def _authorised(
+        self, reference: ImageReference, method: str, path: str, headers: dict[str, str], limit: int
+    ) -> Answer:
+        """Send a request with the login that the host is known to want, or finds out now that it wants."""
+        host = _host(reference)
+        if host in self._challenges:
+            return self._with_login(reference, method, path, headers, limit)
+        # The first to ask a host finds out for all; meanwhile others wait.
+        with self._lock:
+            lock = self._locks[host]
+        with lock:
+            if host not in self._challenges:
+                return self._with_login(reference, method, path, headers, limit)
+        return self._with_login(reference, method, path, headers, limit)
+
+    def _with_login(
+        self, reference: ImageReference, method: str, path: str, headers: dict[str, str], limit: int
+    ) -> Answer:
+        host = _host(reference)
+        challenge = self._challenges.get(host)
+        authorization = self._authorization(reference, challenge) if challenge else ""
+        answer = self._send(reference, method, path, headers, authorization, limit)
+        if answer.status != 401:
+            self._challenges.setdefault(host, None)
+            return answer
+        asked = _challenge(answer.headers, host)
+        if asked is None:
+            return answer
+        self._challenges[host] = asked
+        self._tokens.pop((host, reference.repository), None)
+        fresh = self._authorization(reference, asked)
+        if not fresh or fresh == authorization:
+            return answer
+        return self._send(reference, method, path, headers, fresh, limit)
+
+    def _authorization(self, reference: ImageReference, challenge: Challenge) -> str:
+        """Return the value of the Authorization header for a repository, "" where there is no login to send."""
+        if challenge.scheme == "basic":
+            login = self._login(reference)
+            return login.basic if login and login.user else ""
+        with self._lock:
+            lock = self._locks[_host(reference), reference.repository]
+        with lock:
+            token, expiry = self._tokens.get((_host(reference), reference.repository), ("", 0.0))
+            if time.monotonic() >= expiry:
+                token, seconds = self._token(reference, challenge)
+                self._tokens[_host(reference), reference.repository] = token, time.monotonic() + seconds - 10
+        return f"Bearer {token}"
+
+    def _login(self, reference: ImageReference) -> credentials.Login | None:
+        try:
+            return self._logins.find(reference.registry, reference.repository)
+        except credentials.CredentialError as error:
+            raise ResolveError("login", str(error)) from error
+
+    def _token(self, reference: ImageReference, challenge: Challenge) -> tuple[str, float]:
+        """Return a token for pulling from a repository and for how many seconds it is good."""
+        login = self._login(reference)
+        realm = urllib.parse.urlsplit(challenge.parameters.get("realm", ""))
+        if realm.scheme not in ("https", "http") or not realm.netloc:
+            raise Unusual("auth", f"{_host(reference)} names no place to get a token from")
+        if login and realm.scheme == "http" and not self._is_plain(reference):
+            raise ResolveError("tls", f"{_host(reference)} wants the login sent to {realm.netloc} without TLS")
+        query = [("scope", f"repository:{reference.repository}:pull")]
+        if "service" in challenge.parameters:
+            query.append(("service", challenge.parameters["service"]))
+        headers: dict[str, str] = {}
+        body = None
+        path = realm.path or "/"
+        if login and login.identity_token:
+            fields = [("grant_type", "refresh_token"), ("refresh_token", login.identity_token), ("client_id", "meta-dockin")]
+            body = urllib.parse.urlencode(query + fields).encode()
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            path += f"?{realm.query}" if realm.query else ""
+        else:
+            path += "?" + "&".join(filter(None, (realm.query, urllib.parse.urlencode(query))))
+            if login:
+                headers["Authorization"] = login.basic
+        method = "POST" if body else "GET"
+        context = self._access(reference).context
+        answer = self._exchange(realm.scheme, realm.netloc, context, method, path, headers, MAX_ANSWER, body)
+        if answer.status in (400, 401, 403):
+            whose = f"the login from {login.origin}" if login else "no login"
+            kind = "denied" if answer.status == 403 else "auth"
+            raise ResolveError(kind, f"{realm.netloc} gives no token for {reference.name} with {whose}{_words(answer)}")
+        if answer.status != 200:
+            raise _status_error(answer, reference)
+        try:
+            document = json.loads(answer.body)
+            token = document.get("token") or document["access_token"]
+            seconds = float(document.get("expires_in") or 60)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ResolveError("content", f"{realm.netloc} answers with no token") from None
+        return str(token), seconds
+
+    def _is_plain(self, reference: ImageReference) -> bool:
+        return _host(reference) in self._plain
+
+    def _send(
+        self,
+        reference: ImageReference,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        authorization: str,
+        limit: int,
+    ) -> Answer:
+        """Send one request and follow where the registry sends it, without the login where that is another host."""
+        host = _host(reference)
+        access = self._access(reference)
+        scheme = "http" if host in self._plain else "https"
+        url = urllib.parse.urlsplit(f"{scheme}://{host}{path}")
+        for _ in range(MAX_REDIRECTS):
+            own = url.netloc == host
+            sent = {**headers, "Authorization": authorization} if own and authorization else headers
+            target = url.path + (f"?{url.query}" if url.query else "")
+            try:
+                answer = self._exchange(url.scheme, url.netloc, access.context, method, target, sent, limit)
+            except ssl.SSLCertVerificationError as error:
+                raise Unusual("tls", f"{url.netloc}: {error.verify_message or error}") from error
+            except (ssl.SSLError, ConnectionResetError) as error:
+                if not (own and access.insecure and url.scheme == "https" and host not in self._plain):
+                    raise _transport_error(url.netloc, error, self._timeout) from error
+                self._plain.add(host)
+                url = url._replace(scheme="http")
+                continue
+            except (OSError, http.client.HTTPException) as error:
+                raise _transport_error(url.netloc, error, self._timeout) from error
+            if answer.status not in _REDIRECTS or not answer.headers.get("Location"):
+                self.statistics.note(host, answer.headers)
+                if method == "GET" and "/manifests/" in path and answer.status == 200:
+                    self.statistics.count(0, 1)
+                return answer
+            url = urllib.parse.urlsplit(urllib.parse.urljoin(url.geturl(), answer.headers["Location"]))
+            if url.scheme not in ("https", "http") or (url.scheme == "http" and not access.insecure):
+                raise ResolveError("tls", f"{host} sends its client to {url.scheme}://{url.netloc}, which has no TLS")
+        raise ResolveError("server", f"{host} sends its client from one place to the next")
+
+    def _exchange(
+        self,
+        scheme: str,
+        netloc: str,
+        context: ssl.SSLContext,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        limit: int,
+        body: bytes | None = None,
+    ) -> Answer:
+        """Send one request over the thread's connection to a host. Raises OSError, HTTPException, ResolveError."""
+        pool = self._local.__dict__.setdefault("connections", {})
+        key = (scheme, netloc)
+        while True:
+            connection = pool.get(key)
+            kept = connection is not None
+            if connection is None:
+                connection = pool[key] = self._connect(scheme, netloc, context)
+            try:
+                self.statistics.count(1)
+                connection.request(method, path, body, {"User-Agent": "meta-dockin", **headers})
+                response = connection.getresponse()
+                data = _read(response, limit, time.monotonic() + self._timeout)
+                if response.will_close:
+                    self._forget(pool, key)
+                return Answer(response.status, response.headers, data)
+            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+                self._forget(pool, key)
+                if not kept:
+                    raise
+                # The server ended a connection that was kept; it has not seen this request.
+            except BaseException:
+                self._forget(pool, key)
+                raise
+
+    def _connect(self, scheme: str, netloc: str, context: ssl.SSLContext) -> http.client.HTTPConnection:
+        connection: http.client.HTTPConnection
+        if scheme == "https":
+            connection = http.client.HTTPSConnection(netloc, timeout=self._timeout, context=context)
+        else:
+            connection = http.client.HTTPConnection(netloc, timeout=self._timeout)
+        with self._lock:
+            self._connections.append(connection)
+        return connection
+
+    def _forget(self, pool: dict[tuple[str, str], http.client.HTTPConnection], key: tuple[str, str]) -> None:
+        connection = pool.pop(key, None)
+        if connection:
+            connection.close()
+            with self._lock:
+                if connection in self._connections:
+                    self._connections.remove(connection)
+
+    def _check(self, answer: Answer, reference: ImageReference) -> None:
+        if answer.status != 200:
+            raise _status_error(answer, reference)
+
+
+def _host(reference: ImageReference) -> str:
+    """Return the host that is asked for a registry."""
+    return _HUB if reference.registry == "docker.io" else reference.registry
+
+
+def _manifest_path(reference: ImageReference) -> str:
+    return f"/v2/{reference.repository}/manifests/{reference.digest or reference.tag or 'latest'}"
+
+
+def _challenge(headers: http.client.HTTPMessage, host: str) -> Challenge | None:
+    """Return what a 401 asks for, of several the one that is understood. Raises Unusual."""
+    values = headers.get_all("WWW-Authenticate") or []
+    for value in values:
+        scheme, _, rest = value.strip().partition(" ")
+        if scheme.lower() in ("bearer", "basic"):
+            found = {name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(rest)}
+            return Challenge(scheme.lower(), found)
+    if values:
+        schemes = ", ".join(value.partition(" ")[0] for value in values)
+        raise Unusual("auth", f"{host} asks for a login of an unknown kind: {schemes}")
+    return None
+
+
+def _read(response: http.client.HTTPResponse, limit: int, deadline: float) -> bytes:
+    """Return a body of at most limit bytes. Raises ResolveError, OSError, HTTPException."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        part = response.read1(1 << 16)
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise ResolveError("content", f"an answer of more than {limit} bytes, which nothing here should have")
+        if time.monotonic() > deadline:
+            raise socket.timeout("the answer takes too long")
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+    return b"".join(parts)
+
+
+def _status_error(answer: Answer, reference: ImageReference) -> ResolveError:
+    """Return the error for an answer with a status that is none of success."""
+    words = _words(answer)
+    status = answer.status
+    host = _host(reference)
+    what = reference.pinned.canonical
+    if status == 401:
+        return ResolveError("auth", f"{host} wants a login for {what}{words}")
+    if status == 403:
+        return ResolveError("denied", f"{host} denies access to {what}{words}")
+    if status == 404:
+        return ResolveError("not-found", f"{host} has no {what}{words}")
+    if status == 429:
+        wait = _retry_after(answer.headers)
+        return ResolveError(
+            "rate-limited", f"{host} limits requests{words}" + (f", try again in {wait:.0f} s" if wait else "")
+        )
+    kind = "network" if status in (408, 499, 522) else "server" if status >= 500 else "other"
+    return ResolveError(kind, f"{host} answers with status {status} for {what}{words}")
+
+
+def _words(answer: Answer) -> str:
+    """Return the registry's own words about an error, in one line."""
+    try:
+        error = json.loads(answer.body)["errors"][0]
+        text = str(error.get("message") or error.get("code") or "")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return ""
+    text = "".join(c if c.isprintable() else " " for c in text)[:200]
+    return f" ({text})" if text else ""
+
+
+def _transport_error(host: str, error: Exception, timeout: float) -> ResolveError:
+    if isinstance(error, socket.timeout):
+        return ResolveError("network", f"{host} has not answered within {timeout:g} s")
+    if isinstance(error, ssl.SSLError):
+        if "WRONG_VERSION" in str(error) or "RECORD_LAYER" in str(error).upper():
+            return Unusual("tls", f"{host} does not speak TLS")
+        return Unusual("tls", f"{host}: {error.reason or error}")
+    if isinstance(error, OSError):
+        return ResolveError("network", f"{host} can't be reached: {error.strerror or error}")
+    return ResolveError("network", f"{host} does not answer as a web server does: {type(error).__name__}")
+
+
+def _retry_after(headers: http.client.HTTPMessage) -> float:
+    """Return the seconds that an answer asks to wait, 0 where it does not."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time()) if value else 0.0
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def _copy(error: ResolveError) -> ResolveError:
+    """Return an equal error: one that is raised in several threads would gather their tracebacks."""
+    return type(error)(error.kind, str(error))

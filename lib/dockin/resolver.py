@@ -1,0 +1,372 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""What references stand for in their registries: digests, documents and tags, at the least cost.
+
+The client of registry.py is asked first: its look-ups cost no counted pull. skopeo is, where the user's set-up of a
+registry has more to it (mirrors in registries.conf, client certificates, proxies, unusual logins), as the fetcher will ask
+by skopeo, too, and the answers have to agree.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import os
+import pathlib
+import random
+import ssl
+import subprocess
+import threading
+import time
+import types
+import urllib.request
+from dataclasses import dataclass, replace
+
+from dockin import credentials, manifests, platforms, registriesconf, registry, remedies, skopeo, tarball
+from dockin.errors import DockinError
+from dockin.reference import ImageReference
+from dockin.registry import ResolveError
+
+__all__ = ["MODES", "ResolveError", "Resolver"]
+
+MODES = ("auto", "http", "skopeo")
+"""Values of DOCKIN_RESOLVER."""
+
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+# skopeo waits out a rate limit itself, for half a minute, before it gives up.
+_SKOPEO_PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a registry is asked: by skopeo, for a reason, or directly."""
+
+    reason: str = ""
+    access: registry.Access | None = None
+
+
+class Resolver:
+    """Looks references up; one for a run. Thread-safe; a context manager. Each answer is fetched once."""
+
+    def __init__(
+        self,
+        options: skopeo.Options,
+        environment: collections.abc.Mapping[str, str],
+        mode: str = "auto",
+        timeout: float = 30,
+        retries: int = 3,
+    ) -> None:
+        """environment is the user's: logins, proxies and skopeo's settings are taken from it. Raises DockinError, OSError.
+
+        timeout is in seconds, for one request; mode is one of MODES.
+        """
+        if mode not in MODES:
+            raise DockinError(f"Invalid resolver {mode!r}: expected {', '.join(MODES)}")
+        self.statistics = registry.Statistics()
+        self._options = options
+        self._environment = dict(environment)
+        self._mode = mode
+        self._credentials = credentials.Credentials(options.authfile, self._environment)
+        self._conf = registriesconf.RegistriesConf(options.registries_conf, self._environment)
+        self._client = registry.Client(self._credentials, self._access, self.statistics, timeout, retries)
+        self._skopeo = _Skopeo(options, self._environment, self.statistics, timeout, retries)
+        self._ways: dict[str, _Way] = {}
+        self._lock = threading.Lock()
+        self._documents: dict[ImageReference, bytes] = {}
+
+    def __enter__(self) -> Resolver:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def digest(self, reference: ImageReference) -> str:
+        """Return the digest of the index or manifest that a tag or digest names now. Raises ResolveError."""
+        with _explained(reference, self._credentials):
+            if not self._by_skopeo(reference):
+                try:
+                    found = self._client.head(reference)
+                    if found:
+                        return self._agreed(reference, found)
+                except registry.Unusual as error:
+                    self._leave(reference, error)
+            return manifests.digest_of(self._fetch(reference))
+
+    def document(self, reference: ImageReference) -> bytes:
+        """Return the bytes of an index or manifest; they have the reference's digest if it has one. Raises ResolveError."""
+        with _explained(reference, self._credentials):
+            return self._fetch(reference)
+
+    def image(self, reference: ImageReference, platform: platforms.Platform) -> tarball.Image:
+        """Return the documents of a platform's image, verified from the top down to the config; no layer is fetched.
+
+        Raises ResolveError, InvalidManifest, PlatformError, InvalidTarball.
+        """
+        top = self.document(reference)
+        digest = manifests.digest_of(top)
+        manifest = replace(reference, tag=None, digest=digest)
+
+        def read_blob(blob: manifests.Descriptor) -> bytes:
+            nonlocal manifest
+            if blob.media_type in manifests.MANIFEST_TYPES:
+                manifest = replace(reference, tag=None, digest=blob.digest)
+                return self.document(manifest)
+            if blob.size > manifests.MAX_CONFIG_SIZE:
+                raise manifests.InvalidManifest(f"Invalid image: its config is said to have {blob.size} bytes")
+            with _explained(reference, self._credentials):
+                return self._config(manifest, blob)
+
+        return tarball.make_image(digest, top, platform, read_blob)
+
+    def tags(self, reference: ImageReference) -> list[str]:
+        """Return the tags of a reference's repository. Raises ResolveError."""
+        with _explained(reference, self._credentials):
+            if not self._by_skopeo(reference):
+                try:
+                    return self._client.tags(reference)
+                except registry.Unusual as error:
+                    self._leave(reference, error)
+            return self._skopeo.tags(reference)
+
+    def kind(self, reference: ImageReference) -> str:
+        """Return by what a reference is looked up: "http-head" or "skopeo"."""
+        return "skopeo" if self._by_skopeo(reference) else "http-head"
+
+    def reason(self, reference: ImageReference) -> str:
+        """Return why a registry is asked by skopeo, "" where it is not."""
+        return self._way(reference).reason
+
+    def _agreed(self, reference: ImageReference, found: str) -> str:
+        if reference.digest and found != reference.digest:
+            raise ResolveError("content", f"{reference.registry} has {found} under the name {reference.digest}")
+        return found
+
+    def _fetch(self, reference: ImageReference) -> bytes:
+        key = reference.pinned
+        with self._lock:
+            known = self._documents.get(key)
+        if known is not None:
+            return known
+        data = self._fetch_anew(reference)
+        actual = manifests.digest_of(data)
+        if reference.digest and actual != reference.digest:
+            raise ResolveError("content", f"{reference.registry} sent {actual} for {reference.digest}")
+        with self._lock:
+            self._documents[key] = self._documents[replace(key, tag=None, digest=actual)] = data
+        return data
+
+    def _fetch_anew(self, reference: ImageReference) -> bytes:
+        if not self._by_skopeo(reference):
+            try:
+                return self._client.manifest(reference)
+            except registry.Unusual as error:
+                self._leave(reference, error)
+        return self._skopeo.inspect(reference)
+
+    def _config(self, manifest: ImageReference, blob: manifests.Descriptor) -> bytes:
+        if not self._by_skopeo(manifest):
+            try:
+                return self._client.blob(manifest, blob.digest, blob.size)
+            except registry.Unusual as error:
+                self._leave(manifest, error)
+        return self._skopeo.config(manifest)
+
+    def _by_skopeo(self, reference: ImageReference) -> bool:
+        return bool(self._way(reference).reason)
+
+    def _access(self, reference: ImageReference) -> registry.Access:
+        access = self._way(reference).access
+        assert access
+        return access
+
+    def _way(self, reference: ImageReference) -> _Way:
+        with self._lock:
+            way = self._ways.get(reference.name)
+            if way is None:
+                way = self._ways[reference.name] = self._choose(reference)
+            return way
+
+    def _choose(self, reference: ImageReference) -> _Way:
+        if self._mode == "skopeo":
+            return _Way("DOCKIN_RESOLVER is skopeo")
+        route = self._conf.route(reference.registry, reference.repository)
+        insecure = route.insecure or not self._options.tls_verify
+        directory = _certificates(self._options.cert_dir, reference.registry, self._environment)
+        reason = route.special or _proxy(reference.registry, self._environment) or _client_certificate(directory)
+        if reason and self._mode == "auto":
+            return _Way(reason)
+        return _Way(access=registry.Access(_context(directory, insecure), insecure))
+
+    def _leave(self, reference: ImageReference, error: ResolveError) -> None:
+        """Ask by skopeo from now on what the own client could not get, unless the user wants it otherwise."""
+        if self._mode != "auto":
+            raise error
+        with self._lock:
+            self._ways[reference.name] = _Way(str(error))
+
+
+class _Skopeo:
+    """Runs skopeo, outside of BitBake."""
+
+    def __init__(
+        self,
+        options: skopeo.Options,
+        environment: dict[str, str],
+        statistics: registry.Statistics,
+        timeout: float,
+        retries: int,
+    ) -> None:
+        self._options = options
+        self._environment = {**environment, "LC_ALL": "C"}
+        self._statistics = statistics
+        self._seconds = timeout + _SKOPEO_PATIENCE
+        self._retries = retries
+        self._lock = threading.Lock()
+        self._checked = False
+
+    def inspect(self, reference: ImageReference) -> bytes:
+        """Return the bytes of an index or manifest. Raises ResolveError."""
+        return self._run(skopeo.inspect_argv(self._options, reference), reference, 2, 1)
+
+    def config(self, reference: ImageReference) -> bytes:
+        """Return the bytes of a config. Raises ResolveError."""
+        return self._run(skopeo.config_argv(self._options, reference), reference, 3, 1)
+
+    def tags(self, reference: ImageReference) -> list[str]:
+        """Return the tags of a repository. Raises ResolveError."""
+        output = self._run(skopeo.list_tags_argv(self._options, reference), reference, 2, 0)
+        try:
+            return skopeo.parse_tags(output.decode(errors="replace"))
+        except skopeo.SkopeoError as error:
+            raise ResolveError("content", str(error)) from error
+
+    def _run(self, argv: list[str], reference: ImageReference, requests: int, counted_pulls: int) -> bytes:
+        """Return what skopeo prints; requests and counted_pulls are what the call is known to cost at least."""
+        self._check_version()
+        attempt = 0
+        while True:
+            self._statistics.count(requests, counted_pulls)
+            status, output, errors = self._run_once(argv, reference)
+            if status == 0:
+                return output
+            failure = skopeo.classify(errors)
+            if attempt >= min(self._retries, failure.retries):
+                raise ResolveError(failure.kind, f"{reference.pinned.canonical}: {failure.message}")
+            time.sleep(2**attempt * random.uniform(0.5, 1.5))
+            attempt += 1
+
+    def _run_once(self, argv: list[str], reference: ImageReference) -> tuple[int, bytes, str]:
+        try:
+            done = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env=self._environment,
+                timeout=self._seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ResolveError(
+                "network", f"{reference.registry}: skopeo has not got an answer within {self._seconds:g} s"
+            ) from error
+        except OSError as error:
+            raise ResolveError("other", f"{argv[0]} can't be run: {error.strerror}") from error
+        return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+
+    def _check_version(self) -> None:
+        with self._lock:
+            if self._checked:
+                return
+            argv = skopeo.version_argv(self._options)
+            try:
+                done = subprocess.run(
+                    argv, stdin=subprocess.DEVNULL, capture_output=True, env=self._environment, timeout=60, check=False
+                )
+                skopeo.check_version(done.stdout.decode(errors="replace"))
+            except (OSError, subprocess.SubprocessError) as error:
+                raise ResolveError(
+                    "other", f"{argv[0]} is needed here, but can't be run ({error}): install skopeo on this host"
+                ) from error
+            except skopeo.SkopeoError as error:
+                raise ResolveError("other", str(error)) from error
+            self._checked = True
+
+
+class _explained:  # noqa: N801  used as a function
+    """Adds to a ResolveError what can be done about it."""
+
+    def __init__(self, reference: ImageReference, logins: credentials.Credentials) -> None:
+        self._reference = reference
+        self._logins = logins
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
+    ) -> None:
+        if isinstance(error, ResolveError) and "\n" not in str(error):
+            host = self._reference.registry
+            remedy = remedies.remedy(error.kind, host, self._logins.describe(host))
+            if remedy:
+                raise ResolveError(error.kind, f"{error}\n{remedy}") from error
+
+
+def _certificates(chosen: str, host: str, environment: collections.abc.Mapping[str, str]) -> str:
+    """Return the directory with certificates for a registry, "" where there is none.
+
+    https://github.com/containers/image/blob/main/docs/containers-certs.d.5.md
+    """
+    if chosen:
+        return chosen
+    home = environment.get("HOME", "")
+    parents = [os.path.join(home, ".config/containers/certs.d")] if home else []
+    parents += ["/etc/containers/certs.d", "/etc/docker/certs.d"]
+    paths = [os.path.join(parent, host) for parent in parents]
+    return next((path for path in paths if os.path.isdir(path)), "")
+
+
+def _client_certificate(directory: str) -> str:
+    """Return the reason to ask by skopeo where there is a client certificate."""
+    found = sorted(pathlib.Path(directory).glob("*.cert")) if directory else []
+    return f"{found[0]} is a client certificate" if found else ""
+
+
+def _context(directory: str, insecure: bool) -> ssl.SSLContext:
+    """Return the TLS settings: the system's authorities and those in a directory. Raises ResolveError."""
+    context = ssl.create_default_context()
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    for path in sorted(pathlib.Path(directory).glob("*.crt")) if directory else []:
+        try:
+            context.load_verify_locations(path)
+        except (OSError, ssl.SSLError) as error:
+            raise ResolveError("tls", f"Can't read the certificate {path}: {error}") from error
+    for certificate in sorted(pathlib.Path(directory).glob("*.cert")) if directory else []:
+        try:
+            context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+        except (OSError, ssl.SSLError) as error:
+            raise ResolveError("tls", f"Can't read the client certificate {certificate} or its key: {error}") from error
+    return context
+
+
+def _proxy(host: str, environment: collections.abc.Mapping[str, str]) -> str:
+    """Return the reason to ask by skopeo where a proxy is to be used."""
+    name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+    if name in _LOOPBACK or name.startswith("127."):
+        return ""
+    for variable in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        if not environment.get(variable):
+            continue
+        exceptions = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
+        asked = "registry-1.docker.io" if host == "docker.io" else host
+        if urllib.request.proxy_bypass_environment(asked, {"no": exceptions}):  # type: ignore[attr-defined]
+            return ""
+        return f"{variable} is set"
+    return ""
