@@ -1,16 +1,67 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""One bench for each release, and one registry with the images that the tests build recipes of."""
+"""What the tests of the tier share: a bench for each release, a registry with images, and one large build.
+
+The build has every recipe that a test looks at the packages of, since starting BitBake takes longer than a
+recipe does.
+"""
 
 from __future__ import annotations
 
-import contextlib
+from dataclasses import dataclass
 
 import pytest
 
+from dockin import source
 from support import cache, images, oe, registry as registries
 
 PLATFORMS = ("linux/amd64", "linux/arm64/v8", "linux/arm/v7")
+
+SINGLE = """
+inherit dockin
+SRC_URI = "docker://busybox;tag=1.36.1"
+SRC_URI[sha256sum] = "@BUSYBOX@"
+"""
+
+# An image of Docker Hub, one of a registry with a port, and files of the recipe's own.
+SEVERAL = """
+inherit dockin
+SRC_URI = "docker://docker.io/library/busybox;tag=1.36.1;name=busybox \\
+           docker://@REGISTRY@/team/app;tag=v1;digest=sha256:@APP@ \\
+           file://compose.yml file://several.service"
+SRC_URI[busybox.sha256sum] = "@BUSYBOX@"
+FILES_OF_RECIPE = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
+do_install:append() {
+    install -d ${D}${datadir}/${BPN}
+    install -m 0644 ${FILES_OF_RECIPE}/compose.yml ${D}${datadir}/${BPN}/
+    install -m 0644 ${FILES_OF_RECIPE}/several.service ${D}${systemd_system_unitdir}/
+}
+SYSTEMD_PACKAGES += "${PN}"
+SYSTEMD_SERVICE:${PN} = "several.service"
+"""
+
+COMPOSE = "services: {web: {image: 'busybox:1.36.1'}}\n"
+SERVICE = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
+
+# Two things in one recipe where they have nothing to do with each other: every recipe takes seconds.
+RECIPES = {
+    "single": SINGLE,
+    "several": SEVERAL,
+    "registry-layers": SINGLE + 'DOCKIN_LAYERS = "registry"\n',
+    "zstd-kept": SINGLE + 'COMPRESSION_TYPE = "zstd"\nDOCKIN_PRELOAD_FLUSH = "0"\n',
+    "gzip-asleep": SINGLE + 'COMPRESSION_TYPE = "gzip"\nSYSTEMD_AUTO_ENABLE:${PN}-preload = "disable"\n',
+    "plain-arm64": SINGLE.replace("1.36.1", "1.36.1;platform=linux/arm64/v8") + 'COMPRESSION_TYPE = "none"\n',
+    # No pin, and a type of compression of the user's own.
+    "bzip2-unpinned": """
+inherit dockin
+SRC_URI = "docker://busybox;tag=1.36.1"
+COMPRESSION_TYPE = "bz2"
+COMPRESSION_CMD:bz2 = "bzip2 -k -9 -c"
+COMPRESSION_RDEPENDS:bz2 = "bzip2"
+""",
+}
+DEMOS = ("hello-world", "compose-example")
+UNPINNED = r"busybox:1\.36\.1 is not pinned"
 
 
 @pytest.fixture(scope="session", params=cache.releases(), ids=str)
@@ -32,3 +83,90 @@ def bench(release):
 def registry(tmp_path_factory):
     with registries.Registry(tmp_path_factory.mktemp("registry")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def busybox(registry):
+    """An index of several platforms, in the registry as library/busybox:1.36.1; small, as nobody runs it."""
+    index = images.index([platform_image("busybox", platform) for platform in PLATFORMS], attestations=True)
+    registry.push(index, "library/busybox", "1.36.1")
+    return index
+
+
+@pytest.fixture(scope="session")
+def app(registry):
+    """A single manifest in Docker's own form, in the registry as team/app:v1."""
+    manifest = images.image([images.layer({"app": "app\n"})], "linux/amd64", form="docker")
+    registry.push(manifest, "team/app", "v1")
+    return manifest
+
+
+def platform_image(name, platform):
+    """Return a small image with two layers, one of them the same for every platform."""
+    common = images.layer({f"etc/{name}": "common\n" * 1000})
+    return images.image([common, images.layer({"etc/platform": platform * 1000})], platform)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A bench, the registry, and what recipes need to fetch its images as docker.io's."""
+
+    bench: oe.Bench
+    registry: registries.Registry
+    busybox: images.Index
+    app: images.Manifest
+    settings: str
+
+    def build(self, name, local_conf="", **options):
+        """Return a build directory that takes docker.io for our registry."""
+        return self.bench.build(name, self.settings + local_conf, **options)
+
+    def text(self, recipe):
+        """Return a recipe's text with the registry and the pins filled in."""
+        values = {"REGISTRY": self.registry.address, "BUSYBOX": self.busybox.hex, "APP": self.app.hex}
+        for name, value in values.items():
+            recipe = recipe.replace(f"@{name}@", value)
+        return recipe
+
+    def add(self, build, *names):
+        """Write recipes of RECIPES into a build directory."""
+        for name in names:
+            files = {"compose.yml": COMPOSE, "several.service": SERVICE} if name == "several" else None
+            build.recipe(f"{name}_1.0.bb", self.text(RECIPES[name]), files)
+
+
+@pytest.fixture(scope="session")
+def shop(bench, registry, busybox, app):
+    conf = registries.write_registries_conf(bench.root / "registries.conf", registry.address)
+    bench.account.own(conf)
+    settings = f'DOCKIN_REGISTRIES_CONF = "{conf}"\nDOCKIN_TLS_VERIFY = "0"\n'
+    return Shop(bench, registry, busybox, app, settings)
+
+
+@pytest.fixture(scope="session")
+def built(shop):
+    """The build directory of the large build, with its result."""
+    build = shop.build("packages")
+    shop.add(build, *RECIPES)
+    serve_demos(shop, build)
+    result = build.bitbake("-k", *RECIPES, *DEMOS, timeout=600)
+    return build, result
+
+
+def serve_demos(shop, build):
+    """Push an image of our own for each that the demos name, and pin the demos to those."""
+    pushed = {("library/busybox", "1.36.1"): shop.busybox}
+    for demo in DEMOS:
+        recipe = (shop.bench.layer / "recipes-demo" / "dockin" / f"{demo}_1.0.bb").read_text()
+        words = recipe.replace('"', " ").split()
+        pins = []
+        for entry in source.parse_src_uri(" ".join(word for word in words if source.is_docker(word))):
+            reference = entry.reference
+            name = (reference.repository, reference.tag)
+            if name not in pushed:
+                pushed[name] = images.index([platform_image(reference.stem, one) for one in PLATFORMS])
+                shop.registry.push(pushed[name], *name)
+            made = pushed[name]
+            pins.append(f'SRC_URI[{entry.pin_flag}] = "{made.hex}"\n')
+        assert pins, f"no image in {demo}"
+        build.recipe(f"{demo}_%.bbappend", "".join(pins))

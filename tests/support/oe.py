@@ -130,9 +130,10 @@ class Result:
         return {task for name, task in ran if recipe in name}
 
     def failure(self, fault: str) -> BuildFailed:
-        """Return the exception for a fault, with the end of the output."""
+        """Return the exception for a fault, with the end of the output, less the tasks' coming and going."""
         head = f"`{self.command}` {fault} (exit code {self.returncode}, {self.seconds:.0f} s)"
-        return BuildFailed(f"{head}\n{self.output[-OUTPUT_SHOWN:]}")
+        coming = r"^NOTE: (?:Running .*task \d+ of|recipe \S+: task \w+: (?:Started|Succeeded)).*\n"
+        return BuildFailed(f"{head}\n{re.sub(coming, '', self.output, flags=re.M)[-OUTPUT_SHOWN:]}")
 
 
 def _messages(output: str, level: str) -> list[str]:
@@ -340,8 +341,9 @@ class Build:
         return self.path / (f"tmp-{config}" if config else "tmp")
 
     def debs(self, config: str = "") -> dict[str, Deb]:
-        """Return the built packages by name."""
-        return {deb.name: deb for deb in map(Deb, sorted(self.tmp(config).glob("deploy/deb/*/*.deb")))}
+        """Return the built packages by name, which is also how OE-core's file names begin."""
+        found = sorted(self.tmp(config).glob("deploy/deb/*/*.deb"))
+        return {path.name.split("_")[0]: Deb(path) for path in found}
 
     def deb(self, name: str, config: str = "") -> Deb:
         """Return a built package."""
@@ -431,7 +433,9 @@ class Build:
             return
         recipes = self.test_layer / "recipes-stand-in"
         target = oe_conf.fill(oe_conf.TARGET_RECIPE, packages=" ".join(oe_conf.TARGET_PACKAGES))
+        xz = oe_conf.fill(oe_conf.XZ_RECIPE, xz=shutil.which("xz", path=self.bench.account.path()))
         self.bench.write(recipes / "pseudo" / "pseudo-native_1.0.bb", _complete(oe_conf.PSEUDO_RECIPE))
+        self.bench.write(recipes / "xz" / "xz-native_1.0.bb", _complete(xz))
         self.bench.write(recipes / "target" / "target-packages_1.0.bb", _complete(target))
 
     def _stand_in_conf(self, recipes: Iterable[str]) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 ASSUME_PROVIDED = (
     "binutils-cross-${TARGET_ARCH} dpkg-native dwarfsrcfiles-native gzip-native opkg-native opkg-utils-native"
     " patch-native patch-replacement-native quilt-native rpm-native systemd-systemctl-native"
-    " systemd-tools-native virtual/${TARGET_PREFIX}binutils virtual/cross-binutils xz-native zstd-native"
+    " systemd-tools-native virtual/${TARGET_PREFIX}binutils virtual/cross-binutils zstd-native"
 )
 
 # Packages of the target that recipes of this layer and of its tests need at run time.
 TARGET_PACKAGES = (
-    "busybox", "ca-certificates", "docker", "docker-compose", "docker-moby", "gzip", "lz4", "systemd",
+    "busybox", "bzip2", "ca-certificates", "docker", "docker-compose", "docker-moby", "gzip", "lz4", "systemd",
     "virtual-containerd", "xz", "zstd",
 )
 
@@ -91,6 +91,18 @@ deltask do_patch
 deltask do_configure
 deltask do_compile
 deltask do_install
+"""
+
+# scarthgap does not expect xz of the host, but builds it.
+XZ_RECIPE = """
+SUMMARY = "Stands for the host's xz"
+INHIBIT_DEFAULT_DEPS = "1"
+inherit native
+do_install() {
+    install -d ${D}${bindir}
+    printf '#!/bin/sh\\nexec @XZ@ "$@"\\n' > ${D}${bindir}/xz
+    chmod 0755 ${D}${bindir}/xz
+}
 """
 
 TARGET_RECIPE = """
