@@ -45,6 +45,7 @@ import dockin.logins
 import dockin.manifests
 import dockin.platforms
 import dockin.reference
+import dockin.remedies
 import dockin.skopeo
 import dockin.source
 import dockin.tarball
@@ -61,23 +62,6 @@ PIN_CHOICES = ("warn", "require", "ignore")
 
 # Seconds before the first retry; doubled for each further one, and varied so that parallel fetches spread out.
 _FIRST_DELAY = 1.0
-
-_REMEDIES = {
-    "auth": "log in with 'skopeo login {registry}' or name a login file in DOCKIN_AUTHFILE; some registries answer like"
-    " this where there is no such image. Looked for a login in: {logins}",
-    "denied": "the login has no right to this image, or there is none. Looked for a login in: {logins}",
-    "login": "the credential helper failed. Looked for a login in: {logins}",
-    "not-found": "the registry has no such tag or digest: correct it in SRC_URI or SRC_URI[sha256sum]; a digest that was"
-    " there once may have been removed upstream",
-    "rate-limited": "the registry limits how much one may fetch: log in with 'skopeo login {registry}', use a mirror, or wait",
-    "tls": "for a private CA set DOCKIN_CERT_DIR, for a registry without TLS DOCKIN_TLS_VERIFY = \"0\" or insecure in"
-    " registries.conf",
-    "policy": "skopeo's policy forbids it or is missing: see containers-policy.json(5) and DOCKIN_POLICY",
-    "disk": "make room on the file system of DL_DIR, or make it writable",
-    "content": "the registry served something else than it announced",
-    "network": "the registry could not be reached: check its name, the network and the proxy variables",
-    "server": "the registry has a fault of its own: try again later or use a mirror",
-}
 
 _checked_commands = set()
 
@@ -361,11 +345,9 @@ class _Skopeo:
         return environment
 
     def _explain(self, failure):
-        remedy = _REMEDIES.get(failure.kind, "")
-        if remedy:
-            paths = dockin.logins.candidates(self.options.authfile, self.environment, os.getuid())
-            registry = self.reference.registry
-            remedy = remedy.format(registry=registry, logins=dockin.logins.describe(paths, registry))
+        registry = self.reference.registry
+        paths = dockin.logins.candidates(self.options.authfile, self.environment, os.getuid())
+        remedy = dockin.remedies.remedy(failure.kind, registry, dockin.logins.describe(paths, registry))
         return f"{self.reference.canonical}: {failure.message}" + (f"\n{remedy}" if remedy else "")
 
 

@@ -399,7 +399,11 @@ class Client:
                 self.statistics.count(1)
                 connection.request(method, path, body, {"User-Agent": "meta-dockin", **headers})
                 response = connection.getresponse()
-                data = _read(response, limit, time.monotonic() + self._timeout)
+                try:
+                    data = _read(response, limit, time.monotonic() + self._timeout)
+                finally:
+                    # Not the connection: read1() leaves a response open, and the connection busy.
+                    response.close()
                 if response.will_close:
                     self._forget(pool, key)
                 return Answer(response.status, response.headers, data)

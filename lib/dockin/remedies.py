@@ -11,7 +11,8 @@ _REMEDIES = {
     "login": "the credential helper failed. Looked for a login in: {logins}",
     "not-found": "the registry has no such tag or digest: correct it in SRC_URI or SRC_URI[sha256sum]; a digest that was"
     " there once may have been removed upstream",
-    "rate-limited": "the registry limits how much can be fetched: log in with 'skopeo login {registry}', use a mirror, or wait",
+    "rate-limited": "the registry limits how much one may fetch: log in with 'skopeo login {registry}', use a mirror,"
+    " or wait",
     "tls": "for a private CA set DOCKIN_CERT_DIR, for a registry without TLS DOCKIN_TLS_VERIFY = \"0\" or insecure in"
     " registries.conf",
     "policy": "skopeo's policy forbids it or is missing: see containers-policy.json(5) and DOCKIN_POLICY",

@@ -246,12 +246,12 @@ class _Skopeo:
             raise ResolveError("content", str(error)) from error
 
     def _run(self, argv: list[str], reference: ImageReference, requests: int, counted_pulls: int) -> bytes:
-        """Return what skopeo prints; requests and counted_pulls are what the call is known to cost at least."""
+        """Return what skopeo prints; requests and counted_pulls are what the call costs at least."""
         self._check_version()
         attempt = 0
         while True:
-            self._statistics.count(requests, counted_pulls)
             status, output, errors = self._run_once(argv, reference)
+            self._statistics.count(requests, 0 if status else counted_pulls)
             if status == 0:
                 return output
             failure = skopeo.classify(errors)
