@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """systemd units that load image archives into Docker at boot: their names and their text.
 
-One service an image, wanted by dockin-preload.target (package dockin-preload); the work is done by the command dockin-preload.
+One service an image, wanted by dockin-preload.target; the work is done by the command dockin-preload. The package of
+that name has both.
 Syntax: https://www.freedesktop.org/software/systemd/man/latest/systemd.syntax.html
 """
 

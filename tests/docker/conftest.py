@@ -4,30 +4,24 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 from support import docker, images, installed
 
-_numbers = itertools.count(1)
+
+def pytest_generate_tests(metafunc):
+    """Give each test every kind of daemon, or those in its module's DAEMONS, or those of its own marker."""
+    own = any(marker.args[0] == "daemon" for marker in metafunc.definition.iter_markers("parametrize"))
+    if "daemon" in metafunc.fixturenames and not own:
+        kinds = getattr(metafunc.module, "DAEMONS", docker.KINDS)
+        metafunc.parametrize("daemon", kinds, ids=str, indirect=True, scope="session")
 
 
-def start(**options):
-    """Start a daemon, or skip where it can't be had."""
-    daemon = docker.Daemon(**options)
-    try:
-        return daemon.__enter__()
-    except docker.Unavailable as error:
-        pytest.skip(f"unavailable: {error}")
-
-
-@pytest.fixture(scope="session", params=docker.KINDS, ids=str)
+@pytest.fixture(scope="session")
 def daemon(request):
-    """A running Docker daemon of each kind; the tests leave no image or container in it."""
-    running = start(kind=request.param)
-    yield running
-    running.close()
+    """A running Docker daemon of a kind; the tests leave no image or container in it."""
+    with docker.start(kind=request.param) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -36,39 +30,9 @@ def busybox():
     return images.busybox_layer(compression="none")
 
 
-class Shelf:
-    """Makes images and their installed files for one test, in a directory that the daemon sees too."""
-
-    def __init__(self, daemon, busybox):
-        self.daemon = daemon
-        self.busybox = busybox
-        self.number = next(_numbers)
-        self.directory = daemon.directory / f"test{self.number}"
-        self.names = set()
-
-    def name(self, tag="1"):
-        """Return an image name of this test's own."""
-        return f"team/app{self.number}:{tag}"
-
-    def image(self, word="hello", compression="gzip", extra=()):
-        """Return an image that prints word and a number of this test's own, so that its digests are its own too."""
-        base = images.Layer(self.busybox.tar, compression)
-        top = images.layer({"word": f"{word} {self.number}\n"}, compression)
-        return images.image([base, top, *extra], command=("cat", "/word"))
-
-    def install(self, content, name=None, **options):
-        name = name or self.name()
-        self.names.add(name)
-        return installed.install(self.directory, content, name, **options)
-
-    def output(self, word="hello"):
-        """Return what the container of an image prints."""
-        return f"{word} {self.number}"
-
-
 @pytest.fixture
 def shelf(daemon, busybox):
-    made = Shelf(daemon, busybox)
+    made = installed.Shelf(daemon, busybox)
     yield made
     for name in made.names:
         daemon.docker("image", "rm", "--force", name, check=False)

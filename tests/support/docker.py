@@ -2,19 +2,17 @@
 # SPDX-License-Identifier: MIT
 """Real Docker daemons of two Debian suites, each in namespaces and on a data-root of its own.
 
-    with docker.Daemon(docker.KINDS[0], directory) as daemon:
+    with docker.start(kind=docker.KINDS[0]) as daemon:
         daemon.docker("load", "--input", archive)
         daemon.run(["sh", "-c", "…"])           # any command beside the daemon
 
-Each suite's root file system is made once, by mmdebstrap, in the cache. A daemon gets an overlay on it, a tmpfs as
-data-root, no network, and a PID namespace: whatever is left in it ends with its first process, also when the
-tests are killed. `directory` has the same path inside and outside. Needs root.
+The programs are those of tests/support/rootfs.py. A daemon gets an overlay on that, a tmpfs as data-root, no network, and
+a PID namespace: whatever is left in it ends with its first process, also when the tests are killed. `directory` has
+the same path inside and outside. Needs root.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -26,23 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from support import cache
+import pytest
 
-BOOTSTRAP_SECONDS = 400
+from support import rootfs
+from support.rootfs import Unavailable
+
 START_SECONDS = 60
 STOP_SECONDS = 15
 COMMAND_SECONDS = 60
-
-# busybox: what the target has; util-linux comes with Debian, as it does with Docker on a target.
-PACKAGES = {
-    "bookworm": ("docker.io", "xz-utils", "zstd", "busybox-static"),
-    "trixie": ("docker.io", "docker-cli", "xz-utils", "zstd", "busybox-static"),
-}
-
-
-class Unavailable(Exception):
-    """A daemon can't be had on this machine; str() says which and why."""
-
 
 class DaemonError(Exception):
     """A daemon or a command beside it did not do what it should; str() has what it printed."""
@@ -95,41 +84,12 @@ exec chroot "$root" /bin/sh -c 'echo >"$0/ready"; while :; do sleep 3600 & wait;
 """
 
 
-def root_file_system(suite: str) -> Path:
-    """Return a suite's root file system with Docker, made now if the cache lacks it. Raises Unavailable."""
-    if os.geteuid() != 0:
-        raise Unavailable("a Docker daemon needs root: run the tests as root")
-    for program in ("mmdebstrap", "unshare", "nsenter", "setpriv"):
-        if not shutil.which(program):
-            raise Unavailable(f"there is no {program} on this machine: run `make setup`")
-    packages = ",".join(PACKAGES[suite])
-    folder = cache.directory() / "rootfs"
-    folder.mkdir(parents=True, exist_ok=True)
-    # The name tells what is in it, so that a changed list makes a new one.
-    path = folder / f"docker-{suite}-{hashlib.sha256(packages.encode()).hexdigest()[:8]}"
-    with open(f"{path}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            _bootstrap(suite, packages, path)
-    return path
-
-
-def _bootstrap(suite: str, packages: str, path: Path) -> None:
-    """Make a root file system under another name, and rename it when it is complete."""
-    new = path.with_name(f"{path.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    argv = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", suite, str(new)]
+def start(**options: Any) -> Daemon:
+    """Return a daemon that runs; skip the test where it can't be had. Takes what Daemon takes."""
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              errors="replace", timeout=BOOTSTRAP_SECONDS, check=False)
-        problem, output = done.returncode != 0, done.stdout
-    except subprocess.TimeoutExpired:
-        problem, output = True, f"not finished after {BOOTSTRAP_SECONDS} s"
-    if problem:
-        shutil.rmtree(new, ignore_errors=True)
-        last = " / ".join(output.strip().splitlines()[-3:])
-        raise Unavailable(f"Docker from Debian {suite}: mmdebstrap could not make its root file system: {last}")
-    new.rename(path)
+        return Daemon(**options).__enter__()
+    except Unavailable as error:
+        pytest.skip(f"unavailable: {error}")
 
 
 class Daemon:
@@ -149,7 +109,12 @@ class Daemon:
         self._started: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Daemon:
-        lower = root_file_system(self.kind.suite)
+        if self._namespace:
+            return self  # of start()
+        for program in ("unshare", "nsenter", "setpriv"):
+            if not shutil.which(program):
+                raise Unavailable(f"there is no {program} on this machine: run `make setup`")
+        lower = rootfs.debian(self.kind.suite)
         # Short, as the path of a socket has at most 107 bytes.
         self.directory = Path(tempfile.mkdtemp(prefix="dockin-docker-"))
         try:
@@ -201,8 +166,15 @@ class Daemon:
         return self.run(["docker", *arguments], check=check).stdout.rstrip("\n")
 
     def run_image(self, name: str, *command: str) -> str:
-        """Run a container of an image that must be there; return its output."""
-        return self.docker("run", "--rm", "--pull", "never", "--network", "none", name, *command)
+        """Run a container of an image that must be there; return its output. A failure is a DaemonError."""
+        # Not attached to it: the end of a short output gets lost at times, then.
+        container = self.docker("run", "--detach", "--pull", "never", "--network", "none", name, *command)
+        status, *output = self.run(
+            ["sh", "-c", 'docker wait "$0"; docker logs "$0"; docker rm --force "$0" >/dev/null', container]
+        ).stdout.rstrip("\n").split("\n")
+        if status != "0":
+            raise DaemonError(f"a container of {name} ended with exit status {status}: {output}")
+        return "\n".join(output)
 
     def start(self) -> None:
         """Start the daemon on its data-root; return when it answers."""
@@ -227,6 +199,18 @@ class Daemon:
         pid = (self.directory / "docker.pid").read_text().strip()
         self.run(["sh", "-c", f"kill -{signal} {pid}"])
         self._wait(lambda: self.run(["test", "-d", f"/proc/{pid}"], check=False).returncode != 0, "the end of dockerd")
+
+    def processes(self) -> dict[int, list[str]]:
+        """Return the processes in the daemon's namespaces: PID, as it is outside, and argv."""
+        namespace = os.readlink(f"/proc/{self._first}/ns/pid")
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(process / "ns" / "pid") == namespace:
+                    found[int(process.name)] = (process / "cmdline").read_text(errors="replace").split("\0")[:-1]
+            except OSError:
+                pass  # it ended meanwhile
+        return found
 
     def close(self) -> None:
         """End everything in the namespaces and remove the directory."""
@@ -267,7 +251,9 @@ class Daemon:
                     pass  # still busy: an empty cgroup does no harm
 
     def _inside(self, argv: Sequence[str]) -> list[str]:
-        return ["nsenter", "--target", str(self._first), "--mount", "--pid", "--net", "--root", "--wd", "--", *argv]
+        # By its path: it is looked up on the PATH of the command otherwise.
+        return [shutil.which("nsenter") or "nsenter", "--target", str(self._first),
+                "--mount", "--pid", "--net", "--root", "--wd", "--", *argv]
 
     def _start_containerd(self) -> None:
         with open(self.directory / "containerd.log", "ab") as log:

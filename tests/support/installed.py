@@ -10,16 +10,19 @@ The layer's own modules do it, in the order of the class: image tarball, archive
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import tempfile
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Union
+from typing import Sequence, Union
 
 from dockin import archive, information, platforms, reference, tarball
 
-from support import images
+from support import docker, images
+
+Content = Union[images.Manifest, images.Index]
 
 # Fast ones of what COMPRESSION_CMD may do: how small the archive gets is not looked at.
 COMPRESSIONS = {
@@ -29,6 +32,8 @@ COMPRESSIONS = {
     "zstd": (".zst", ("zstd", "-q", "-1", "-T1", "-c")),
 }
 COMPRESS_SECONDS = 120
+
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Installed:
         self.info.write_text(replace(self.information, **changes).render())  # type: ignore[arg-type]
 
 
-def write_tarball(path: Path, content: Union[images.Manifest, images.Index], platform: platforms.Platform) -> tarball.Image:
+def write_tarball(path: Path, content: Content, platform: platforms.Platform) -> tarball.Image:
     """Write the image tarball that the fetcher would have made of content; return its image."""
     blobs = content.blobs()
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -70,7 +75,7 @@ def write_tarball(path: Path, content: Union[images.Manifest, images.Index], pla
     return image
 
 
-def install(directory: Path, content: Union[images.Manifest, images.Index], name: str, compression: str = "none",
+def install(directory: Path, content: Content, name: str, compression: str = "none",
             layers: str = archive.DECOMPRESSED) -> Installed:
     """Put the archive and the information file of an image for this machine into a directory."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -102,3 +107,34 @@ def install(directory: Path, content: Union[images.Manifest, images.Index], name
     info = directory / (named.stem + information.SUFFIX)
     info.write_text(described.render())
     return Installed(info, described, image.manifest.config.digest, content.digest)
+
+
+class Shelf:
+    """Images and their installed files for one test, in a directory that a daemon sees too."""
+
+    def __init__(self, daemon: docker.Daemon, busybox: images.Layer) -> None:
+        self.daemon = daemon
+        self.busybox = busybox
+        self.number = next(_numbers)
+        self.directory = daemon.directory / f"test{self.number}"
+        self.names: set[str] = set()
+
+    def name(self, tag: str = "1") -> str:
+        """Return an image name of this test's own."""
+        return f"team/app{self.number}:{tag}"
+
+    def image(self, word: str = "hello", compression: str = "none", extra: Sequence[images.Layer] = ()) -> images.Manifest:
+        """Return an image that prints word and a number of this test's own, so that its digests are its own too."""
+        base = images.Layer(self.busybox.tar, compression)
+        top = images.layer({"word": f"{word} {self.number}\n"}, compression)
+        return images.image([base, top, *extra], command=("cat", "/word"))
+
+    def install(self, content: Content, name: str | None = None, **options: str) -> Installed:
+        """Install an image, by default under this test's first name."""
+        name = name or self.name()
+        self.names.add(name)
+        return install(self.directory, content, name, **options)
+
+    def output(self, word: str = "hello") -> str:
+        """Return what the container of an image prints."""
+        return f"{word} {self.number}"
