@@ -19,16 +19,18 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "one_library: says nothing about BitBake: runs with one of its libraries only")
 
 
-def pytest_generate_tests(metafunc):
-    """Give each test the BitBake libraries, or where it makes no difference the first one that is there."""
-    if "runner" in metafunc.fixturenames:
-        libraries = bbrun.libraries()
-        if metafunc.definition.get_closest_marker("one_library"):
-            libraries = [one for one in libraries if not one.unavailable][:1] or libraries[:1]
-        metafunc.parametrize("runner", libraries, ids=str, indirect=True, scope="session")
+LIBRARIES = bbrun.libraries()
+# The one for tests and parameters that are marked one_library.
+FIRST = next((library for library in LIBRARIES if not library.unavailable), LIBRARIES[0])
 
 
-@pytest.fixture(scope="session")
+def pytest_collection_modifyitems(items):
+    """Of what is marked one_library, keep one run."""
+    items[:] = [item for item in items
+                if not item.get_closest_marker("one_library") or item.callspec.params["runner"] == FIRST]
+
+
+@pytest.fixture(scope="session", params=LIBRARIES, ids=str)
 def runner(request):
     """A process with a BitBake library and the layer loaded."""
     if request.param.unavailable:

@@ -33,7 +33,7 @@ def test_checkstatus(bench, url, content):
     assert not bench.files("*")
 
 
-@pytest.mark.parametrize("what", ["digest", "tag", "repository"])
+@pytest.mark.parametrize("what", ["digest", *(pytest.param(one, marks=pytest.mark.one_library) for one in ("tag", "repository"))])
 def test_checkstatus_of_what_is_not_there(bench, server, content, what):
     address = f"docker://{server.address}/citizen"
     name, pin = {"digest": (f"{address}/app;tag=v1", "sha256:" + "0" * 64), "tag": (f"{address}/app;tag=v9", None),
@@ -62,6 +62,7 @@ def test_clean_of_nothing(bench, url, content):
     assert outcome.error is None, outcome.text
 
 
+@pytest.mark.one_library
 def test_clean_keeps_other_images(bench, server, image, url, content):
     other = image("not-cleaned")
     server.push(other, "citizen/other", "v1")
@@ -104,7 +105,7 @@ def test_unpack_without_network(bench, url, content):
 def test_progress(bench, faulty):
     content = images.image([images.filler_layer("slow", 400_000), images.filler_layer("quick", 1000)])
     faulty.add(content, "progress/app", "v1")
-    faulty.fail(content.layers[0].digest, faults.slow(2.6))
+    faulty.fail(content.layers[0].digest, faults.slow(2.2))
     outcome = bench.fetch(f"docker://{faulty.address}/progress/app;tag=v1", content.digest)
     shown = [event["progress"] for event in outcome.fired("TaskProgress")]
     assert len(shown) >= 2
@@ -116,6 +117,7 @@ def test_progress(bench, faulty):
 # -------------------------------------------------------------------------------------------------------- versions
 
 
+@pytest.mark.one_library
 @pytest.mark.parametrize(("tag", "regex", "latest"), [
     ("1.36.1", "", "1.37.0"),
     ("1.36.1-musl", "", "1.36.2"),
@@ -173,12 +175,14 @@ def test_skopeo_is_not_good_enough(bench, url, content, says, words):
     assert not bench.files()
 
 
+@pytest.mark.one_library
 def test_fetchcmd(bench, url, content):
     """FETCHCMD_docker names another skopeo, with arguments."""
     bench.wrapper("my-skopeo", f"shift\nexec {shutil.which('skopeo')} \"$@\"")
     bench.fetch(url, content.digest, FETCHCMD_docker=f"{bench.directory}/bin/my-skopeo --first")
 
 
+@pytest.mark.one_library
 def test_files_are_not_left_in_the_home(bench, url, content):
     bench.fetch(url, content.digest)
     left = [path for path in bench.home.rglob("*") if path.is_file() and "blob-info-cache" not in path.name]
@@ -234,6 +238,7 @@ def test_malformed_pin(bench, url, content, pin):
     assert "SRC_URI[sha256sum]" in outcome.error
 
 
+@pytest.mark.one_library
 @pytest.mark.parametrize(("variable", "value"), [
     ("DOCKIN_FETCH_TIMEOUT", "soon"), ("DOCKIN_FETCH_RETRIES", "-1"), ("DOCKIN_TLS_VERIFY", "perhaps"),
 ])
@@ -252,6 +257,7 @@ def test_words_of_errors_in_a_name_mislead_nobody(bench, faulty, image, name):
     assert not [event for event in outcome.log if "trying again" in event[1]]
 
 
+@pytest.mark.one_library
 @pytest.mark.parametrize("folder", ["with space", "quote'd", "dollar$HOME", "semi;colon", "per%cent", "ümlaut"])
 def test_strange_dl_dir(bench, url, content, folder):
     strange = bench.directory / folder
@@ -259,10 +265,12 @@ def test_strange_dl_dir(bench, url, content, folder):
     assert len(list(strange.glob("*.tar"))) == 1
 
 
+@pytest.mark.one_library
 def test_user_without_a_home(bench, url, content):
     bench.fetch(url, content.digest, environment={"HOME": "/nonexistent"})
 
 
+@pytest.mark.one_library
 def test_proxy_reaches_skopeo(bench, faulty, image):
     """http_proxy is used for a host that is not local: the proxy sees the request."""
     made = image("proxied")

@@ -30,6 +30,7 @@ def retried(outcome):
 # ------------------------------------------------------------------------------------- what is not there, or not right
 
 
+@pytest.mark.one_library
 @pytest.mark.parametrize("missing", ["digest", "tag", "repository", "manifest", "layer", "config"])
 def test_not_there(bench, own_server, content, missing):
     index = images.index([content])
@@ -52,8 +53,9 @@ def test_not_there(bench, own_server, content, missing):
     assert not bench.files()
 
 
-@pytest.mark.parametrize("what", ["index", "manifest", "config", "layer"])
-@pytest.mark.parametrize("how", ["same length", "truncated"])
+@pytest.mark.parametrize("what", ["layer", *(pytest.param(one, marks=pytest.mark.one_library) for one in (
+    "index", "manifest", "config"))])
+@pytest.mark.parametrize("how", ["same length", pytest.param("truncated", marks=pytest.mark.one_library)])
 def test_corrupt_in_the_registry(bench, own_server, content, what, how):
     """Refused with both digests named; the next fetch, from a repaired registry, is good."""
     index = images.index([content])
@@ -108,6 +110,7 @@ def test_a_passing_error_is_survived(bench, faulty, content, code, where):
     assert set(documents(bench.only_file())) == set(content.blobs())
 
 
+@pytest.mark.one_library
 @pytest.mark.parametrize("fault", [faults.reset(), faults.cut(), faults.body(b"short")], ids=["reset", "cut", "other"])
 def test_a_blob_that_breaks_off_is_survived(bench, faulty, content, fault):
     faulty.add(content, "faults/app", "v1")
@@ -151,6 +154,7 @@ def test_too_many_requests_once(bench, faulty, content):
     bench.fetch(address(faulty), content.digest)
 
 
+@pytest.mark.one_library
 @pytest.mark.parametrize("silent", ["at once", "in a manifest", "in a blob"])
 def test_a_registry_that_falls_silent(bench, faulty, content, silent):
     faulty.add(content, "faults/app", "v1")
@@ -177,8 +181,8 @@ def test_a_server_that_accepts_and_says_nothing(bench):
 def test_a_slow_registry_is_not_a_silent_one(bench, faulty, content):
     """The limit is on time without progress, not on the whole."""
     faulty.add(content, "faults/app", "v1")
-    faulty.fail(content.layers[0].digest, faults.slow(4))
-    bench.fetch(address(faulty), content.digest, DOCKIN_FETCH_TIMEOUT="2")
+    faulty.fail(content.layers[0].digest, faults.slow(2.4))
+    bench.fetch(address(faulty), content.digest, DOCKIN_FETCH_TIMEOUT="1")
 
 
 @pytest.mark.one_library
@@ -200,6 +204,7 @@ def test_dl_dir_is_a_file(bench, server, content):
     bench.refuse(address(server), "occupied", pin=content.digest, DL_DIR=str(target / "downloads"))
 
 
+@pytest.mark.one_library
 def test_leftovers_of_another_kind(bench, server, content):
     """A directory where the partial file should go, with rubbish in it."""
     server.push(content, "faults/app", "v1")
@@ -228,6 +233,7 @@ def test_two_fetches_of_one_image_at_once(bench, faulty, content):
     assert len(faulty.log.blobs()) == len(set(faulty.log.blobs())), "downloaded once for all"
 
 
+@pytest.mark.one_library
 def test_two_images_on_one_base_at_once(bench, faulty):
     shared = [images.filler_layer(f"base-{number}", 200_000) for number in range(3)]
     both = [images.image([*shared, images.filler_layer(name, 50_000)]) for name in ("left", "right")]
@@ -241,8 +247,10 @@ def test_two_images_on_one_base_at_once(bench, faulty):
         assert set(documents(file)) == set(one.blobs())
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=["KILL", "TERM", "INT"])
-@pytest.mark.parametrize("group", [True, False], ids=["all", "task only"])
+@pytest.mark.parametrize(("number", "group"), [
+    pytest.param(signal.SIGKILL, True, id="KILL all"),
+    *(pytest.param(number, group, id=f"{number.name} {'all' if group else 'task'}", marks=pytest.mark.one_library)
+      for number, group in ((signal.SIGKILL, False), (signal.SIGTERM, True), (signal.SIGTERM, False), (signal.SIGINT, True)))])
 def test_interrupted_in_a_layer(bench, faulty, content, number, group):
     """What is complete is kept for the next fetch, and the lock is free at once."""
     faulty.add(content, "faults/app", "v1")
@@ -267,6 +275,7 @@ def test_interrupted_in_a_layer(bench, faulty, content, number, group):
     assert not [path for path in bench.dl_dir.iterdir() if path.suffix == ".part"]
 
 
+@pytest.mark.one_library
 def test_killed_at_random_instants(bench, server, content):
     """Six fetches are killed somewhere; DL_DIR never holds a wrong file, and the last fetch succeeds."""
     server.push(content, "faults/app", "v1")

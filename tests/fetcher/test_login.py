@@ -39,7 +39,9 @@ def test_dockin_authfile(private, login_file):
     assert content.digest in documents(bench.only_file())
 
 
-@pytest.mark.parametrize("where", ["home", "xdg_config", "docker_config", "xdg_runtime", "docker_home", "auth_file"])
+# The user's runtime directory is where `skopeo login` writes.
+@pytest.mark.parametrize("where", ["xdg_runtime", *(pytest.param(one, marks=pytest.mark.one_library) for one in (
+    "home", "xdg_config", "docker_config", "docker_home", "auth_file"))])
 def test_login_of_the_user(private, login_file, where):
     """BitBake filters these variables out of the environment; the user's login is found all the same."""
     bench, url, content, tls = private
@@ -57,6 +59,7 @@ def test_login_of_the_user(private, login_file, where):
     assert content.digest in documents(bench.only_file())
 
 
+@pytest.mark.one_library
 def test_credential_helper(private, secure_server):
     bench, url, content, tls = private
     answer = f'{{"ServerURL":"{secure_server.address}","Username":"{LOGIN.user}","Secret":"{LOGIN.password}"}}'
@@ -141,6 +144,7 @@ def test_no_password_in_the_url(bench, form):
 # ------------------------------------------------------------------------------------------------------------ TLS
 
 
+@pytest.mark.one_library
 def test_unknown_ca(private, login_file):
     bench, url, content, tls = private
     authfile = login_file(bench.directory / "auth.json")
@@ -148,6 +152,7 @@ def test_unknown_ca(private, login_file):
                  DOCKIN_TLS_VERIFY=None)
 
 
+@pytest.mark.one_library
 def test_tls_verify_off(private, login_file):
     bench, url, content, _ = private
     authfile = login_file(bench.directory / "auth.json")

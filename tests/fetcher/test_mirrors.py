@@ -50,9 +50,10 @@ def test_of_files(bench, good, content, variable, kind):
 
 
 @pytest.mark.parametrize("variable", ["PREMIRRORS", "MIRRORS"])
-@pytest.mark.parametrize("rule", [r"docker://registry.invalid/(.*) docker://{address}/mirrored/app",
-                                  r"docker://registry.invalid/some/(.*) docker://{address}/mirrored/\1",
-                                  r"docker://.*/some/(.*) docker://{address}/mirrored/\1"])
+@pytest.mark.parametrize("rule", [
+    r"docker://registry.invalid/some/(.*) docker://{address}/mirrored/\1",
+    pytest.param(r"docker://registry.invalid/(.*) docker://{address}/mirrored/app", marks=pytest.mark.one_library),
+    pytest.param(r"docker://.*/some/(.*) docker://{address}/mirrored/\1", marks=pytest.mark.one_library)])
 def test_of_a_registry(bench, server, content, variable, rule):
     bench.fetch(f"{NOWHERE};tag=v1", content.digest, **{variable: rule.format(address=server.address)})
     assert content.digest in documents(bench.only_file())
@@ -144,7 +145,8 @@ def spoil(file, how, other):
     return None
 
 
-SPOILT = ["other image", "bit in a layer", "truncated", "html", "empty"]
+SPOILT = ["other image", *(pytest.param(how, marks=pytest.mark.one_library) for how in (
+    "bit in a layer", "truncated", "html", "empty"))]
 
 
 @pytest.mark.parametrize("how", SPOILT)
@@ -214,6 +216,7 @@ def test_wrong_file_in_dl_dir_without_network(bench, good, other_image, url, con
     assert not bench.files()
 
 
+@pytest.mark.one_library
 def test_digest_bump_below_the_same_url(bench, server, image, url, content):
     """A new pin never takes the file of the old one."""
     bench.fetch(url, content.digest)

@@ -39,6 +39,7 @@ def test_digest_in_the_reference(bench, pushed):
     assert content.hex in bench.only_file().name
 
 
+@pytest.mark.one_library
 def test_both_forms_alike(bench, pushed):
     url, content = pushed
     bench.fetch(f"{url};tag=v1;digest={content.digest}", content.digest)
@@ -63,6 +64,7 @@ def test_flag_of_a_named_entry(bench, pushed):
     assert content.hex in bench.only_file().name
 
 
+@pytest.mark.one_library
 def test_pin_of_the_manifest(bench, pushed):
     url, content = pushed
     digest = content.manifest("linux/amd64").digest
@@ -118,6 +120,7 @@ def test_tag_that_moved_the_pin_wins(bench, own_server, image):
     assert new.digest not in found
 
 
+@pytest.mark.one_library
 def test_pinned_asks_for_no_tag(bench, own_server, image):
     content = image("notag")
     own_server.push(content, "notag/app", "v1")
@@ -157,11 +160,13 @@ def test_require(bench, pushed):
     bench.refuse(f"{url};tag=v1", f'SRC_URI[sha256sum] = "{content.hex}"', DOCKIN_PIN="require")
 
 
+@pytest.mark.one_library
 def test_require_is_content_with_a_pin(bench, pushed):
     url, content = pushed
     bench.fetch(f"{url};tag=v1", content.digest, DOCKIN_PIN="require")
 
 
+@pytest.mark.one_library
 def test_unknown_choice(bench, pushed):
     bench.refuse(f"{pushed[0]};tag=v1", "DOCKIN_PIN", "'sometimes'", "'require'", DOCKIN_PIN="sometimes")
 
@@ -177,6 +182,7 @@ def test_default_tag(bench, server, image):
     assert content.hex in outcome.warnings[0]
 
 
+@pytest.mark.one_library
 def test_unpinned_file_carries_the_reference(bench, server, image):
     for tag in ("v1", "v2"):
         server.push(image(f"name-{tag}"), "names/app", tag)

@@ -33,6 +33,7 @@ def test_second_tag_downloads_only_the_new_layer(bench, releases):
     assert requests.total_bytes() <= limit + (64 << 10)
 
 
+@pytest.mark.one_library
 def test_another_image_on_the_same_base(bench, releases):
     server, first, _ = releases
     base = first.manifest("linux/amd64")
@@ -45,6 +46,7 @@ def test_another_image_on_the_same_base(bench, releases):
     assert not set(requests.blobs()) & {layer.digest for layer in base.layers[:4]}
 
 
+@pytest.mark.one_library
 def test_same_layers_downloads_no_layer(bench, releases):
     server, first, _ = releases
     shared = first.manifest("linux/amd64")
@@ -85,6 +87,7 @@ def test_unpinned_and_present_asks_for_nothing(bench, releases):
     assert not requests
 
 
+@pytest.mark.one_library
 def test_damaged_file_is_no_source_of_blobs(bench, releases):
     """A blob in another file is hashed before it is used; the rest is downloaded."""
     server, first, second = releases
@@ -156,6 +159,7 @@ def test_dl_dir_copied_by_hand_serves_without_network(bench, releases):
     assert not outcome.warnings
 
 
+@pytest.mark.one_library
 def test_nothing_but_the_file_is_left(bench, releases):
     server, first, _ = releases
     bench.fetch(f"docker://{server.address}/reuse/app;tag=v1", first.digest)
@@ -164,6 +168,7 @@ def test_nothing_but_the_file_is_left(bench, releases):
     assert names <= {file, f"{file}.done", f"{file}.lock"}
 
 
+@pytest.mark.one_library
 def test_unpacked_archives_are_the_same_bytes(bench, releases):
     server, first, _ = releases
     url = f"docker://{server.address}/reuse/app;tag=v1"
