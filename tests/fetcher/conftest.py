@@ -16,7 +16,9 @@ from support.fixtures import faulty, own_server, private_ca, secure_server, serv
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "one_library: says nothing about BitBake: runs with one of its libraries only")
+    config.addinivalue_line(
+        "markers", "one_library: says nothing about BitBake: runs with one of its libraries only"
+    )
 
 
 LIBRARIES = bbrun.libraries()
@@ -26,8 +28,11 @@ FIRST = next((library for library in LIBRARIES if not library.unavailable), LIBR
 
 def pytest_collection_modifyitems(items):
     """Of what is marked one_library, keep one run."""
-    items[:] = [item for item in items
-                if not item.get_closest_marker("one_library") or item.callspec.params["runner"] == FIRST]
+    items[:] = [
+        item
+        for item in items
+        if not item.get_closest_marker("one_library") or item.callspec.params["runner"] == FIRST
+    ]
 
 
 @pytest.fixture(scope="session", params=LIBRARIES, ids=str)
@@ -52,7 +57,10 @@ def image():
 def small_image(name, platform="linux/amd64", form="oci", compression="gzip", layers=2, **keywords):
     """Return an image of some small layers: the first shared by all, the others of this name."""
     parts = [images.layer({"etc/base": "the same in every image\n"}, compression)]
-    parts += [images.layer({f"etc/{name}-{number}": f"{name} {number}\n"}, compression) for number in range(1, layers)]
+    parts += [
+        images.layer({f"etc/{name}-{number}": f"{name} {number}\n"}, compression)
+        for number in range(1, layers)
+    ]
     return images.image(parts, platform, form, **keywords)
 
 
@@ -76,11 +84,19 @@ class Bench:
     def job(self, url, *steps, pin=None, environment=None, **variables):
         """Return a job on one entry of SRC_URI (or several, with spaces); pin is a digest."""
         flags = {"SRC_URI": {"sha256sum": pin.partition(":")[2]}} if pin else {}
-        settings = {"DL_DIR": str(self.dl_dir), "SRC_URI": url, "DOCKIN_TLS_VERIFY": "0", "DOCKIN_FETCH_RETRIES": "0",
-                    **variables}
-        return bbrun.Job({name: value for name, value in settings.items() if value is not None},
-                         [list(step) for step in steps or [("fetch",)]],
-                         {**self.environment, **(environment or {})}, flags)
+        settings = {
+            "DL_DIR": str(self.dl_dir),
+            "SRC_URI": url,
+            "DOCKIN_TLS_VERIFY": "0",
+            "DOCKIN_FETCH_RETRIES": "0",
+            **variables,
+        }
+        return bbrun.Job(
+            {name: value for name, value in settings.items() if value is not None},
+            [list(step) for step in steps or [("fetch",)]],
+            {**self.environment, **(environment or {})},
+            flags,
+        )
 
     def run(self, *arguments, **keywords):
         """Do a job and return its outcome."""

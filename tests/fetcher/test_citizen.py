@@ -24,7 +24,7 @@ def url(server):
     return f"docker://{server.address}/citizen/app;tag=v1"
 
 
-# -------------------------------------------------------------------------------------------- checkuri, cleanall
+# --------------------------------------------------------------------------------------- checkuri, cleanall
 
 
 def test_checkstatus(bench, url, content):
@@ -33,11 +33,16 @@ def test_checkstatus(bench, url, content):
     assert not bench.files("*")
 
 
-@pytest.mark.parametrize("what", ["digest", *(pytest.param(one, marks=pytest.mark.one_library) for one in ("tag", "repository"))])
+@pytest.mark.parametrize(
+    "what", ["digest", *(pytest.param(one, marks=pytest.mark.one_library) for one in ("tag", "repository"))]
+)
 def test_checkstatus_of_what_is_not_there(bench, server, content, what):
     address = f"docker://{server.address}/citizen"
-    name, pin = {"digest": (f"{address}/app;tag=v1", "sha256:" + "0" * 64), "tag": (f"{address}/app;tag=v9", None),
-                 "repository": (f"{address}/none;tag=v1", None)}[what]
+    name, pin = {
+        "digest": (f"{address}/app;tag=v1", "sha256:" + "0" * 64),
+        "tag": (f"{address}/app;tag=v9", None),
+        "repository": (f"{address}/none;tag=v1", None),
+    }[what]
     outcome = bench.run(name, ("checkstatus",), pin=pin)
     assert outcome.error_type == "FetchError", outcome.text
     assert "manifest unknown" in outcome.text
@@ -71,7 +76,7 @@ def test_clean_keeps_other_images(bench, server, image, url, content):
     assert other.hex in bench.only_file().name
 
 
-# --------------------------------------------------------------------------------------------------------- unpack
+# --------------------------------------------------------------------------------------------------- unpack
 
 
 def test_unpack(bench, url, content, server):
@@ -94,12 +99,14 @@ def test_unpack(bench, url, content, server):
 
 def test_unpack_without_network(bench, url, content):
     folder = bench.directory / "unpack"
-    outcome = bench.run(url, ("fetch",), ("set", "BB_NO_NETWORK", "1"), ("unpack", str(folder)), pin=content.digest)
+    outcome = bench.run(
+        url, ("fetch",), ("set", "BB_NO_NETWORK", "1"), ("unpack", str(folder)), pin=content.digest
+    )
     assert outcome.error is None, outcome.text
     assert list((folder / "docker-images").glob("*.tar"))
 
 
-# -------------------------------------------------------------------------------------------------------- progress
+# ------------------------------------------------------------------------------------------------- progress
 
 
 def test_progress(bench, faulty):
@@ -114,23 +121,40 @@ def test_progress(bench, faulty):
     assert any(0 < value < 100 for value in shown)
 
 
-# -------------------------------------------------------------------------------------------------------- versions
+# ------------------------------------------------------------------------------------------------- versions
 
 
 @pytest.mark.one_library
-@pytest.mark.parametrize(("tag", "regex", "latest"), [
-    ("1.36.1", "", "1.37.0"),
-    ("1.36.1-musl", "", "1.36.2"),
-    ("1.36", "", "1.37"),
-    ("latest", "", "1.37.0"),
-    ("1.36.1", r"^(?P<pver>1\.36\.\d+)$", "1.36.10"),
-])
+@pytest.mark.parametrize(
+    ("tag", "regex", "latest"),
+    [
+        ("1.36.1", "", "1.37.0"),
+        ("1.36.1-musl", "", "1.36.2"),
+        ("1.36", "", "1.37"),
+        ("latest", "", "1.37.0"),
+        ("1.36.1", r"^(?P<pver>1\.36\.\d+)$", "1.36.10"),
+    ],
+)
 def test_latest_version(bench, server, image, tag, regex, latest):
     made = image("versions")
-    for name in ("1.36.1", "1.36.2-musl", "1.37.0", "1.36.10", "1.36.1-musl", "1.36", "1.37", "latest", "1.38.0-rc1"):
+    for name in (
+        "1.36.1",
+        "1.36.2-musl",
+        "1.37.0",
+        "1.36.10",
+        "1.36.1-musl",
+        "1.36",
+        "1.37",
+        "latest",
+        "1.38.0-rc1",
+    ):
         server.push(made, "citizen/versions", name)
-    outcome = bench.run(f"docker://{server.address}/citizen/versions;tag={tag}", ("latest",), UPSTREAM_CHECK_REGEX=regex,
-                        TARGET_ARCH="")
+    outcome = bench.run(
+        f"docker://{server.address}/citizen/versions;tag={tag}",
+        ("latest",),
+        UPSTREAM_CHECK_REGEX=regex,
+        TARGET_ARCH="",
+    )
     assert outcome.error is None, outcome.text
     assert outcome.values == [[latest, ""]] or (tag.endswith("musl") and outcome.values == [["1.36.2", ""]])
 
@@ -141,7 +165,7 @@ def test_latest_version_of_a_dead_registry_is_no_error(bench):
     assert outcome.values == [["", ""]]
 
 
-# ------------------------------------------------------------------------------------------------ the host's skopeo
+# ---------------------------------------------------------------------------------------- the host's skopeo
 
 
 def without_skopeo(bench):
@@ -163,14 +187,19 @@ def test_skopeo_is_missing_but_not_needed(bench, url, content):
 
 
 @pytest.mark.one_library
-@pytest.mark.parametrize(("says", "words"), [
-    ("echo 'skopeo version 1.4.1'", ["1.4.1", "1.9.3", "too old"]),
-    ("echo 'skopeo version 0.1.40'", ["0.1.40", "1.9.3"]),
-    ("echo 'Hello'", ["version", "Hello"]),
-    ("echo broken >&2; exit 127", ["127"]),
-])
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        ("echo 'skopeo version 1.4.1'", ["1.4.1", "1.9.3", "too old"]),
+        ("echo 'skopeo version 0.1.40'", ["0.1.40", "1.9.3"]),
+        ("echo 'Hello'", ["version", "Hello"]),
+        ("echo broken >&2; exit 127", ["127"]),
+    ],
+)
 def test_skopeo_is_not_good_enough(bench, url, content, says, words):
-    environment = bench.wrapper("skopeo", f"[ \"$1\" = --version ] && {{ {says}; exit; }}\nexec {shutil.which('skopeo')} \"$@\"")
+    environment = bench.wrapper(
+        "skopeo", f'[ "$1" = --version ] && {{ {says}; exit; }}\nexec {shutil.which("skopeo")} "$@"'
+    )
     bench.refuse(url, *words, pin=content.digest, environment=environment)
     assert not bench.files()
 
@@ -178,7 +207,7 @@ def test_skopeo_is_not_good_enough(bench, url, content, says, words):
 @pytest.mark.one_library
 def test_fetchcmd(bench, url, content):
     """FETCHCMD_docker names another skopeo, with arguments."""
-    bench.wrapper("my-skopeo", f"shift\nexec {shutil.which('skopeo')} \"$@\"")
+    bench.wrapper("my-skopeo", f'shift\nexec {shutil.which("skopeo")} "$@"')
     bench.fetch(url, content.digest, FETCHCMD_docker=f"{bench.directory}/bin/my-skopeo --first")
 
 
@@ -189,35 +218,46 @@ def test_files_are_not_left_in_the_home(bench, url, content):
     assert not left
 
 
-# --------------------------------------------------------------------------------------------------- names and words
+# ------------------------------------------------------------------------------------------ names and words
 
 
 def test_urls_are_written_out(bench):
-    outcome = bench.run("docker://busybox;tag=1 docker://org/app docker://localhost/a docker://GHCR.io/o/a;tag=v1", ("urls",))
+    outcome = bench.run(
+        "docker://busybox;tag=1 docker://org/app docker://localhost/a docker://GHCR.io/o/a;tag=v1", ("urls",)
+    )
     assert outcome.error is None, outcome.text
-    assert outcome.values == [["docker://docker.io/library/busybox;tag=1", "docker://docker.io/org/app;tag=latest",
-                               "docker://localhost/a;tag=latest", "docker://ghcr.io/o/a;tag=v1"]]
+    assert outcome.values == [
+        [
+            "docker://docker.io/library/busybox;tag=1",
+            "docker://docker.io/org/app;tag=latest",
+            "docker://localhost/a;tag=latest",
+            "docker://ghcr.io/o/a;tag=v1",
+        ]
+    ]
 
 
-@pytest.mark.parametrize(("entry", "words"), [
-    ("docker://docker.io/library/BusyBox;tag=1", ["BusyBox", "lower case"]),
-    ("docker://docker.io/library/busybox;tag=a$b", ["a$b", "tag"]),
-    ("docker://docker.io/library/busybox;tag=-x", ["-x", "tag"]),
-    ("docker://docker.io/library/busybox;tag=" + "x" * 129, ["tag", "128"]),
-    ("docker://docker.io/library/busybox;digest=sha256:12", ["sha256:12", "64"]),
-    ("docker://docker.io/library/busybox;digest=md5:" + "0" * 32, ["md5:", "64"]),
-    ("docker://docker.io/library/busybox:1.36;tag=1.36", [";tag="]),
-    ("docker://docker.io/library/busybox;tag=1;tag=2", ["tag"]),
-    ("docker://docker.io/library/busybox;arch=arm", ["arch", ";platform="]),
-    ("docker://docker.io/library/busy%20box;tag=1", ["box"]),
-    ("docker://docker.io/library/../../etc/passwd;tag=1", [".."]),
-    ("docker://docker.io/library/$(id);tag=1", ["$(id)"]),
-    ("docker://docker.io/library/a`id`b;tag=1", ["`id`"]),
-    ("docker://docker.io/library/a\"b;tag=1", ['a"b']),
-    ("docker://docker.io/library/a%n;tag=1", ["%n"]),
-    ("docker://", ["docker://"]),
-    ("docker://docker.io/library/busybox;name=a/b", ["a/b"]),
-])
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("docker://docker.io/library/BusyBox;tag=1", ["BusyBox", "lower case"]),
+        ("docker://docker.io/library/busybox;tag=a$b", ["a$b", "tag"]),
+        ("docker://docker.io/library/busybox;tag=-x", ["-x", "tag"]),
+        ("docker://docker.io/library/busybox;tag=" + "x" * 129, ["tag", "128"]),
+        ("docker://docker.io/library/busybox;digest=sha256:12", ["sha256:12", "64"]),
+        ("docker://docker.io/library/busybox;digest=md5:" + "0" * 32, ["md5:", "64"]),
+        ("docker://docker.io/library/busybox:1.36;tag=1.36", [";tag="]),
+        ("docker://docker.io/library/busybox;tag=1;tag=2", ["tag"]),
+        ("docker://docker.io/library/busybox;arch=arm", ["arch", ";platform="]),
+        ("docker://docker.io/library/busy%20box;tag=1", ["box"]),
+        ("docker://docker.io/library/../../etc/passwd;tag=1", [".."]),
+        ("docker://docker.io/library/$(id);tag=1", ["$(id)"]),
+        ("docker://docker.io/library/a`id`b;tag=1", ["`id`"]),
+        ('docker://docker.io/library/a"b;tag=1', ['a"b']),
+        ("docker://docker.io/library/a%n;tag=1", ["%n"]),
+        ("docker://", ["docker://"]),
+        ("docker://docker.io/library/busybox;name=a/b", ["a/b"]),
+    ],
+)
 def test_malformed_entries(bench, entry, words):
     outcome = bench.run(entry, ("urls",))
     if outcome.error is None:  # BitBake has taken it apart so that nothing hostile is left
@@ -239,9 +279,14 @@ def test_malformed_pin(bench, url, content, pin):
 
 
 @pytest.mark.one_library
-@pytest.mark.parametrize(("variable", "value"), [
-    ("DOCKIN_FETCH_TIMEOUT", "soon"), ("DOCKIN_FETCH_RETRIES", "-1"), ("DOCKIN_TLS_VERIFY", "perhaps"),
-])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DOCKIN_FETCH_TIMEOUT", "soon"),
+        ("DOCKIN_FETCH_RETRIES", "-1"),
+        ("DOCKIN_TLS_VERIFY", "perhaps"),
+    ],
+)
 def test_malformed_variables(bench, url, content, variable, value):
     bench.refuse(url, variable, value, pin=content.digest, **{variable: value})
 
@@ -252,13 +297,17 @@ def test_words_of_errors_in_a_name_mislead_nobody(bench, faulty, image, name):
     """skopeo repeats the name in its errors, and those are told apart by words."""
     made = image("words")
     faulty.add(made, name, "v1")
-    outcome = bench.refuse(f"docker://{faulty.address}/{name};tag=v429", "no such tag or digest", DOCKIN_FETCH_RETRIES="3")
+    outcome = bench.refuse(
+        f"docker://{faulty.address}/{name};tag=v429", "no such tag or digest", DOCKIN_FETCH_RETRIES="3"
+    )
     assert "skopeo login" not in outcome.text
     assert not [event for event in outcome.log if "trying again" in event[1]]
 
 
 @pytest.mark.one_library
-@pytest.mark.parametrize("folder", ["with space", "quote'd", "dollar$HOME", "semi;colon", "per%cent", "ümlaut"])
+@pytest.mark.parametrize(
+    "folder", ["with space", "quote'd", "dollar$HOME", "semi;colon", "per%cent", "ümlaut"]
+)
 def test_strange_dl_dir(bench, url, content, folder):
     strange = bench.directory / folder
     bench.fetch(url, content.digest, DL_DIR=str(strange))
@@ -275,7 +324,14 @@ def test_proxy_reaches_skopeo(bench, faulty, image):
     """http_proxy is used for a host that is not local: the proxy sees the request."""
     made = image("proxied")
     faulty.add(made, "proxied/app", "v1")
-    conf = registry.write_registries_conf(bench.directory / "registries.conf", "registry.invalid", "proxied.example")
-    bench.run("docker://proxied.example/proxied/app;tag=v1", pin=made.digest, DOCKIN_REGISTRIES_CONF=str(conf),
-              DOCKIN_TLS_VERIFY=None, environment={"http_proxy": f"http://{faulty.address}"})
+    conf = registry.write_registries_conf(
+        bench.directory / "registries.conf", "registry.invalid", "proxied.example"
+    )
+    bench.run(
+        "docker://proxied.example/proxied/app;tag=v1",
+        pin=made.digest,
+        DOCKIN_REGISTRIES_CONF=str(conf),
+        DOCKIN_TLS_VERIFY=None,
+        environment={"http_proxy": f"http://{faulty.address}"},
+    )
     assert any("registry.invalid" in request.path for request in faulty.log)

@@ -27,7 +27,7 @@ def retried(outcome):
     return [message for _, message in outcome.log if "trying again" in message]
 
 
-# ------------------------------------------------------------------------------------- what is not there, or not right
+# -------------------------------------------------------------------------- what is not there, or not right
 
 
 @pytest.mark.one_library
@@ -46,15 +46,22 @@ def test_not_there(bench, own_server, content, missing):
         blob = {"manifest": content, "layer": content.layers[2], "config": content.config}[missing]
         own_server.delete_blob(blob.digest)
     started = time.monotonic()
-    outcome = bench.refuse(f"docker://{own_server.address}/faults/{repository};tag={tag}", f"faults/{repository}",
-                           "no such tag or digest", pin=pin, DOCKIN_FETCH_RETRIES="3")
+    outcome = bench.refuse(
+        f"docker://{own_server.address}/faults/{repository};tag={tag}",
+        f"faults/{repository}",
+        "no such tag or digest",
+        pin=pin,
+        DOCKIN_FETCH_RETRIES="3",
+    )
     assert not retried(outcome), "what is not there is not asked for again"
     assert time.monotonic() - started < 30
     assert not bench.files()
 
 
-@pytest.mark.parametrize("what", ["layer", *(pytest.param(one, marks=pytest.mark.one_library) for one in (
-    "index", "manifest", "config"))])
+@pytest.mark.parametrize(
+    "what",
+    ["layer", *(pytest.param(one, marks=pytest.mark.one_library) for one in ("index", "manifest", "config"))],
+)
 @pytest.mark.parametrize("how", ["same length", pytest.param("truncated", marks=pytest.mark.one_library)])
 def test_corrupt_in_the_registry(bench, own_server, content, what, how):
     """Refused with both digests named; the next fetch, from a repaired registry, is good."""
@@ -72,15 +79,30 @@ def test_corrupt_in_the_registry(bench, own_server, content, what, how):
         bench.fetch(address(own_server), index.digest)
     assert set(documents(bench.only_file())) == set(index.blobs())
     if what == "layer":
-        assert set(requests.blobs()) <= {blob.digest, content.config.digest, *(layer.digest for layer in content.layers)}
+        assert set(requests.blobs()) <= {
+            blob.digest,
+            content.config.digest,
+            *(layer.digest for layer in content.layers),
+        }
 
 
 @pytest.mark.one_library
-@pytest.mark.parametrize("body", [b"", b"<html>login</html>", b"[]", b"null", b'{"schemaVersion": 1}', b'{"schemaVersion": 2}',
-                                  b'{"schemaVersion": 2, "manifests": [{}]}', b"\xff\xfe", b"[" * 100_000,
-                                  b'{"schemaVersion": 2, "manifests": [], "layers": []}'],
-                         ids=["empty", "html", "list", "null", "schema1", "neither", "no descriptor", "no utf-8", "deep",
-                              "both"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>login</html>",
+        b"[]",
+        b"null",
+        b'{"schemaVersion": 1}',
+        b'{"schemaVersion": 2}',
+        b'{"schemaVersion": 2, "manifests": [{}]}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"schemaVersion": 2, "manifests": [], "layers": []}',
+    ],
+    ids=["empty", "html", "list", "null", "schema1", "neither", "no descriptor", "no utf-8", "deep", "both"],
+)
 def test_unpinned_manifest_of_rubbish(bench, faulty, content, body):
     faulty.add(content, "faults/app", "v1")
     faulty.fail("/manifests/v1", faults.body(body))
@@ -91,13 +113,16 @@ def test_unpinned_manifest_of_rubbish(bench, faulty, content, body):
 
 @pytest.mark.one_library
 def test_artifact_that_is_no_image(bench, server):
-    chart = images.manifest(images.Blob("application/vnd.cncf.helm.config.v1+json", b"{}"),
-                            [images.Blob("application/vnd.cncf.helm.chart.content.v1.tar+gzip", b"chart")], "linux/amd64")
+    chart = images.manifest(
+        images.Blob("application/vnd.cncf.helm.config.v1+json", b"{}"),
+        [images.Blob("application/vnd.cncf.helm.chart.content.v1.tar+gzip", b"chart")],
+        "linux/amd64",
+    )
     server.push(chart, "faults/chart", "v1")
     bench.refuse(f"docker://{server.address}/faults/chart;tag=v1", "Not an image", "helm", pin=chart.digest)
 
 
-# ----------------------------------------------------------------------------------------------- servers that struggle
+# ------------------------------------------------------------------------------------ servers that struggle
 
 
 @pytest.mark.one_library
@@ -111,7 +136,9 @@ def test_a_passing_error_is_survived(bench, faulty, content, code, where):
 
 
 @pytest.mark.one_library
-@pytest.mark.parametrize("fault", [faults.reset(), faults.cut(), faults.body(b"short")], ids=["reset", "cut", "other"])
+@pytest.mark.parametrize(
+    "fault", [faults.reset(), faults.cut(), faults.body(b"short")], ids=["reset", "cut", "other"]
+)
 def test_a_blob_that_breaks_off_is_survived(bench, faulty, content, fault):
     faulty.add(content, "faults/app", "v1")
     # skopeo 1.22 goes on by itself where a transfer broke, and finds that this server can't.
@@ -131,7 +158,9 @@ def test_a_blob_that_breaks_off_is_survived(bench, faulty, content, fault):
 def test_a_lasting_error_is_given_up_after_the_retries(bench, faulty, content, code):
     faulty.add(content, "faults/app", "v1")
     faulty.fail("/manifests/", faults.status(code))
-    outcome = bench.refuse(address(faulty), str(code), "faults/app", pin=content.digest, DOCKIN_FETCH_RETRIES="1")
+    outcome = bench.refuse(
+        address(faulty), str(code), "faults/app", pin=content.digest, DOCKIN_FETCH_RETRIES="1"
+    )
     assert len(retried(outcome)) == 1
     assert len([request for request in faulty.log if request.is_manifest]) == 2
 
@@ -165,7 +194,9 @@ def test_a_registry_that_falls_silent(bench, faulty, content, silent):
     else:
         faulty.fail(content.layers[0].digest, faults.stall())
     started = time.monotonic()
-    bench.refuse(address(faulty), faulty.address, "DOCKIN_FETCH_TIMEOUT", pin=content.digest, DOCKIN_FETCH_TIMEOUT="1")
+    bench.refuse(
+        address(faulty), faulty.address, "DOCKIN_FETCH_TIMEOUT", pin=content.digest, DOCKIN_FETCH_TIMEOUT="1"
+    )
     assert time.monotonic() - started < 15
     assert not bench.files()
 
@@ -173,8 +204,12 @@ def test_a_registry_that_falls_silent(bench, faulty, content, silent):
 @pytest.mark.one_library
 def test_a_server_that_accepts_and_says_nothing(bench):
     with faults.Silent() as silent:
-        bench.refuse(f"docker://{silent.address}/faults/app;tag=v1", silent.address, pin="sha256:" + "0" * 64,
-                     DOCKIN_FETCH_TIMEOUT="1")
+        bench.refuse(
+            f"docker://{silent.address}/faults/app;tag=v1",
+            silent.address,
+            pin="sha256:" + "0" * 64,
+            DOCKIN_FETCH_TIMEOUT="1",
+        )
 
 
 @pytest.mark.one_library
@@ -188,12 +223,17 @@ def test_a_slow_registry_is_not_a_silent_one(bench, faulty, content):
 @pytest.mark.one_library
 def test_nobody_listens(bench):
     closed = faults.closed_address()
-    outcome = bench.refuse(f"docker://{closed}/faults/app;tag=v1", closed, "connection refused", pin="sha256:" + "0" * 64,
-                           DOCKIN_FETCH_RETRIES="1")
+    outcome = bench.refuse(
+        f"docker://{closed}/faults/app;tag=v1",
+        closed,
+        "connection refused",
+        pin="sha256:" + "0" * 64,
+        DOCKIN_FETCH_RETRIES="1",
+    )
     assert len(retried(outcome)) == 1
 
 
-# -------------------------------------------------------------------------------------------- a disk that is full, locked
+# ------------------------------------------------------------------------------ a disk that is full, locked
 
 
 @pytest.mark.one_library
@@ -220,7 +260,7 @@ def test_leftovers_of_another_kind(bench, server, content):
     assert set(documents(bench.only_file())) == set(content.blobs())
 
 
-# ----------------------------------------------------------------------------------------- at once, and interrupted
+# --------------------------------------------------------------------------------- at once, and interrupted
 
 
 def test_two_fetches_of_one_image_at_once(bench, faulty, content):
@@ -228,7 +268,9 @@ def test_two_fetches_of_one_image_at_once(bench, faulty, content):
     faulty.fail(content.layers[0].digest, faults.slow(0.5))
     jobs = [bench.begin(address(faulty), pin=content.digest) for _ in range(3)]
     outcomes = [job.wait() for job in jobs]
-    assert [outcome.error for outcome in outcomes] == [None] * 3, "\n".join(outcome.text for outcome in outcomes)
+    assert [outcome.error for outcome in outcomes] == [None] * 3, "\n".join(
+        outcome.text for outcome in outcomes
+    )
     assert set(documents(bench.only_file())) == set(content.blobs())
     assert len(faulty.log.blobs()) == len(set(faulty.log.blobs())), "downloaded once for all"
 
@@ -239,18 +281,33 @@ def test_two_images_on_one_base_at_once(bench, faulty):
     both = [images.image([*shared, images.filler_layer(name, 50_000)]) for name in ("left", "right")]
     for number, one in enumerate(both):
         faulty.add(one, f"faults/app{number}", "v1")
-    jobs = [bench.begin(f"docker://{faulty.address}/faults/app{number};tag=v1", pin=one.digest)
-            for number, one in enumerate(both)]
+    jobs = [
+        bench.begin(f"docker://{faulty.address}/faults/app{number};tag=v1", pin=one.digest)
+        for number, one in enumerate(both)
+    ]
     assert [job.wait().error for job in jobs] == [None, None]
     for one in both:
         (file,) = bench.files(f"*{one.hex}*.tar")
         assert set(documents(file)) == set(one.blobs())
 
 
-@pytest.mark.parametrize(("number", "group"), [
-    pytest.param(signal.SIGKILL, True, id="KILL all"),
-    *(pytest.param(number, group, id=f"{number.name} {'all' if group else 'task'}", marks=pytest.mark.one_library)
-      for number, group in ((signal.SIGKILL, False), (signal.SIGTERM, True), (signal.SIGTERM, False), (signal.SIGINT, True)))])
+@pytest.mark.parametrize(
+    ("number", "group"),
+    [
+        pytest.param(signal.SIGKILL, True, id="KILL all"),
+        *(
+            pytest.param(
+                number, group, id=f"{number.name} {'all' if group else 'task'}", marks=pytest.mark.one_library
+            )
+            for number, group in (
+                (signal.SIGKILL, False),
+                (signal.SIGTERM, True),
+                (signal.SIGTERM, False),
+                (signal.SIGINT, True),
+            )
+        ),
+    ],
+)
 def test_interrupted_in_a_layer(bench, faulty, content, number, group):
     """What is complete is kept for the next fetch, and the lock is free at once."""
     faulty.add(content, "faults/app", "v1")
@@ -271,7 +328,9 @@ def test_interrupted_in_a_layer(bench, faulty, content, number, group):
     assert set(documents(bench.only_file())) == set(content.blobs())
     again = set(faulty.log.blobs())
     assert content.layers[3].digest in again
-    assert len(again & {layer.digest for layer in content.layers[:3]}) <= 1, "layers that were complete came again"
+    assert len(again & {layer.digest for layer in content.layers[:3]}) <= 1, (
+        "layers that were complete came again"
+    )
     assert not [path for path in bench.dl_dir.iterdir() if path.suffix == ".part"]
 
 

@@ -24,11 +24,13 @@ def private(secure_server, private_ca, bench, image):
 @pytest.fixture
 def login_file(secure_server):
     """Write a login as `skopeo login` does."""
+
     def write(path, login=LOGIN, address=secure_server.address):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(login.auth_json(address))
         path.chmod(0o600)
         return path
+
     return write
 
 
@@ -40,8 +42,16 @@ def test_dockin_authfile(private, login_file):
 
 
 # The user's runtime directory is where `skopeo login` writes.
-@pytest.mark.parametrize("where", ["xdg_runtime", *(pytest.param(one, marks=pytest.mark.one_library) for one in (
-    "home", "xdg_config", "docker_config", "docker_home", "auth_file"))])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "xdg_runtime",
+        *(
+            pytest.param(one, marks=pytest.mark.one_library)
+            for one in ("home", "xdg_config", "docker_config", "docker_home", "auth_file")
+        ),
+    ],
+)
 def test_login_of_the_user(private, login_file, where):
     """BitBake filters these variables out of the environment; the user's login is found all the same."""
     bench, url, content, tls = private
@@ -62,7 +72,9 @@ def test_login_of_the_user(private, login_file, where):
 @pytest.mark.one_library
 def test_credential_helper(private, secure_server):
     bench, url, content, tls = private
-    answer = f'{{"ServerURL":"{secure_server.address}","Username":"{LOGIN.user}","Secret":"{LOGIN.password}"}}'
+    answer = (
+        f'{{"ServerURL":"{secure_server.address}","Username":"{LOGIN.user}","Secret":"{LOGIN.password}"}}'
+    )
     environment = bench.wrapper("docker-credential-testhelper", f"cat >/dev/null\nprintf '%s' '{answer}'")
     config = bench.home / ".docker" / "config.json"
     config.parent.mkdir()
@@ -74,18 +86,35 @@ def test_credential_helper(private, secure_server):
 @pytest.mark.one_library
 def test_credential_helper_that_fails(private, secure_server):
     bench, url, content, tls = private
-    environment = bench.wrapper("docker-credential-testhelper", "cat >/dev/null\necho 'the vault is sealed'\nexit 1")
+    environment = bench.wrapper(
+        "docker-credential-testhelper", "cat >/dev/null\necho 'the vault is sealed'\nexit 1"
+    )
     config = bench.home / ".docker" / "config.json"
     config.parent.mkdir()
     config.write_text(f'{{"credHelpers": {{"{secure_server.address}": "testhelper"}}}}')
-    bench.refuse(url, "the vault is sealed", "credential helper", str(config), pin=content.digest,
-                 environment=environment, **tls)
+    bench.refuse(
+        url,
+        "the vault is sealed",
+        "credential helper",
+        str(config),
+        pin=content.digest,
+        environment=environment,
+        **tls,
+    )
 
 
 def test_without_a_login_the_files_looked_at_are_named(private):
     bench, url, content, tls = private
-    outcome = bench.refuse(url, "skopeo login", "DOCKIN_AUTHFILE", f"{bench.home}/.config/containers/auth.json",
-                           f"{bench.home}/.docker/config.json", "not there", pin=content.digest, **tls)
+    outcome = bench.refuse(
+        url,
+        "skopeo login",
+        "DOCKIN_AUTHFILE",
+        f"{bench.home}/.config/containers/auth.json",
+        f"{bench.home}/.docker/config.json",
+        "not there",
+        pin=content.digest,
+        **tls,
+    )
     assert outcome.error_type == "FetchError"
     assert not bench.files("*")[1:]
 
@@ -110,8 +139,15 @@ def test_wrong_password_is_not_tried_again(private, login_file, secure_server):
     wrong = registry.Login(LOGIN.user, "not-the-password")
     authfile = login_file(bench.directory / "auth.json", wrong)
     with secure_server.recording() as requests:
-        outcome = bench.refuse(url, str(authfile), "has a login for", pin=content.digest,
-                               DOCKIN_AUTHFILE=str(authfile), DOCKIN_FETCH_RETRIES="3", **tls)
+        outcome = bench.refuse(
+            url,
+            str(authfile),
+            "has a login for",
+            pin=content.digest,
+            DOCKIN_AUTHFILE=str(authfile),
+            DOCKIN_FETCH_RETRIES="3",
+            **tls,
+        )
     assert "not-the-password" not in outcome.text
     assert len([request for request in requests if request.is_manifest]) <= 2
 
@@ -130,8 +166,13 @@ def test_no_secret_anywhere(private, login_file):
             assert not file.is_file() or secret.encode() not in file.read_bytes(), file
 
 
-@pytest.mark.parametrize("form", ["docker://{user}:{password}@{address}/private/app;tag=v1",
-                                  "docker://{address}/private/app;tag=v1;user={user};password={password}"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "docker://{user}:{password}@{address}/private/app;tag=v1",
+        "docker://{address}/private/app;tag=v1;user={user};password={password}",
+    ],
+)
 def test_no_password_in_the_url(bench, form):
     """It would be in logs, signatures and sstate; the message does not repeat it."""
     url = form.format(user="someone", password="hunter2-hunter2", address="registry.example.com")
@@ -141,15 +182,21 @@ def test_no_password_in_the_url(bench, form):
     assert "hunter2-hunter2" not in message[2]
 
 
-# ------------------------------------------------------------------------------------------------------------ TLS
+# ------------------------------------------------------------------------------------------------------ TLS
 
 
 @pytest.mark.one_library
 def test_unknown_ca(private, login_file):
     bench, url, content, tls = private
     authfile = login_file(bench.directory / "auth.json")
-    bench.refuse(url, "x509", "DOCKIN_CERT_DIR", pin=content.digest, DOCKIN_AUTHFILE=str(authfile),
-                 DOCKIN_TLS_VERIFY=None)
+    bench.refuse(
+        url,
+        "x509",
+        "DOCKIN_CERT_DIR",
+        pin=content.digest,
+        DOCKIN_AUTHFILE=str(authfile),
+        DOCKIN_TLS_VERIFY=None,
+    )
 
 
 @pytest.mark.one_library
@@ -172,8 +219,12 @@ def test_ca_of_the_users_certs_d(private, login_file, private_ca, secure_server)
 def test_plain_http_needs_a_word(bench, server, image):
     content = image("plain-http")
     server.push(content, "plain/app", "v1")
-    bench.refuse(f"docker://{server.address}/plain/app;tag=v1", "DOCKIN_TLS_VERIFY", pin=content.digest,
-                 DOCKIN_TLS_VERIFY=None)
+    bench.refuse(
+        f"docker://{server.address}/plain/app;tag=v1",
+        "DOCKIN_TLS_VERIFY",
+        pin=content.digest,
+        DOCKIN_TLS_VERIFY=None,
+    )
 
 
 def test_registries_conf(bench, server, image):
@@ -181,8 +232,12 @@ def test_registries_conf(bench, server, image):
     content = image("hub")
     server.push(content, "library/hub-only-here", "v1")
     conf = registry.write_registries_conf(bench.directory / "registries.conf", server.address)
-    bench.fetch("docker://hub-only-here;tag=v1", content.digest, DOCKIN_REGISTRIES_CONF=str(conf),
-                DOCKIN_TLS_VERIFY=None)
+    bench.fetch(
+        "docker://hub-only-here;tag=v1",
+        content.digest,
+        DOCKIN_REGISTRIES_CONF=str(conf),
+        DOCKIN_TLS_VERIFY=None,
+    )
     assert content.digest in documents(bench.only_file())
 
 
@@ -192,8 +247,13 @@ def test_policy_that_forbids(bench, server, image):
     server.push(content, "forbidden/app", "v1")
     policy = bench.directory / "policy.json"
     policy.write_text('{"default": [{"type": "reject"}]}')
-    bench.refuse(f"docker://{server.address}/forbidden/app;tag=v1", "DOCKIN_POLICY", "rejected", pin=content.digest,
-                 DOCKIN_POLICY=str(policy))
+    bench.refuse(
+        f"docker://{server.address}/forbidden/app;tag=v1",
+        "DOCKIN_POLICY",
+        "rejected",
+        pin=content.digest,
+        DOCKIN_POLICY=str(policy),
+    )
     assert not bench.files()
 
 
@@ -203,4 +263,6 @@ def test_file_that_is_not_there(bench, server, image, variable):
     content = image("missing-file")
     server.push(content, "missing/app", "v1")
     missing = str(bench.directory / "missing.file")
-    bench.refuse(f"docker://{server.address}/missing/app;tag=v1", missing, pin=content.digest, **{variable: missing})
+    bench.refuse(
+        f"docker://{server.address}/missing/app;tag=v1", missing, pin=content.digest, **{variable: missing}
+    )

@@ -50,10 +50,16 @@ def test_of_files(bench, good, content, variable, kind):
 
 
 @pytest.mark.parametrize("variable", ["PREMIRRORS", "MIRRORS"])
-@pytest.mark.parametrize("rule", [
-    r"docker://registry.invalid/some/(.*) docker://{address}/mirrored/\1",
-    pytest.param(r"docker://registry.invalid/(.*) docker://{address}/mirrored/app", marks=pytest.mark.one_library),
-    pytest.param(r"docker://.*/some/(.*) docker://{address}/mirrored/\1", marks=pytest.mark.one_library)])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        r"docker://registry.invalid/some/(.*) docker://{address}/mirrored/\1",
+        pytest.param(
+            r"docker://registry.invalid/(.*) docker://{address}/mirrored/app", marks=pytest.mark.one_library
+        ),
+        pytest.param(r"docker://.*/some/(.*) docker://{address}/mirrored/\1", marks=pytest.mark.one_library),
+    ],
+)
 def test_of_a_registry(bench, server, content, variable, rule):
     bench.fetch(f"{NOWHERE};tag=v1", content.digest, **{variable: rule.format(address=server.address)})
     assert content.digest in documents(bench.only_file())
@@ -62,46 +68,69 @@ def test_of_a_registry(bench, server, content, variable, rule):
 def test_rule_for_docker_hub_sees_the_short_form(bench, server, image):
     made = image("short")
     server.push(made, "cache/library/short", "v1")
-    bench.fetch("docker://short;tag=v1", made.digest,
-                PREMIRRORS=rf"docker://docker.io/(.*) docker://{server.address}/cache/\1", BB_FETCH_PREMIRRORONLY="1",
-                BB_ALLOWED_NETWORKS="127.0.0.1")
+    bench.fetch(
+        "docker://short;tag=v1",
+        made.digest,
+        PREMIRRORS=rf"docker://docker.io/(.*) docker://{server.address}/cache/\1",
+        BB_FETCH_PREMIRRORONLY="1",
+        BB_ALLOWED_NETWORKS="127.0.0.1",
+    )
     assert made.digest in documents(bench.only_file())
 
 
 def test_unpinned_through_a_registry(bench, server, content):
-    outcome = bench.fetch(f"{NOWHERE};tag=v1", MIRRORS=rf"docker://registry.invalid/some/(.*) docker://{server.address}/mirrored/\1")
-    assert [event["checksums"]["sha256sum"] for event in outcome.fired("MissingChecksumEvent")][-1] == content.hex
+    outcome = bench.fetch(
+        f"{NOWHERE};tag=v1",
+        MIRRORS=rf"docker://registry.invalid/some/(.*) docker://{server.address}/mirrored/\1",
+    )
+    assert [event["checksums"]["sha256sum"] for event in outcome.fired("MissingChecksumEvent")][
+        -1
+    ] == content.hex
 
 
 def test_premirror_spares_the_registry(bench, own_server, good, content):
     own_server.push(content, "mirrored/app", "v1")
     with own_server.recording() as requests:
-        bench.fetch(f"docker://{own_server.address}/mirrored/app;tag=v1", content.digest,
-                    PREMIRRORS=f"docker://.*/.* file://{good.dl_dir}/")
+        bench.fetch(
+            f"docker://{own_server.address}/mirrored/app;tag=v1",
+            content.digest,
+            PREMIRRORS=f"docker://.*/.* file://{good.dl_dir}/",
+        )
     assert not requests
 
 
-# ----------------------------------------------------------------------------------------------- no network wanted
+# ---------------------------------------------------------------------------------------- no network wanted
 
 
 def test_no_network(bench, own_server, content):
     own_server.push(content, "mirrored/app", "v1")
     with own_server.recording() as requests:
-        outcome = bench.run(f"docker://{own_server.address}/mirrored/app;tag=v1", pin=content.digest, BB_NO_NETWORK="1")
+        outcome = bench.run(
+            f"docker://{own_server.address}/mirrored/app;tag=v1", pin=content.digest, BB_NO_NETWORK="1"
+        )
     assert outcome.error_type == "NetworkAccess", outcome.text
     assert not requests
 
 
 def test_no_network_but_a_file_mirror(bench, good, content):
-    bench.fetch(f"{NOWHERE};tag=v1", content.digest, BB_NO_NETWORK="1", PREMIRRORS=f"docker://.*/.* file://{good.dl_dir}/")
+    bench.fetch(
+        f"{NOWHERE};tag=v1",
+        content.digest,
+        BB_NO_NETWORK="1",
+        PREMIRRORS=f"docker://.*/.* file://{good.dl_dir}/",
+    )
     bench.only_file()
 
 
 def test_premirror_only(bench, own_server, content):
     own_server.push(content, "mirrored/app", "v1")
     with own_server.recording() as requests:
-        outcome = bench.run(f"docker://{own_server.address}/mirrored/app;tag=v1", pin=content.digest,
-                            BB_FETCH_PREMIRRORONLY="1", PREMIRRORS=f"docker://.*/.* file://{bench.home}/")
+        outcome = bench.run(
+            f"docker://{own_server.address}/mirrored/app;tag=v1",
+            pin=content.digest,
+            BB_FETCH_PREMIRRORONLY="1",
+            PREMIRRORS=f"docker://.*/.* file://{bench.home}/",
+        )
     assert outcome.error_type == "NetworkAccess", outcome.text
     assert not requests
 
@@ -110,8 +139,10 @@ def test_allowed_networks(bench, server, url, content):
     bench.fetch(url, content.digest, BB_ALLOWED_NETWORKS=f"*.example.com {server.host}")
 
 
-@pytest.mark.parametrize(("name", "host"), [("docker://busybox;tag=1", "docker.io"),
-                                            ("docker://ghcr.io/org/app;tag=v1", "ghcr.io")])
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [("docker://busybox;tag=1", "docker.io"), ("docker://ghcr.io/org/app;tag=v1", "ghcr.io")],
+)
 def test_network_that_is_not_allowed(bench, name, host):
     outcome = bench.run(name, BB_ALLOWED_NETWORKS="*.example.com 127.0.0.1")
     assert outcome.error is not None
@@ -120,7 +151,7 @@ def test_network_that_is_not_allowed(bench, name, host):
     assert "skopeo" not in outcome.text
 
 
-# --------------------------------------------------------------------------------------------- wrong content
+# -------------------------------------------------------------------------------------------- wrong content
 
 
 def spoil(file, how, other):
@@ -145,8 +176,13 @@ def spoil(file, how, other):
     return None
 
 
-SPOILT = ["other image", *(pytest.param(how, marks=pytest.mark.one_library) for how in (
-    "bit in a layer", "truncated", "html", "empty"))]
+SPOILT = [
+    "other image",
+    *(
+        pytest.param(how, marks=pytest.mark.one_library)
+        for how in ("bit in a layer", "truncated", "html", "empty")
+    ),
+]
 
 
 @pytest.mark.parametrize("how", SPOILT)
@@ -170,7 +206,9 @@ def test_wrong_premirror_is_refused_and_the_registry_asked(bench, good, other_im
 def test_wrong_mirror_is_an_error_and_the_next_fetch_repairs(bench, good, other_image, url, content, how):
     actual = spoil(good.only_file(), how, other_image)
     with registry.FileServer(good.dl_dir) as mirror:
-        outcome = bench.refuse(f"{NOWHERE};tag=v1", pin=content.digest, MIRRORS=f"docker://.*/.* {mirror.url}/")
+        outcome = bench.refuse(
+            f"{NOWHERE};tag=v1", pin=content.digest, MIRRORS=f"docker://.*/.* {mirror.url}/"
+        )
     if actual:
         assert actual in outcome.text
     assert not bench.files()
@@ -186,7 +224,9 @@ def test_wrong_first_mirror(bench, good, other_image, content):
     target.write_bytes(other_image[1].read_bytes())
     with registry.FileServer(bad.dl_dir) as first, registry.FileServer(good.dl_dir) as second:
         rules = f"docker://.*/.* {first.url}/ docker://.*/.* {second.url}/"
-        bench.refuse(f"{NOWHERE};tag=v1", other_image[0].digest, content.digest, pin=content.digest, MIRRORS=rules)
+        bench.refuse(
+            f"{NOWHERE};tag=v1", other_image[0].digest, content.digest, pin=content.digest, MIRRORS=rules
+        )
         assert not bench.files()
         bench.fetch(f"{NOWHERE};tag=v1", content.digest, MIRRORS=f"docker://.*/.* {second.url}/")
 

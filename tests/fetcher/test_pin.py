@@ -49,8 +49,13 @@ def test_both_forms_alike(bench, pushed):
 def test_both_forms_different(bench, pushed):
     url, content = pushed
     other = images.sha256(b"other")
-    outcome = bench.refuse(f"{url};tag=v1;digest={content.digest}", content.digest, other.partition(":")[2],
-                           "SRC_URI[sha256sum]", pin=other)
+    outcome = bench.refuse(
+        f"{url};tag=v1;digest={content.digest}",
+        content.digest,
+        other.partition(":")[2],
+        "SRC_URI[sha256sum]",
+        pin=other,
+    )
     assert outcome.error_type == "ParameterError"
     assert not bench.files()
 
@@ -79,7 +84,10 @@ def test_pin_of_the_index_keeps_it_byte_for_byte(bench, pushed):
     bench.fetch(f"{url};tag=v1", content.digest)
     wanted = content.manifest("linux/amd64")
     found = documents(bench.only_file())
-    assert found == {content.digest: content.data, **{digest: blob.data for digest, blob in wanted.blobs().items()}}
+    assert found == {
+        content.digest: content.data,
+        **{digest: blob.data for digest, blob in wanted.blobs().items()},
+    }
 
 
 FORMATS = [("oci", "gzip"), ("oci", "zstd"), ("oci", "none"), ("docker", "gzip"), ("docker", "none")]
@@ -129,7 +137,7 @@ def test_pinned_asks_for_no_tag(bench, own_server, image):
     assert "v1" not in requests.manifests()
 
 
-# -------------------------------------------------------------------------------------------------- without a pin
+# -------------------------------------------------------------------------------------------- without a pin
 
 
 def test_unpinned_warns_once_with_the_line_to_paste(bench, pushed):
@@ -152,7 +160,9 @@ def test_ignore(bench, pushed):
     url, content = pushed
     outcome = bench.fetch(f"{url};tag=v1", DOCKIN_PIN="ignore")
     assert not outcome.warnings
-    assert [event["checksums"]["sha256sum"] for event in outcome.fired("MissingChecksumEvent")] == [content.hex]
+    assert [event["checksums"]["sha256sum"] for event in outcome.fired("MissingChecksumEvent")] == [
+        content.hex
+    ]
 
 
 def test_require(bench, pushed):
@@ -194,7 +204,9 @@ def test_two_images_in_one_recipe(bench, server, image):
     one, two = image("one-of-two"), image("two-of-two")
     server.push(one, "both/one", "v1")
     server.push(two, "both/two", "v1")
-    job = bench.job(f"docker://{server.address}/both/one;tag=v1;name=one docker://{server.address}/both/two;tag=v1;name=two")
+    job = bench.job(
+        f"docker://{server.address}/both/one;tag=v1;name=one docker://{server.address}/both/two;tag=v1;name=two"
+    )
     job.flags = {"SRC_URI": {"one.sha256sum": one.hex, "two.sha256sum": two.hex}}
     outcome = bench.runner.run(job, bench.directory / "two")
     assert outcome.error is None, outcome.text

@@ -19,8 +19,17 @@ MACHINES = {
     "linux/riscv64": ("riscv64", "riscv64", "qemuriscv64"),
     "linux/ppc64le": ("powerpc64le", "m64 altivec", "qemuppc64"),
 }
-PLATFORMS = ("linux/386", "linux/amd64", "linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm64/v8",
-             "linux/ppc64le", "linux/riscv64", "linux/s390x")
+PLATFORMS = (
+    "linux/386",
+    "linux/amd64",
+    "linux/arm/v5",
+    "linux/arm/v6",
+    "linux/arm/v7",
+    "linux/arm64/v8",
+    "linux/ppc64le",
+    "linux/riscv64",
+    "linux/s390x",
+)
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +45,9 @@ def everything(server):
 def test_of_the_machine(bench, everything, platform):
     url, content = everything
     architecture, features, overrides = MACHINES[platform]
-    bench.fetch(url, content.digest, TARGET_ARCH=architecture, TUNE_FEATURES=features, MACHINEOVERRIDES=overrides)
+    bench.fetch(
+        url, content.digest, TARGET_ARCH=architecture, TUNE_FEATURES=features, MACHINEOVERRIDES=overrides
+    )
     assert content.manifest(platform).digest in documents(bench.only_file())
     assert platform.replace("/", "-") in bench.only_file().name
 
@@ -63,7 +74,9 @@ def test_one_pin_serves_two_machines_in_one_dl_dir(bench, everything):
 def test_an_older_variant_will_do(bench, server, image):
     content = images.index([image("old-v5", "linux/arm/v5"), image("old-v6", "linux/arm/v6")])
     server.push(content, "platforms/old", "v1")
-    bench.fetch(f"docker://{server.address}/platforms/old;tag=v1", content.digest, DOCKIN_PLATFORM="linux/arm/v7")
+    bench.fetch(
+        f"docker://{server.address}/platforms/old;tag=v1", content.digest, DOCKIN_PLATFORM="linux/arm/v7"
+    )
     assert content.manifest("linux/arm/v6").digest in documents(bench.only_file())
 
 
@@ -71,46 +84,73 @@ def test_the_index_states_the_variant_that_the_config_lacks(bench, server, image
     quiet = image("quiet-config", "linux/arm", config={"variant": ""})
     content = images.index([quiet], platforms=["linux/arm/v5"])
     server.push(content, "platforms/quiet", "v1")
-    bench.fetch(f"docker://{server.address}/platforms/quiet;tag=v1", content.digest, DOCKIN_PLATFORM="linux/arm/v5")
+    bench.fetch(
+        f"docker://{server.address}/platforms/quiet;tag=v1", content.digest, DOCKIN_PLATFORM="linux/arm/v5"
+    )
     assert quiet.digest in documents(bench.only_file())
 
 
 def test_not_in_the_index(bench, server, image):
-    content = images.index([image("few-arm", "linux/arm/v7"), image("few-riscv", "linux/riscv64")], attestations=True)
+    content = images.index(
+        [image("few-arm", "linux/arm/v7"), image("few-riscv", "linux/riscv64")], attestations=True
+    )
     server.push(content, "platforms/few", "v1")
-    bench.refuse(f"docker://{server.address}/platforms/few;tag=v1", "linux/amd64", "linux/arm/v7", "linux/riscv64",
-                 ";platform=", "DOCKIN_PLATFORM", pin=content.digest)
+    bench.refuse(
+        f"docker://{server.address}/platforms/few;tag=v1",
+        "linux/amd64",
+        "linux/arm/v7",
+        "linux/riscv64",
+        ";platform=",
+        "DOCKIN_PLATFORM",
+        pin=content.digest,
+    )
     assert not bench.files()
 
 
 def test_only_attestations(bench, server, image):
     content = images.index([images.attestation(image("subject"))])
     server.push(content, "platforms/attestations", "v1")
-    bench.refuse(f"docker://{server.address}/platforms/attestations;tag=v1", "linux/amd64", pin=content.digest)
+    bench.refuse(
+        f"docker://{server.address}/platforms/attestations;tag=v1", "linux/amd64", pin=content.digest
+    )
 
 
 def test_single_manifest_of_another_platform(bench, server, image):
     content = image("wrong", "linux/arm64/v8")
     server.push(content, "platforms/wrong", "v1")
-    bench.refuse(f"docker://{server.address}/platforms/wrong;tag=v1", "linux/arm64", "linux/amd64", pin=content.digest)
+    bench.refuse(
+        f"docker://{server.address}/platforms/wrong;tag=v1", "linux/arm64", "linux/amd64", pin=content.digest
+    )
     assert not bench.files()
 
 
 def test_entry_that_lies_about_its_image(bench, server, image):
     content = images.index([image("liar", "linux/arm/v7")], platforms=["linux/amd64"])
     server.push(content, "platforms/liar", "v1")
-    bench.refuse(f"docker://{server.address}/platforms/liar;tag=v1", "linux/arm/v7", "linux/amd64", pin=content.digest)
+    bench.refuse(
+        f"docker://{server.address}/platforms/liar;tag=v1", "linux/arm/v7", "linux/amd64", pin=content.digest
+    )
     assert not bench.files()
 
 
 def test_target_that_no_image_is_built_for(bench, everything):
     url, content = everything
-    outcome = bench.refuse(url, "sh4", ";platform=", "DOCKIN_PLATFORM", pin=content.digest, TARGET_ARCH="sh4",
-                           TUNE_FEATURES="", MACHINEOVERRIDES="")
+    outcome = bench.refuse(
+        url,
+        "sh4",
+        ";platform=",
+        "DOCKIN_PLATFORM",
+        pin=content.digest,
+        TARGET_ARCH="sh4",
+        TUNE_FEATURES="",
+        MACHINEOVERRIDES="",
+    )
     assert outcome.error_type == "ParameterError"
 
 
-@pytest.mark.parametrize("platform", ["amd64", "linux/mac", "windows/amd64", "linux/arm/v9", "linux/../../etc"])
+@pytest.mark.parametrize(
+    "platform", ["amd64", "linux/mac", "windows/amd64", "linux/arm/v9", "linux/../../etc"]
+)
 def test_malformed_platform(bench, everything, platform):
     url, content = everything
     outcome = bench.refuse(f"{url};platform={platform}", platform, pin=content.digest)

@@ -50,8 +50,9 @@ def test_another_image_on_the_same_base(bench, releases):
 def test_same_layers_downloads_no_layer(bench, releases):
     server, first, _ = releases
     shared = first.manifest("linux/amd64")
-    relabelled = images.manifest(images.Blob(shared.config.media_type, shared.config.data + b"\n"), shared.layers,
-                                 "linux/amd64")
+    relabelled = images.manifest(
+        images.Blob(shared.config.media_type, shared.config.data + b"\n"), shared.layers, "linux/amd64"
+    )
     server.push(relabelled, "reuse/app", "v3")
     bench.fetch(f"docker://{server.address}/reuse/app;tag=v1", first.digest)
     with server.recording() as requests:
@@ -139,7 +140,9 @@ def test_same_bytes_whatever_the_source(bench, releases):
 
     mirrored = bench.second()
     with registry.FileServer(bench.dl_dir) as mirror:
-        mirrored.fetch(url, second.digest, PREMIRRORS=f"docker://.*/.* {mirror.url}/", BB_FETCH_PREMIRRORONLY="1")
+        mirrored.fetch(
+            url, second.digest, PREMIRRORS=f"docker://.*/.* {mirror.url}/", BB_FETCH_PREMIRRORONLY="1"
+        )
     assert sha256_file(mirrored.only_file()) == wanted
 
     copied = bench.second()

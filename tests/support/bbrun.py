@@ -241,7 +241,9 @@ class Outcome:
     @property
     def text(self) -> str:
         """Everything that a user could see, in one string."""
-        return "\n".join([*(message for _, message in self.log), self.output, f"{self.error_type}: {self.error}"])
+        return "\n".join(
+            [*(message for _, message in self.log), self.output, f"{self.error_type}: {self.error}"]
+        )
 
     def messages(self, level: str) -> list[str]:
         """Return the messages of a level: "DEBUG", "INFO", "WARNING", "ERROR" …"""
@@ -282,15 +284,23 @@ class Running:
             ended = select.select([self._handle], [], [], seconds)[0]
             if not ended:
                 self.kill()
-                raise RunError(f"the job in {self.directory} did not end in {seconds} s and was killed: {self._said()}")
+                raise RunError(
+                    f"the job in {self.directory} did not end in {seconds} s and was killed: {self._said()}"
+                )
             os.close(self._handle)
             self._handle = None
         result = self.directory / "result.json"
         if not result.exists():
             return None
         content = json.loads(result.read_text())
-        return Outcome(content["values"], content["error"], content["error_type"],
-                       [(level, message) for level, message in content["log"]], content["events"], self._said())
+        return Outcome(
+            content["values"],
+            content["error"],
+            content["error_type"],
+            [(level, message) for level, message in content["log"]],
+            content["events"],
+            self._said(),
+        )
 
     def close(self) -> None:
         """Kill what is left of the job."""
@@ -328,13 +338,31 @@ class Runner:
         """Start the process and load the library."""
         self._directory = Path(tempfile.mkdtemp(prefix="dockin-bbrun-"))
         path = [str(self.library.path), str(LAYER / "tests")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONDONTWRITEBYTECODE": "1",
-                       "PYTHONWARNINGS": "ignore"}  # BitBake 2.8 on a newer Python warns a lot
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONWARNINGS": "ignore",
+        }  # BitBake 2.8 on a newer Python warns a lot
         with open(self._directory / "stderr", "wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "support.bbrun", "--serve", str(self._directory), "--layer", str(self.layer)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
-                start_new_session=True, cwd=self._directory)
+                [
+                    sys.executable,
+                    "-m",
+                    "support.bbrun",
+                    "--serve",
+                    str(self._directory),
+                    "--layer",
+                    str(self.layer),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=environment,
+                start_new_session=True,
+                cwd=self._directory,
+            )
         if self._answer(_READY_SECONDS) != "ready":
             said = (self._directory / "stderr").read_text(errors="replace")
             self.stop()
@@ -380,7 +408,9 @@ class Runner:
         outcome = self.begin(job, directory).wait(seconds)
         if outcome is None:
             said = directory / "output"
-            raise RunError(f"the job in {directory} died: {said.read_text() if said.exists() else 'no output'}")
+            raise RunError(
+                f"the job in {directory} died: {said.read_text() if said.exists() else 'no output'}"
+            )
         return outcome
 
     def _answer(self, seconds: float) -> str:
@@ -404,8 +434,14 @@ def libraries() -> list[Library]:
 
     master's checkout is left out: the wheel is of its version.
     """
-    return [wheel(), *(Library(f"bitbake-{release.name}", release.bitbake.path / "lib")
-                       for release in cache.releases() if release.name != "master")]
+    return [
+        wheel(),
+        *(
+            Library(f"bitbake-{release.name}", release.bitbake.path / "lib")
+            for release in cache.releases()
+            if release.name != "master"
+        ),
+    ]
 
 
 def write_configuration(directory: Path, layer: Path, unpackdir: bool) -> None:
@@ -414,7 +450,8 @@ def write_configuration(directory: Path, layer: Path, unpackdir: bool) -> None:
     (directory / "classes").mkdir(exist_ok=True)
     where = 'UNPACKDIR = "${WORKDIR}/sources"\nDOCKIN_TEST_UNPACKDIR = "${UNPACKDIR}"\n'
     (directory / "conf" / "bitbake.conf").write_text(
-        BITBAKE_CONF + (where if unpackdir else 'DOCKIN_TEST_UNPACKDIR = "${WORKDIR}"\n'))
+        BITBAKE_CONF + (where if unpackdir else 'DOCKIN_TEST_UNPACKDIR = "${WORKDIR}"\n')
+    )
     (directory / "classes" / "base.bbclass").write_text(BASE_CLASS)
     for name in ("systemd", "features_check"):
         (directory / "classes" / f"{name}.bbclass").write_text("")
@@ -478,8 +515,12 @@ def _load(directory: Path, layer: Path) -> Any:
 
 def _stand_ins() -> None:
     """Give bb what it imports and the wheel does not have; where a checkout has it, that is used."""
-    for name, attributes in (("hashserv", {"HashConnectionError": OSError}), ("hashserv.client", {}), ("prserv", {}),
-                             ("prserv.serv", {})):
+    for name, attributes in (
+        ("hashserv", {"HashConnectionError": OSError}),
+        ("hashserv.client", {}),
+        ("prserv", {}),
+        ("prserv.serv", {}),
+    ):
         if importlib.util.find_spec(name.partition(".")[0]) is None or name.partition(".")[0] in _FAKED:
             _FAKED.add(name.partition(".")[0])
             module = types.ModuleType(name)
@@ -511,9 +552,13 @@ def _child(base: Any, directory: Path) -> None:
         error = caught
         traceback.print_exc()
     # The message of a task that failed is in the log; bb.build.FuncFailed has only the task's name.
-    result = {"values": values, "error": None if error is None else str(error),
-              "error_type": None if error is None else type(error).__name__,
-              "log": recorder.log, "events": recorder.events}
+    result = {
+        "values": values,
+        "error": None if error is None else str(error),
+        "error_type": None if error is None else type(error).__name__,
+        "log": recorder.log,
+        "events": recorder.events,
+    }
     sys.stdout.flush()
     sys.stderr.flush()
     partial = directory / "result.part"
@@ -532,7 +577,9 @@ class _Recorder(logging.Handler):
     def install(self) -> None:
         import bb.event
 
-        bb.event.worker_pid = os.getpid()  # as bitbake-worker: all messages come through, whatever their level
+        bb.event.worker_pid = (
+            os.getpid()
+        )  # as bitbake-worker: all messages come through, whatever their level
         logger = logging.getLogger("BitBake")
         logger.setLevel(1)
         logger.addHandler(self)
@@ -544,8 +591,11 @@ class _Recorder(logging.Handler):
 
 
 def _describe(event: Any) -> dict[str, Any]:
-    plain = {key: value for key, value in vars(event).items()
-             if isinstance(value, (str, int, float, dict, list, type(None)))}
+    plain = {
+        key: value
+        for key, value in vars(event).items()
+        if isinstance(value, (str, int, float, dict, list, type(None)))
+    }
     return {"event": type(event).__name__, **plain}
 
 
@@ -639,12 +689,21 @@ _STEPS = {
 }
 
 
-def run_recipe(recipe: Path, build: Path, tasks: Sequence[str], variables: Mapping[str, str] | None = None,
-               library: Library | None = None, layer: Path = LAYER, seconds: float = 600) -> Outcome:
+def run_recipe(
+    recipe: Path,
+    build: Path,
+    tasks: Sequence[str],
+    variables: Mapping[str, str] | None = None,
+    library: Library | None = None,
+    layer: Path = LAYER,
+    seconds: float = 600,
+) -> Outcome:
     """Parse a recipe of the layer and execute tasks of it, such as do_fetch, in the directory build."""
     build = build.absolute()
     set_up = {"TOPDIR": str(build), **(variables or {})}
-    job = Job(set_up, [["parse", str(recipe.absolute())], *(["task", task] for task in tasks)], dict(os.environ))
+    job = Job(
+        set_up, [["parse", str(recipe.absolute())], *(["task", task] for task in tasks)], dict(os.environ)
+    )
     with Runner(library or wheel(), layer) as runner:
         return runner.run(job, build / "job", seconds)
 
@@ -653,10 +712,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tasks of a recipe; or serve a Runner."""
     parser = argparse.ArgumentParser(description="Run tasks of a recipe with BitBake's library alone.")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--layer", type=Path, default=LAYER, help="the layer (default: the one this file is in)")
+    parser.add_argument(
+        "--layer", type=Path, default=LAYER, help="the layer (default: the one this file is in)"
+    )
     parser.add_argument("--recipe", type=Path)
     parser.add_argument("--build", type=Path, help="the directory that stands for the build directory")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable, as in local.conf")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a variable, as in local.conf"
+    )
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="such as do_fetch do_unpack do_install")
     options = parser.parse_args(arguments)
     if options.serve:

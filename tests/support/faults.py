@@ -70,48 +70,60 @@ def silence(seconds: float = 60) -> Fault:
 
 def stall(share: float = 0.5, seconds: float = 60) -> Fault:
     """Send a share of the body, then nothing more."""
+
     def fault(handler: Handler, answer: Answer) -> None:
         handler.send(answer, share)
         handler.linger(seconds)
+
     return fault
 
 
 def cut(share: float = 0.5) -> Fault:
     """Send a share of the body, then close the connection."""
+
     def fault(handler: Handler, answer: Answer) -> None:
         handler.send(answer, share)
         handler.close_connection = True
+
     return fault
 
 
 def reset(share: float = 0.5) -> Fault:
     """Send a share of the body, then reset the connection."""
+
     def fault(handler: Handler, answer: Answer) -> None:
         handler.send(answer, share)
         # A zero linger time turns the close into a reset.
         handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         handler.close_connection = True
         handler.connection.close()
+
     return fault
 
 
 def body(data: bytes | Callable[[bytes], bytes]) -> Fault:
     """Send another body, its length declared truly."""
+
     def fault(handler: Handler, answer: Answer) -> None:
-        handler.send(Answer(answer.status, answer.headers, data if isinstance(data, bytes) else data(answer.body)))
+        handler.send(
+            Answer(answer.status, answer.headers, data if isinstance(data, bytes) else data(answer.body))
+        )
+
     return fault
 
 
 def slow(seconds: float, pieces: int = 20) -> Fault:
     """Send the body in pieces spread over a time, so that a test can act in the middle."""
+
     def fault(handler: Handler, answer: Answer) -> None:
         handler.head(answer)
         size = max(1, len(answer.body) // pieces)
         for start in range(0, len(answer.body), size):
-            handler.wfile.write(answer.body[start:start + size])
+            handler.wfile.write(answer.body[start : start + size])
             handler.wfile.flush()
             if handler.ending.wait(seconds / pieces):
                 return
+
     return fault
 
 
@@ -123,7 +135,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     registry: FaultyRegistry
     ending: threading.Event
 
-    def do_GET(self) -> None:  # noqa: N802  the name that http.server calls
+    def do_GET(self) -> None:
         """Answer a request, with a fault if one is due."""
         answer = self.registry.answer(self.path)
         fault = self.registry.due(self.path)
@@ -162,7 +174,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Send an answer, of its body a share."""
         self.head(answer)
         if self.command != "HEAD":
-            self.wfile.write(answer.body[:int(len(answer.body) * share)])
+            self.wfile.write(answer.body[: int(len(answer.body) * share)])
             self.wfile.flush()
 
     def linger(self, seconds: float) -> None:
@@ -198,7 +210,9 @@ class FaultyRegistry:
         self._lock = threading.Lock()
         handler = type("BoundHandler", (Handler,), {"registry": self, "ending": self.ending})
         self._server = _Server(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
 
     @property
     def address(self) -> str:
@@ -245,18 +259,22 @@ class FaultyRegistry:
         """Return the right answer to a request."""
         if path == PULL_PREFIX:
             return Answer(200, {"Docker-Distribution-Api-Version": "registry/2.0"}, b"{}")
-        name, _, rest = path[len(PULL_PREFIX):].partition("/manifests/")
+        name, _, rest = path[len(PULL_PREFIX) :].partition("/manifests/")
         if rest:
             blob = self._blobs.get(self._tags.get((name, rest), rest))
         elif path.endswith("/tags/list"):
-            name = path[len(PULL_PREFIX):-len("/tags/list")]
+            name = path[len(PULL_PREFIX) : -len("/tags/list")]
             tags = [tag for repository, tag in self._tags if repository == name]
-            return Answer(200, {"Content-Type": "application/json"}, json.dumps({"name": name, "tags": tags}).encode())
+            return Answer(
+                200, {"Content-Type": "application/json"}, json.dumps({"name": name, "tags": tags}).encode()
+            )
         else:
             blob = self._blobs.get(path.rpartition("/")[2])
         if blob is None:
             code = "MANIFEST_UNKNOWN" if rest else "BLOB_UNKNOWN"
-            message = json.dumps({"errors": [{"code": code, "message": code.lower().replace("_", " ")}]}).encode()
+            message = json.dumps(
+                {"errors": [{"code": code, "message": code.lower().replace("_", " ")}]}
+            ).encode()
             return Answer(404, {"Content-Type": "application/json"}, message)
         return Answer(200, {"Content-Type": blob.media_type, "Docker-Content-Digest": blob.digest}, blob.data)
 

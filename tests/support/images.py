@@ -47,8 +47,17 @@ CREATED = "2024-01-01T00:00:00Z"
 MTIME = 1704067200  # CREATED in seconds
 
 # The eight platforms of Docker Hub's busybox that OE-core has machines for, and s390x.
-BUSYBOX_PLATFORMS = ("linux/amd64", "linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm64/v8", "linux/386",
-                     "linux/ppc64le", "linux/riscv64", "linux/s390x")
+BUSYBOX_PLATFORMS = (
+    "linux/amd64",
+    "linux/arm/v5",
+    "linux/arm/v6",
+    "linux/arm/v7",
+    "linux/arm64/v8",
+    "linux/386",
+    "linux/ppc64le",
+    "linux/riscv64",
+    "linux/s390x",
+)
 
 Content = Union[bytes, str, "Symlink", "Entry"]
 
@@ -182,8 +191,13 @@ class Client:
     address is "host:port"; context a TLS context for https, None for plain HTTP; login a pair (user, password).
     """
 
-    def __init__(self, address: str, context: ssl.SSLContext | None = None, login: tuple[str, str] | None = None,
-                 timeout: float = 20):
+    def __init__(
+        self,
+        address: str,
+        context: ssl.SSLContext | None = None,
+        login: tuple[str, str] | None = None,
+        timeout: float = 20,
+    ):
         self.address = address
         self.context = context
         self.timeout = timeout
@@ -192,8 +206,9 @@ class Client:
             self.headers["Authorization"] = "Basic " + b64encode(":".join(login).encode()).decode()
         self._connection: http.client.HTTPConnection | None = None
 
-    def request(self, method: str, path: str, body: bytes | None = None,
-                headers: Mapping[str, str] | None = None) -> tuple[int, Mapping[str, str], bytes]:
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Mapping[str, str], bytes]:
         """Send one request and return (status, headers, body)."""
         for attempt in (1, 2):  # the server may have closed a kept connection
             connection = self._connect()
@@ -222,14 +237,19 @@ class Client:
         self._expect(status, 202, f"start the upload of {blob.digest} to {repository}", answer)
         location = urllib.parse.urlsplit(headers["Location"])
         query = f"{location.query}&digest={urllib.parse.quote(blob.digest)}".lstrip("&")
-        status, _, answer = self.request("PUT", f"{location.path}?{query}", blob.data,
-                                         {"Content-Type": "application/octet-stream"})
+        status, _, answer = self.request(
+            "PUT", f"{location.path}?{query}", blob.data, {"Content-Type": "application/octet-stream"}
+        )
         self._expect(status, 201, f"upload {blob.digest} to {repository}", answer)
 
     def push_manifest(self, repository: str, manifest: Blob, tag: str | None = None) -> str:
         """Upload a manifest or index under its digest, or under a tag (which moves there); return its digest."""
-        status, _, answer = self.request("PUT", f"/v2/{repository}/manifests/{tag or manifest.digest}", manifest.data,
-                                         {"Content-Type": manifest.media_type})
+        status, _, answer = self.request(
+            "PUT",
+            f"/v2/{repository}/manifests/{tag or manifest.digest}",
+            manifest.data,
+            {"Content-Type": manifest.media_type},
+        )
         self._expect(status, 201, f"push the manifest {manifest.digest} to {repository}:{tag}", answer)
         return manifest.digest
 
@@ -241,8 +261,9 @@ class Client:
     def _connect(self) -> http.client.HTTPConnection:
         if self._connection is None:
             if self.context:
-                self._connection = http.client.HTTPSConnection(self.address, timeout=self.timeout,
-                                                               context=self.context)
+                self._connection = http.client.HTTPSConnection(
+                    self.address, timeout=self.timeout, context=self.context
+                )
             else:
                 self._connection = http.client.HTTPConnection(self.address, timeout=self.timeout)
         return self._connection
@@ -262,8 +283,15 @@ def busybox_binary() -> Path:
 
 def host_architecture() -> str:
     """Return the OCI platform that this machine runs, such as "linux/amd64"."""
-    names = {"x86_64": "linux/amd64", "aarch64": "linux/arm64/v8", "armv7l": "linux/arm/v7", "i686": "linux/386",
-             "ppc64le": "linux/ppc64le", "riscv64": "linux/riscv64", "s390x": "linux/s390x"}
+    names = {
+        "x86_64": "linux/amd64",
+        "aarch64": "linux/arm64/v8",
+        "armv7l": "linux/arm/v7",
+        "i686": "linux/386",
+        "ppc64le": "linux/ppc64le",
+        "riscv64": "linux/riscv64",
+        "s390x": "linux/s390x",
+    }
     return names[host_platform.machine()]
 
 
@@ -306,23 +334,32 @@ def busybox_layer(platform: str | None = None, compression: str = "gzip") -> Lay
     """
     if platform in (None, host_architecture()):
         binary = busybox_binary()
-        applets = subprocess.run([str(binary), "--list"], check=True, capture_output=True, text=True,
-                                 timeout=20).stdout.split()
+        applets = subprocess.run(
+            [str(binary), "--list"], check=True, capture_output=True, text=True, timeout=20
+        ).stdout.split()
         data = binary.read_bytes()
     else:
         applets = ["sh", "echo", "true"]
         data = f"busybox for {platform}: a stand-in, as this machine has only its own binary\n".encode()
     files: dict[str, Content] = {"bin/busybox": Entry(data)}
-    files.update({f"bin/{name}": Symlink("busybox") for name in applets if name not in ("busybox", "linuxrc")})
+    files.update(
+        {f"bin/{name}": Symlink("busybox") for name in applets if name not in ("busybox", "linuxrc")}
+    )
     files["etc/passwd"] = "root:x:0:0:root:/root:/bin/sh\n"
     files["etc/group"] = "root:x:0:\n"
     files["tmp/.keep"] = files["root/.keep"] = ""
     return layer(files, compression)
 
 
-def image(layers: Sequence[Layer], platform: str | None = None, form: str = "oci",
-          labels: Mapping[str, str] | None = None, command: Sequence[str] = ("sh",),
-          annotations: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None) -> Manifest:
+def image(
+    layers: Sequence[Layer],
+    platform: str | None = None,
+    form: str = "oci",
+    labels: Mapping[str, str] | None = None,
+    command: Sequence[str] = ("sh",),
+    annotations: Mapping[str, str] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Manifest:
     """Return an image of layers for a platform (None: this machine's), as form "oci" or "docker" has it.
 
     config adds to or replaces the config's top-level keys; with it a test can make a config that lies.
@@ -330,41 +367,85 @@ def image(layers: Sequence[Layer], platform: str | None = None, form: str = "oci
     platform = platform or host_architecture()
     system, architecture, variant = _split(platform)
     content: dict[str, Any] = {
-        "created": CREATED, "architecture": architecture, **({"variant": variant} if variant else {}), "os": system,
-        "config": {"Env": ["PATH=/bin:/sbin:/usr/bin:/usr/sbin"], "Cmd": list(command),
-                   **({"Labels": dict(labels)} if labels else {})},
+        "created": CREATED,
+        "architecture": architecture,
+        **({"variant": variant} if variant else {}),
+        "os": system,
+        "config": {
+            "Env": ["PATH=/bin:/sbin:/usr/bin:/usr/sbin"],
+            "Cmd": list(command),
+            **({"Labels": dict(labels)} if labels else {}),
+        },
         "rootfs": {"type": "layers", "diff_ids": [one.diff_id for one in layers]},
-        "history": [{"created": CREATED, "created_by": f"dockin test layer {number}"}
-                    for number, _ in enumerate(layers)],
-        **(config or {})}
+        "history": [
+            {"created": CREATED, "created_by": f"dockin test layer {number}"}
+            for number, _ in enumerate(layers)
+        ],
+        **(config or {}),
+    }
     config_blob = Blob(OCI_CONFIG if form == "oci" else DOCKER_CONFIG, to_json(content))
     return manifest(config_blob, [one.blob(form) for one in layers], platform, form, annotations)
 
 
-def manifest(config: Blob, layers: Sequence[Blob], platform: str, form: str = "oci",
-             annotations: Mapping[str, str] | None = None) -> Manifest:
+def manifest(
+    config: Blob,
+    layers: Sequence[Blob],
+    platform: str,
+    form: str = "oci",
+    annotations: Mapping[str, str] | None = None,
+) -> Manifest:
     """Return a manifest over blobs that exist already, whatever they are."""
     media_type = OCI_MANIFEST if form == "oci" else DOCKER_MANIFEST
-    content = {"schemaVersion": 2, "mediaType": media_type, "config": config.descriptor(),
-               "layers": [one.descriptor() for one in layers],
-               **({"annotations": dict(annotations)} if annotations else {})}
+    content = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "config": config.descriptor(),
+        "layers": [one.descriptor() for one in layers],
+        **({"annotations": dict(annotations)} if annotations else {}),
+    }
     return Manifest(media_type, to_json(content), config, tuple(layers), platform)
 
 
 def attestation(subject: Manifest) -> Manifest:
     """Return an attestation manifest as BuildKit writes it beside an image, platform unknown/unknown."""
-    statement = Blob(IN_TOTO, to_json({"_type": "https://in-toto.io/Statement/v0.1",
-                                       "subject": [{"digest": {"sha256": subject.hex}}]}))
-    config = Blob(OCI_CONFIG, to_json({"architecture": "unknown", "os": "unknown", "config": {},
-                                       "rootfs": {"type": "layers", "diff_ids": [statement.digest]}}))
+    statement = Blob(
+        IN_TOTO,
+        to_json(
+            {"_type": "https://in-toto.io/Statement/v0.1", "subject": [{"digest": {"sha256": subject.hex}}]}
+        ),
+    )
+    config = Blob(
+        OCI_CONFIG,
+        to_json(
+            {
+                "architecture": "unknown",
+                "os": "unknown",
+                "config": {},
+                "rootfs": {"type": "layers", "diff_ids": [statement.digest]},
+            }
+        ),
+    )
     made = manifest(config, [statement], "unknown/unknown")
-    return Manifest(made.media_type, made.data, made.config, made.layers, "unknown/unknown",
-                    (("vnd.docker.reference.digest", subject.digest),
-                     ("vnd.docker.reference.type", "attestation-manifest")))
+    return Manifest(
+        made.media_type,
+        made.data,
+        made.config,
+        made.layers,
+        "unknown/unknown",
+        (
+            ("vnd.docker.reference.digest", subject.digest),
+            ("vnd.docker.reference.type", "attestation-manifest"),
+        ),
+    )
 
 
-def index(manifests: Sequence[Manifest], form: str = "oci", attestations: bool = False,
-          platforms: Sequence[str] | None = None, annotations: Mapping[str, str] | None = None) -> Index:
+def index(
+    manifests: Sequence[Manifest],
+    form: str = "oci",
+    attestations: bool = False,
+    platforms: Sequence[str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+) -> Index:
     """Return an index over manifests.
 
     attestations adds BuildKit's unknown/unknown entries. platforms overrides what the entries say about their
@@ -385,22 +466,37 @@ def index(manifests: Sequence[Manifest], form: str = "oci", attestations: bool =
             extra["annotations"] = dict(child.annotations)
         entries.append(child.descriptor(**extra))
     media_type = OCI_INDEX if form == "oci" else DOCKER_INDEX
-    content = {"schemaVersion": 2, "mediaType": media_type, "manifests": entries,
-               **({"annotations": dict(annotations)} if annotations else {})}
+    content = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "manifests": entries,
+        **({"annotations": dict(annotations)} if annotations else {}),
+    }
     return Index(media_type, to_json(content), tuple(children))
 
 
-def busybox(version: str = "1.36.1", platforms: Sequence[str] = BUSYBOX_PLATFORMS, form: str = "oci",
-            attestations: bool = True, extra: Sequence[Layer] = ()) -> Index:
+def busybox(
+    version: str = "1.36.1",
+    platforms: Sequence[str] = BUSYBOX_PLATFORMS,
+    form: str = "oci",
+    attestations: bool = True,
+    extra: Sequence[Layer] = (),
+) -> Index:
     """Return a multi-platform busybox like Docker Hub's; it runs where a platform is this machine's own."""
-    labels = {"org.opencontainers.image.title": "busybox",
-              "org.opencontainers.image.version": version,
-              "org.opencontainers.image.description": "Busybox base image, built for meta-dockin's tests.",
-              "org.opencontainers.image.licenses": "GPL-2.0-only",
-              "org.opencontainers.image.url": "https://busybox.net/",
-              "org.opencontainers.image.source": "https://git.busybox.net/busybox"}
-    children = [image([busybox_layer(platform), layer({"etc/version": version + "\n"}), *extra], platform, form, labels)
-                for platform in platforms]
+    labels = {
+        "org.opencontainers.image.title": "busybox",
+        "org.opencontainers.image.version": version,
+        "org.opencontainers.image.description": "Busybox base image, built for meta-dockin's tests.",
+        "org.opencontainers.image.licenses": "GPL-2.0-only",
+        "org.opencontainers.image.url": "https://busybox.net/",
+        "org.opencontainers.image.source": "https://git.busybox.net/busybox",
+    }
+    children = [
+        image(
+            [busybox_layer(platform), layer({"etc/version": version + "\n"}), *extra], platform, form, labels
+        )
+        for platform in platforms
+    ]
     return index(children, form, attestations=attestations and form == "oci")
 
 
@@ -413,7 +509,8 @@ def write_oci_layout(directory: Path, content: Manifest | Index, name: str | Non
     (directory / "oci-layout").write_bytes(b'{"imageLayoutVersion": "1.0.0"}')
     extra = {"annotations": {"org.opencontainers.image.ref.name": name}} if name else {}
     (directory / "index.json").write_bytes(
-        to_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [content.descriptor(**extra)]}))
+        to_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [content.descriptor(**extra)]})
+    )
     return directory
 
 
@@ -437,5 +534,7 @@ def _pack(data: bytes, compression: str) -> bytes:
     if compression == "gzip":
         return gzip.compress(data, 6, mtime=0)
     if compression == "zstd":
-        return subprocess.run(["zstd", "-q", "-T1", "-c"], input=data, check=True, capture_output=True, timeout=60).stdout
+        return subprocess.run(
+            ["zstd", "-q", "-T1", "-c"], input=data, check=True, capture_output=True, timeout=60
+        ).stdout
     raise ValueError(f"unknown layer compression {compression!r}; known are gzip, zstd and none")

@@ -43,8 +43,10 @@ from support import images
 
 START_SECONDS = 20
 _LISTENING = re.compile(r"listening on (127\.0\.0\.1:\d+)")
-_ACCESS = re.compile(r'^\S+ - (?P<user>\S+) \[[^]]*\] "(?P<method>[A-Z]+) (?P<path>\S+) [^"]*" (?P<status>\d+) '
-                     r'(?P<bytes>\d+|-) "[^"]*" "(?P<agent>[^"]*)"')
+_ACCESS = re.compile(
+    r'^\S+ - (?P<user>\S+) \[[^]]*\] "(?P<method>[A-Z]+) (?P<path>\S+) [^"]*" (?P<status>\d+) '
+    r'(?P<bytes>\d+|-) "[^"]*" "(?P<agent>[^"]*)"'
+)
 
 
 class RegistryError(Exception):
@@ -80,13 +82,19 @@ class Requests(list):
 
     def blobs(self) -> list[str]:
         """Return the digests of the blobs that were sent in full, in order, repeats included."""
-        return [request.digest for request in self
-                if request.method == "GET" and request.is_blob and request.status == 200]
+        return [
+            request.digest
+            for request in self
+            if request.method == "GET" and request.is_blob and request.status == 200
+        ]
 
     def manifests(self) -> list[str]:
         """Return what manifests were asked for by GET (tag or digest), in order, repeats included."""
-        return [request.path.rsplit("/", 1)[1] for request in self
-                if request.method == "GET" and request.is_manifest and request.status == 200]
+        return [
+            request.path.rsplit("/", 1)[1]
+            for request in self
+            if request.method == "GET" and request.is_manifest and request.status == 200
+        ]
 
     def total_bytes(self) -> int:
         """Return how many bytes were sent."""
@@ -123,11 +131,39 @@ class PrivateCA:
         extensions = directory / "server.ext"
         extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n")
         curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        _openssl("req", "-x509", *curve, "-keyout", ca_key, "-out", self.ca, "-days", "30",
-                 "-subj", "/CN=meta-dockin test CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        _openssl(
+            "req",
+            "-x509",
+            *curve,
+            "-keyout",
+            ca_key,
+            "-out",
+            self.ca,
+            "-days",
+            "30",
+            "-subj",
+            "/CN=meta-dockin test CA",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+        )
         _openssl("req", *curve, "-keyout", self.key, "-out", request, "-subj", "/CN=localhost")
-        _openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key, "-CAcreateserial",
-                 "-out", self.certificate, "-days", "30", "-extfile", extensions)
+        _openssl(
+            "x509",
+            "-req",
+            "-in",
+            request,
+            "-CA",
+            self.ca,
+            "-CAkey",
+            ca_key,
+            "-CAcreateserial",
+            "-out",
+            self.certificate,
+            "-days",
+            "30",
+            "-extfile",
+            extensions,
+        )
 
     def client_context(self) -> ssl.SSLContext:
         """Return a client context that trusts this authority only."""
@@ -194,8 +230,14 @@ class Registry:
         # HOME: the server must not read a user's files; OTEL and cloud drivers are not configured.
         environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self.directory)}
         with open(self.access_log, "ab") as out, open(self.error_log, "wb") as err:
-            self._process = subprocess.Popen([program, "serve", str(configuration)], stdin=subprocess.DEVNULL,
-                                             stdout=out, stderr=err, env=environment, cwd=self.directory)
+            self._process = subprocess.Popen(
+                [program, "serve", str(configuration)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=environment,
+                cwd=self.directory,
+            )
         try:
             self._wait()
         except BaseException:
@@ -210,8 +252,11 @@ class Registry:
 
     def client(self) -> images.Client:
         """Return a client that may push."""
-        return images.Client(self.address, self.tls.client_context() if self.tls else None,
-                             self.login.pair if self.login else None)
+        return images.Client(
+            self.address,
+            self.tls.client_context() if self.tls else None,
+            self.login.pair if self.login else None,
+        )
 
     def push(self, content: images.Manifest | images.Index, repository: str, tag: str | None = None) -> str:
         """Push content and return its digest."""
@@ -274,8 +319,9 @@ class Registry:
 
     def tag_digest(self, repository: str, tag: str) -> str:
         """Return the digest that a tag points to."""
-        return (self._store / "repositories" / repository / "_manifests" / "tags" / tag / "current"
-                / "link").read_text()
+        return (
+            self._store / "repositories" / repository / "_manifests" / "tags" / tag / "current" / "link"
+        ).read_text()
 
     @property
     def _store(self) -> Path:
@@ -287,15 +333,25 @@ class Registry:
             "version": 0.1,
             "log": {"level": "info", "accesslog": {"disabled": False}, "formatter": "text"},
             # No blob descriptor cache: what a test changes on disk is seen by the next request.
-            "storage": {"filesystem": {"rootdirectory": str(self.directory / "store")}, "delete": {"enabled": True}},
-            "http": listener}
+            "storage": {
+                "filesystem": {"rootdirectory": str(self.directory / "store")},
+                "delete": {"enabled": True},
+            },
+            "http": listener,
+        }
         if self.tls:
             listener["tls"] = {"certificate": str(self.tls.certificate), "key": str(self.tls.key)}
         if self.login:
             passwords = self.directory / "htpasswd"
             # bcrypt at its lowest cost: the server checks it on every request. The password goes by stdin.
-            line = subprocess.run(["htpasswd", "-niB", "-C", "4", self.login.user], input=self.login.password,
-                                  check=True, capture_output=True, text=True, timeout=20).stdout
+            line = subprocess.run(
+                ["htpasswd", "-niB", "-C", "4", self.login.user],
+                input=self.login.password,
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=20,
+            ).stdout
             passwords.write_text(line)
             configuration["auth"] = {"htpasswd": {"realm": "meta-dockin test", "path": str(passwords)}}
         return configuration
@@ -311,7 +367,9 @@ class Registry:
             if self._process.poll() is not None:
                 break
             time.sleep(0.01)
-        raise RegistryError(f"docker-registry did not start: {self.error_log.read_text(errors='replace')[-2000:]}")
+        raise RegistryError(
+            f"docker-registry did not start: {self.error_log.read_text(errors='replace')[-2000:]}"
+        )
 
     def _flush(self) -> None:
         """Wait until the log holds all that was served: a marked request comes after it in the log."""
@@ -335,8 +393,14 @@ class Registry:
         for line in text.splitlines():
             match = _ACCESS.match(line)
             if match and "?mark=" not in match["path"]:
-                found.append(Request(match["method"], match["path"], int(match["status"]),
-                                     int(match["bytes"].replace("-", "0"))))
+                found.append(
+                    Request(
+                        match["method"],
+                        match["path"],
+                        int(match["status"]),
+                        int(match["bytes"].replace("-", "0")),
+                    )
+                )
         return found, start + len(text)
 
 
@@ -360,8 +424,9 @@ class FileServer:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05},
-                                        daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
 
     @property
     def address(self) -> str:
@@ -384,20 +449,24 @@ class FileServer:
 def flipped(data: bytes) -> bytes:
     """Return data with one bit in the middle turned, so that the length stays."""
     middle = len(data) // 2
-    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1:]
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
-def write_registries_conf(path: Path, address: str, prefix: str = "docker.io", fall_back: bool = False) -> Path:
+def write_registries_conf(
+    path: Path, address: str, prefix: str = "docker.io", fall_back: bool = False
+) -> Path:
     """Write a registries.conf in which the plain-HTTP registry at address stands for prefix.
 
     fall_back: ask prefix itself for what address does not have. Without it nothing leaves the machine.
     """
     if fall_back:
-        text = (f'[[registry]]\nprefix = "{prefix}"\nlocation = "{prefix}"\n\n'
-                f'[[registry.mirror]]\nlocation = "{address}"\ninsecure = true\n')
+        text = (
+            f'[[registry]]\nprefix = "{prefix}"\nlocation = "{prefix}"\n\n'
+            f'[[registry.mirror]]\nlocation = "{address}"\ninsecure = true\n'
+        )
     else:
         text = f'[[registry]]\nprefix = "{prefix}"\nlocation = "{address}"\ninsecure = true\n'
-    path.write_text(f"unqualified-search-registries = []\nshort-name-mode = \"disabled\"\n\n{text}")
+    path.write_text(f'unqualified-search-registries = []\nshort-name-mode = "disabled"\n\n{text}')
     return path
 
 
@@ -413,8 +482,10 @@ def fill(server: Registry, names: Sequence[str]) -> dict[str, str]:
         tag = tag or "latest"
         if repository.endswith("/hello-world"):
             greeting = images.layer({"hello": "\nHello from Docker!\n"})
-            children = [images.image([images.busybox_layer(platform), greeting], platform, command=["cat", "/hello"])
-                        for platform in images.BUSYBOX_PLATFORMS]
+            children = [
+                images.image([images.busybox_layer(platform), greeting], platform, command=["cat", "/hello"])
+                for platform in images.BUSYBOX_PLATFORMS
+            ]
             content = images.index(children, attestations=True)
         else:
             content = images.busybox(tag)
@@ -434,14 +505,28 @@ def serve_busybox(directory: Path, names: Sequence[str] = ("library/busybox:1.36
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal comes or standard input ends, when it is a pipe."""
-    parser = argparse.ArgumentParser(description="Run a registry on loopback that stands for docker.io, filled with "
-                                                 "images made from this machine's busybox.")
-    parser.add_argument("--directory", type=Path, required=True,
-                        help="for the store, the logs, registries.conf and digests.json")
-    parser.add_argument("--image", action="append", metavar="REPOSITORY:TAG",
-                        help="a name to fill (default: library/busybox:1.36.1); may be given several times")
-    parser.add_argument("--ready", type=Path, help="file that is written, with the address, once all is served")
-    parser.add_argument("--seconds", type=float, default=3600, help="stop after this long (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description="Run a registry on loopback that stands for docker.io, filled with "
+        "images made from this machine's busybox."
+    )
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        required=True,
+        help="for the store, the logs, registries.conf and digests.json",
+    )
+    parser.add_argument(
+        "--image",
+        action="append",
+        metavar="REPOSITORY:TAG",
+        help="a name to fill (default: library/busybox:1.36.1); may be given several times",
+    )
+    parser.add_argument(
+        "--ready", type=Path, help="file that is written, with the address, once all is served"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=3600, help="stop after this long (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -468,7 +553,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _openssl(*arguments: object) -> None:
-    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["openssl", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+    )
     if done.returncode:
         raise RegistryError(f"openssl {arguments[0]} failed: {done.stderr[-1000:]}")
 
