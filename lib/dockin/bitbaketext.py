@@ -1,0 +1,275 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""BitBake files as text: their statements, and from which place in which file each character of a value comes.
+
+For tools that change recipes: BitBake's own parser keeps values, not places. What is read are assignments, includes and
+where code begins and ends; https://docs.yoctoproject.org/bitbake/bitbake-user-manual/bitbake-user-manual-metadata.html
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import re
+import typing
+from dataclasses import dataclass, field
+
+_MAX_DEPTH = 50
+
+_ASSIGNMENT = re.compile(
+    r"""^(?:export\s+)?
+    (?P<variable>[a-zA-Z0-9\-_+.${}/~:]+?)
+    (?:\[(?P<flag>[a-zA-Z0-9\-_+.${}@/]+)\])?
+    \s*(?P<operator>:=|\?\?=|\?=|\+=|=\+|=\.|\.=|=)\s*
+    (?P<quote>['"])(?P<value>.*)(?P=quote)$""",
+    re.VERBOSE | re.DOTALL,
+)
+_INCLUDE = re.compile(r"^(?P<word>require|include)\s+(?P<path>\S.*)$")
+_FUNCTION = re.compile(r"^(?:(?:python|fakeroot)(?=[\s(])\s*)*[\w.\-+{}$:]*\s*\(\s*\)\s*\{$")
+_DEFINITION = re.compile(r"^(?:async\s+)?def\s")
+_IN_DEFINITION = re.compile(r"\s|$|#")
+_EXPRESSION = re.compile(r"\$\{(@(?:\{.*?\}|[^{}])+|[a-zA-Z0-9\-_+./~:]+)\}")
+
+
+class Place(typing.NamedTuple):
+    """Where a character stands."""
+
+    path: str
+    offset: int
+    """In characters from the start of the file; FILE_NAME where it is from the file's name."""
+
+
+FILE_NAME = -1
+"""The offset of a character that a file's name gives, as that of a recipe gives PV."""
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A piece of a file."""
+
+    path: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string that knows where its characters come from; None for those that stand in no file."""
+
+    characters: str
+    places: tuple[Place | None, ...]
+
+    def __add__(self, other: Text) -> Text:
+        return Text(self.characters + other.characters, self.places + other.places)
+
+    def __getitem__(self, part: slice) -> Text:
+        return Text(self.characters[part], self.places[part])
+
+    def __bool__(self) -> bool:
+        return bool(self.characters)
+
+    def split(self) -> list[Text]:
+        """Return the words."""
+        return [self[match.start() : match.end()] for match in re.finditer(r"\S+", self.characters)]
+
+    @property
+    def spot(self) -> Spot | None:
+        """The one piece of a file that the text is, None where it is put together or stands in none."""
+        first = self.places[0] if self.places else None
+        if first is None or first.offset == FILE_NAME:
+            return None
+        wanted = (Place(first.path, first.offset + number) for number in range(len(self.places)))
+        if any(place != expected for place, expected in zip(self.places, wanted)):
+            return None
+        return Spot(first.path, first.offset, first.offset + len(self.places))
+
+    @property
+    def file_name(self) -> str:
+        """The file whose name gave the whole text, "" where none did."""
+        paths = {place.path for place in self.places if place and place.offset == FILE_NAME}
+        whole = all(place and place.offset == FILE_NAME for place in self.places)
+        return paths.pop() if whole and len(paths) == 1 else ""
+
+    @property
+    def place(self) -> Place | None:
+        """The place of the first character that has one in a file."""
+        return next((place for place in self.places if place and place.offset != FILE_NAME), None)
+
+
+def plain(characters: str) -> Text:
+    """Return a text that stands in no file."""
+    return Text(characters, (None,) * len(characters))
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement of a file: an assignment, an include, or a piece of code."""
+
+    path: str
+    start: int
+    end: int
+    """Offset behind the statement and its line end."""
+    line: int
+    word: str = ""
+    """require, include, or code; empty for an assignment."""
+    variable: str = ""
+    flag: str = ""
+    operator: str = ""
+    value: Text = field(default=Text("", ()))
+
+
+def line_of(text: str, offset: int) -> int:
+    """Return the number of the line that an offset is in, from 1."""
+    return text.count("\n", 0, offset) + 1
+
+
+def statements(path: str, text: str) -> typing.Iterator[Statement]:
+    """Yield the statements of a file, in their order. text has the file's own line ends."""
+    joined = Text("", ())
+    start = first_line = 0
+    code: _Code | None = None
+    offset = 0
+    for number, line in enumerate(re.findall(r"[^\n]*\n|[^\n]+$", text), 1):
+        stripped = line.rstrip()
+        begin, offset = offset, offset + len(line)
+        if code:
+            if code.has(stripped):
+                code.lines.append(line)
+                if code.ends(stripped):
+                    yield code.statement(offset)
+                    code = None
+                continue
+            yield code.statement(begin)
+            code = None
+        if stripped.startswith("#"):
+            # Also where BitBake does not take it, between two lines of a value.
+            continue
+        if not joined.characters:
+            start, first_line = begin, number
+        own = Text(stripped, tuple(Place(path, begin + index) for index in range(len(stripped))))
+        if stripped.endswith("\\"):
+            joined += own[:-1]
+            continue
+        joined += own
+        logical, joined = joined, Text("", ())
+        code = _begins_code(path, start, first_line, logical.characters)
+        if code is None:
+            statement = _statement(path, start, offset, first_line, logical)
+            if statement:
+                yield statement
+    if code:
+        yield code.statement(offset)
+
+
+class Scope:
+    """The variables that assignments give, without overrides, as BitBake would have them at the end of the file."""
+
+    def __init__(self, lookup: collections.abc.Callable[[str], str | None] | None = None) -> None:
+        """lookup returns what is known from elsewhere: the value for the inside of a ${…}, or None."""
+        self._lookup = lookup or (lambda name: None)
+        self._values: dict[str, Text] = {}
+        self._weak: dict[str, Text] = {}
+        self._before: dict[str, Text] = {}
+        self._after: dict[str, Text] = {}
+
+    def preset(self, name: str, value: Text) -> None:
+        """Give a variable its value before any assignment."""
+        self._values[name] = value
+
+    def assign(self, statement: Statement) -> None:
+        """Take an assignment to a variable without flag; one that depends on an override is passed over."""
+        name, *overrides = statement.variable.split(":")
+        value = statement.value
+        if overrides == ["append"]:
+            self._after[name] = self._after.get(name, plain("")) + value
+        elif overrides == ["prepend"]:
+            self._before[name] = value + self._before.get(name, plain(""))
+        elif not overrides:
+            self._operate(name, statement.operator, value)
+
+    def value(self, name: str) -> Text | None:
+        """Return a variable's value, not expanded; None where no assignment gives one."""
+        found = self._values.get(name, self._weak.get(name))
+        before, after = self._before.get(name), self._after.get(name)
+        if found is None and before is None and after is None:
+            return None
+        return (before or plain("")) + (found or plain("")) + (after or plain(""))
+
+    def expand(self, text: Text, depth: int = 0) -> Text:
+        """Return a text with each ${…} that is known replaced; the others stay."""
+        result = plain("")
+        end = 0
+        for match in _EXPRESSION.finditer(text.characters):
+            value = None if match[1].startswith("@") or depth > _MAX_DEPTH else self.value(match[1])
+            if value is not None:
+                value = self.expand(value, depth + 1)
+            else:
+                known = self._lookup(match[1])
+                value = plain(known) if known is not None else text[match.start() : match.end()]
+            result += text[end : match.start()] + value
+            end = match.end()
+        return result + text[end:]
+
+    def _operate(self, name: str, operator: str, value: Text) -> None:
+        old = self._values.get(name)
+        if operator == ":=":
+            self._values[name] = self.expand(value)
+        elif operator == "=":
+            self._values[name] = value
+        elif operator == "?=":
+            self._values.setdefault(name, value)
+        elif operator == "??=":
+            self._weak[name] = value
+        else:
+            space = plain(" " if operator in ("+=", "=+") else "")
+            parts = (value, space, old or plain("")) if operator in ("=+", "=.") else (old or plain(""), space, value)
+            self._values[name] = parts[0] + parts[1] + parts[2]
+
+
+@dataclass
+class _Code:
+    """A function that is being read."""
+
+    path: str
+    start: int
+    line: int
+    braces: bool
+    lines: list[str]
+
+    def has(self, stripped: str) -> bool:
+        """Tell whether a line belongs to it."""
+        return self.braces or bool(_IN_DEFINITION.match(stripped))
+
+    def ends(self, stripped: str) -> bool:
+        """Tell whether a line that belongs to it is its last."""
+        return self.braces and stripped == "}"
+
+    def statement(self, end: int) -> Statement:
+        """Return the function as a statement."""
+        return Statement(self.path, self.start, end, self.line, "code", value=plain("".join(self.lines)))
+
+
+def _begins_code(path: str, start: int, line: int, logical: str) -> _Code | None:
+    if _FUNCTION.match(logical):
+        return _Code(path, start, line, True, [logical + "\n"])
+    if _DEFINITION.match(logical):
+        return _Code(path, start, line, False, [logical + "\n"])
+    return None
+
+
+def _statement(path: str, start: int, end: int, line: int, logical: Text) -> Statement | None:
+    match = _ASSIGNMENT.match(logical.characters)
+    if match:
+        return Statement(
+            path,
+            start,
+            end,
+            line,
+            variable=match["variable"],
+            flag=match["flag"] or "",
+            operator=match["operator"],
+            value=logical[match.start("value") : match.end("value")],
+        )
+    match = _INCLUDE.match(logical.characters)
+    if match:
+        return Statement(path, start, end, line, match["word"], value=logical[match.start("path") : match.end("path")])
+    return None

@@ -1,0 +1,491 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Recipes as files: which images they name, and where in .bb, .inc and .bbappend the literal of each pin and tag stands.
+
+Without BitBake, from the text alone: ${PN}, ${BPN}, ${PV} and what the file and its includes assign are expanded. What can't
+be known is no image, but a problem with file and line. Files are changed at the found places only, as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import fnmatch
+import os
+import pathlib
+import re
+import stat
+import tempfile
+import typing
+from dataclasses import dataclass, field
+
+from dockin import bitbaketext, reference, source
+from dockin.bitbaketext import Place, Scope, Spot, Statement, Text
+from dockin.errors import DockinError
+
+RECIPE = ".bb"
+APPEND = ".bbappend"
+INCLUDE = ".inc"
+
+Lookup = typing.Callable[[str], typing.Optional[str]]
+"""Gives the value of what stands in ${…}, None where it is not known."""
+
+_PREFIX = source.SCHEME + "://"
+_VARIABLE = "SRC_URI"
+_DIGEST = re.compile(r"(?:;digest=|@)sha256:(?P<hex>[0-9a-f]{64})(?=;|$)")
+_TAG = re.compile(r";tag=(?P<parameter>[^;]+)|(?<=[a-z0-9]):(?P<inline>[A-Za-z0-9_][A-Za-z0-9_.-]*)(?=[;@]|$)")
+_HEX = re.compile(r"[0-9a-f]{64}")
+_TARGETS = re.compile(r"(?:-native|-cross|-initial|-intermediate|-crosssdk|-cross-canadian)$")
+_FAMILIES = re.compile(r"^(?:nativesdk-|lib(?:32|64|x32)-)")
+_MAX_INCLUDES = 100
+_LEFTOVER = ".dockin-new"
+
+
+class RecipeError(DockinError):
+    """A recipe can't be read or changed."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An entry of SRC_URI that names an image, or that can't be understood."""
+
+    path: str
+    line: int
+    text: str
+    """The entry, expanded as far as possible."""
+    place: Place | None
+    source: source.DockerSource | None = None
+    """With the pin; None where there is a problem."""
+    problem: str = ""
+    """Why it can't be changed: with what is written, the rule and the remedy."""
+    pins: tuple[Spot, ...] = ()
+    """Where the hex digits of the pin stand."""
+    tag: Spot | None = None
+    tag_file: str = ""
+    """The recipe whose file name gives the tag, as PV."""
+    pin_place: Spot | None = None
+    """Where a pin can be put in, if there is none: an empty spot."""
+    pin_text: str = ""
+    """What to put there; {hex} stands for the digits."""
+
+
+@dataclass
+class Recipe:
+    """A recipe, or an append to a recipe that is elsewhere, with its images."""
+
+    path: str
+    name: str
+    layer: str
+    """Root of the layer, "" where the file is in none."""
+    images: list[Image] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    """Text of each file that was read, by path."""
+    notes: list[str] = field(default_factory=list)
+    """What could not be read and may not matter, with file and line."""
+
+    @property
+    def layer_name(self) -> str:
+        """The name of the layer's directory."""
+        return os.path.basename(self.layer)
+
+    def shown(self, path: str) -> str:
+        """Return a file's path as reports have it: from the root of the layer."""
+        inside = self.layer and (path + "/").startswith(self.layer.rstrip("/") + "/")
+        return os.path.relpath(path, self.layer) if inside else path
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of a file: other text for a spot."""
+
+    spot: Spot
+    text: str
+
+
+def find(paths: list[str]) -> list[tuple[str, list[str]]]:
+    """Return the recipes in files and directories, each with its appends; appends without a recipe stand for themselves.
+
+    Only what may name an image is listed. Raises RecipeError for a path that is not there.
+    """
+    recipes: dict[str, None] = {}
+    appends: dict[str, None] = {}
+    chosen = set()
+    for path in paths:
+        full = os.path.abspath(path)
+        if os.path.isdir(full):
+            for found in _walk(full):
+                (appends if found.endswith(APPEND) else recipes)[found] = None
+        elif os.path.isfile(full):
+            if not full.endswith((RECIPE, APPEND, INCLUDE)):
+                raise RecipeError(f"Not a recipe: {path!r}; give files {RECIPE}, {APPEND}, {INCLUDE} or directories")
+            chosen.add(full)
+            (appends if full.endswith(APPEND) else recipes)[full] = None
+        else:
+            raise RecipeError(f"There is no {path!r}: give recipes or directories with recipes")
+    result = []
+    for recipe in sorted(recipes):
+        own = [append for append in sorted(appends) if _appends_to(append, recipe)]
+        for append in own:
+            del appends[append]
+        if recipe in chosen or _may_name_image([recipe, *own]):
+            result.append((recipe, own))
+    result += [(append, []) for append in sorted(appends) if append in chosen or _may_name_image([append])]
+    return result
+
+
+def read(
+    path: str,
+    appends: collections.abc.Sequence[str] = (),
+    search: collections.abc.Sequence[str] = (),
+    lookup: Lookup | None = None,
+) -> Recipe:
+    """Return a recipe with its images.
+
+    search are directories in which includes are looked for beside the file's own and the layer's; lookup gives what a parsed
+    recipe would know. Raises RecipeError.
+    """
+    return _Reader(path, search, lookup).read(appends)
+
+
+def layer_of(path: str) -> str:
+    """Return the root of the layer that a file is in, "" if it is in none."""
+    for parent in pathlib.Path(path).parents:
+        if (parent / "conf" / "layer.conf").is_file():
+            return str(parent)
+    return ""
+
+
+def apply(text: str, edits: collections.abc.Iterable[Edit]) -> str:
+    """Return a text with edits, all of one file, done. Raises RecipeError where two of them meet."""
+    end = len(text)
+    ordered = sorted(set(edits), key=lambda edit: (edit.spot.start, edit.spot.end, edit.text), reverse=True)
+    for edit in ordered:
+        if edit.spot.end > end:
+            raise RecipeError(f"Two images want different text in one place of {edit.spot.path}: give each its own")
+        text = text[: edit.spot.start] + edit.text + text[edit.spot.end :]
+        end = edit.spot.start
+    return text
+
+
+def load(path: str) -> str:
+    """Return a file's text with its own line ends, whatever its bytes. Raises RecipeError."""
+    try:
+        return pathlib.Path(path).read_bytes().decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise RecipeError(f"Can't read {path}: {error.strerror}") from error
+
+
+def store(path: str, old: str, new: str) -> None:
+    """Put a new text in the place of the old one: the file has always the one or the other, whenever one is killed.
+
+    Raises RecipeError, also where somebody else has changed the file meanwhile.
+    """
+    target = os.path.realpath(path)
+    if load(target) != old:
+        raise RecipeError(f"{path} was changed by something else meanwhile; run the command again")
+    directory, name = os.path.split(target)
+    try:
+        _remove_leftovers(directory, name)
+        state = os.stat(target)
+        handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name}.", suffix=_LEFTOVER)
+        try:
+            with open(handle, "wb") as file:
+                file.write(new.encode("utf-8", "surrogateescape"))
+                os.fchmod(file.fileno(), stat.S_IMODE(state.st_mode))
+                if (state.st_uid, state.st_gid) != (os.geteuid(), os.getegid()):
+                    _keep_owner(file.fileno(), state)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise RecipeError(f"Can't write {path}: {error.strerror}") from error
+
+
+def rename(old: str, new: str) -> None:
+    """Give a recipe another file name. Raises RecipeError, also where there is such a file."""
+    if os.path.lexists(new):
+        raise RecipeError(f"Can't rename {old}: there is a {new} already")
+    try:
+        os.rename(old, new)
+    except OSError as error:
+        raise RecipeError(f"Can't rename {old} to {new}: {error.strerror}") from error
+
+
+class _Reader:
+    """Reads one recipe."""
+
+    def __init__(self, path: str, search: collections.abc.Sequence[str], lookup: Lookup | None) -> None:
+        self.path = path
+        self.recipe = Recipe(path, "", layer_of(path))
+        self.search = [*search, self.recipe.layer] if self.recipe.layer else list(search)
+        self.scope = Scope(lookup)
+        self.statements: list[Statement] = []
+        self.flags: dict[str, Statement] = {}
+        self.includes = 0
+        self.last_include: Statement | None = None
+
+    def read(self, appends: collections.abc.Sequence[str]) -> Recipe:
+        for name, value in _from_file_name(self.path).items():
+            self.scope.preset(name, value)
+        self._file(self.path)
+        for append in appends:
+            self._file(append)
+        self.recipe.name = self._name()
+        texts = self._texts()
+        images: dict[object, Image] = {}
+        for statement, text in texts:
+            for word in text.split():
+                if _PREFIX in word.characters:
+                    image = self._image(word, statement)
+                    images.setdefault((image.place, image.text), image)
+        self.recipe.images = self._with_places(list(images.values()))
+        return self.recipe
+
+    def _name(self) -> str:
+        return self.scope.expand(bitbaketext.plain("${PN}")).characters
+
+    def _file(self, path: str) -> None:
+        """Take the statements of a file and of those it includes."""
+        text = self.recipe.files[path] = load(path)
+        for statement in bitbaketext.statements(path, text):
+            if statement.word == "code":
+                if _PREFIX in statement.value.characters:
+                    self.recipe.notes.append(f"{self._where(statement)}: docker:// in code is not looked at")
+            elif statement.word:
+                self._include(statement)
+            elif statement.flag:
+                if statement.variable == _VARIABLE:
+                    self._flag(statement)
+            else:
+                self.scope.assign(statement)
+                self.statements.append(statement)
+
+    def _flag(self, statement: Statement) -> None:
+        flag = self.scope.expand(bitbaketext.plain(statement.flag)).characters
+        if statement.operator in ("?=", "??=") and flag in self.flags:
+            return
+        self.flags[flag] = statement
+
+    def _include(self, statement: Statement) -> None:
+        self.includes += 1
+        if statement.path == self.path:
+            self.last_include = statement
+        if self.includes > _MAX_INCLUDES:
+            raise RecipeError(f"{self._where(statement)}: files include each other without end")
+        for name in self.scope.expand(statement.value).characters.split():
+            if "${" in name:
+                self.recipe.notes.append(f"{self._where(statement)}: {name} is not read: its name is not known here")
+                continue
+            candidates = [os.path.join(folder, name) for folder in (os.path.dirname(statement.path), *self.search)]
+            found = next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
+            if found:
+                self._file(os.path.normpath(found))
+            elif statement.word == "require":
+                self.recipe.notes.append(f"{self._where(statement)}: there is no {name} beside the file or in its layer")
+
+    def _texts(self) -> list[tuple[Statement, Text]]:
+        """Return what SRC_URI is made of: the value without overrides, then what overrides put in its place or add."""
+        found = []
+        value = self.scope.value(_VARIABLE)
+        plain = [statement for statement in self.statements if _is_plain(statement.variable)]
+        if value is not None and plain:
+            found.append((plain[-1], self.scope.expand(value)))
+        for statement in self.statements:
+            name, *overrides = statement.variable.split(":")
+            if name == _VARIABLE and overrides and not _is_plain(statement.variable) and overrides[0] != "remove":
+                found.append((statement, self.scope.expand(statement.value)))
+        return found
+
+    def _image(self, word: Text, statement: Statement) -> Image:
+        place = word.place or Place(statement.path, statement.start)
+        line = bitbaketext.line_of(self.recipe.files[place.path], place.offset)
+        image = Image(place.path, line, word.characters, word.place)
+        if not source.is_docker(word.characters) or "${" in word.characters:
+            rest = re.search(r"\$\{[^}]*\}?", word.characters)
+            unknown = rest[0] if rest else "code"
+            return _problem(image, f"{word.characters} is built from {unknown}, whose value is not known here")
+        try:
+            parsed = source.parse_entry(word.characters)
+        except DockinError as error:
+            return _problem(image, str(error))
+        return self._with_pin(image, word, parsed)
+
+    def _with_pin(self, image: Image, word: Text, parsed: source.DockerSource) -> Image:
+        spots: list[Spot] = []
+        problem = ""
+        inline = _DIGEST.search(word.characters)
+        if inline:
+            # With what stands before it: the key and the digits are one literal, or the digits come from somewhere else.
+            if word[inline.start() : inline.end()].spot:
+                spot = word[inline.start("hex") : inline.end("hex")].spot
+                assert spot
+                spots.append(spot)
+            else:
+                problem = f"the digest in {word.characters} is built from variables; write it out"
+        flag = self.flags.get(parsed.pin_flag)
+        value = ""
+        if flag:
+            value = self.scope.expand(flag.value).characters
+            where = f"{_VARIABLE}[{parsed.pin_flag}] at {self._where(flag)}"
+            if _HEX.fullmatch(flag.value.characters) and flag.value.spot:
+                spots.append(flag.value.spot)
+            elif "${" in flag.value.characters:
+                problem = f"{where} is built from variables ({flag.value.characters}); write the 64 hex digits out"
+        try:
+            pinned = parsed.pinned(value if "${" not in value else "")
+        except DockinError as error:
+            return _problem(image, str(error))
+        tag = self._tag(word)
+        return Image(
+            image.path,
+            image.line,
+            image.text,
+            image.place,
+            pinned,
+            problem,
+            tuple(spots),
+            tag.spot if tag else None,
+            tag.file_name if tag else "",
+        )
+
+    def _tag(self, word: Text) -> Text | None:
+        match = _TAG.search(word.characters, len(_PREFIX))
+        if not match:
+            return None
+        group = "parameter" if match["parameter"] else "inline"
+        return word[match.start(group) : match.end(group)]
+
+    def _with_places(self, images: list[Image]) -> list[Image]:
+        """Add to the images that are not pinned where a pin can be put in."""
+        result = []
+        flags = [image.source.pin_flag for image in images if image.source]
+        for image in images:
+            if image.source is None or image.source.reference.digest or image.problem:
+                result.append(image)
+                continue
+            unique = flags.count(image.source.pin_flag) == 1
+            place, text = self._below(image) if unique else self._behind(image)
+            result.append(_replaced(image, pin_place=place, pin_text=text))
+        return result
+
+    def _below(self, image: Image) -> tuple[Spot | None, str]:
+        """Return the place of a line SRC_URI[…sha256sum]: below the assignment; in the recipe where the tag is its own."""
+        assert image.source
+        own = image.path == self.path or image.tag is not None
+        statement = self._statement_of(image) if own else self.last_include or self._statement_of(image)
+        if statement is None:
+            return None, ""
+        text = self.recipe.files[statement.path]
+        newline = "\r\n" if "\r\n" in text else "\n"
+        missing = "" if text[: statement.end].endswith("\n") else newline
+        line = f'{missing}{_VARIABLE}[{image.source.pin_flag}] = "{{hex}}"{newline}'
+        return Spot(statement.path, statement.end, statement.end), line
+
+    def _behind(self, image: Image) -> tuple[Spot | None, str]:
+        """Return the place of a parameter: behind the entry, whose flag other entries have too."""
+        if image.place is None:
+            return None, ""
+        text = self.recipe.files[image.path]
+        match = re.compile(r"[^\s\"'\\]+").match(text, image.place.offset)
+        if not match:
+            return None, ""
+        return Spot(image.path, match.end(), match.end()), ";digest=sha256:{hex}"
+
+    def _statement_of(self, image: Image) -> Statement | None:
+        if image.place is None:
+            return None
+        return next(
+            (
+                statement
+                for statement in self.statements
+                if statement.path == image.path and statement.start <= image.place.offset < statement.end
+            ),
+            None,
+        )
+
+    def _where(self, statement: Statement) -> str:
+        return f"{self.recipe.shown(statement.path)}:{statement.line}"
+
+
+def _problem(image: Image, text: str) -> Image:
+    return _replaced(image, problem=text)
+
+
+def _replaced(image: Image, **changes: typing.Any) -> Image:
+    return Image(**{**image.__dict__, **changes})
+
+
+def _is_plain(variable: str) -> bool:
+    """Tell whether an assignment is to SRC_URI, whatever the machine."""
+    return variable in (_VARIABLE, f"{_VARIABLE}:append", f"{_VARIABLE}:prepend")
+
+
+def _from_file_name(path: str) -> dict[str, Text]:
+    """Return PN, BPN, PV and PR as the name of a file gives them; an append to any version gives no PV."""
+    base, extension = os.path.splitext(os.path.basename(path))
+    pn, *rest = base.split("_")
+    version = rest[0] if rest else "1.0"
+    values = {"PN": bitbaketext.plain(pn), "BPN": bitbaketext.plain(_FAMILIES.sub("", _TARGETS.sub("", pn)))}
+    if rest and "%" not in version:
+        values["PV"] = Text(version, (Place(path, bitbaketext.FILE_NAME),) * len(version))
+    elif not rest and extension == RECIPE:
+        values["PV"] = bitbaketext.plain(version)
+    if len(rest) > 1:
+        values["PR"] = bitbaketext.plain(rest[1])
+    return values
+
+
+def _walk(directory: str) -> typing.Iterator[str]:
+    for root, directories, names in os.walk(directory):
+        directories[:] = sorted(name for name in directories if not name.startswith("."))
+        for name in sorted(names):
+            if name.endswith((RECIPE, APPEND)) and not name.startswith("."):
+                yield os.path.join(root, name)
+
+
+def _appends_to(append: str, recipe: str) -> bool:
+    name = os.path.basename(append)[: -len(APPEND)]
+    own = os.path.splitext(os.path.basename(recipe))[0]
+    return fnmatch.fnmatchcase(own, re.sub(r"([\[?*])", r"[\1]", name).replace("%", "*"))
+
+
+def _may_name_image(paths: list[str]) -> bool:
+    """Tell whether files name an image or include something that could."""
+    for path in paths:
+        text = load(path)
+        if _PREFIX in text:
+            return True
+        for statement in bitbaketext.statements(path, text):
+            if statement.word in ("require", "include"):
+                return True
+    return False
+
+
+def _keep_owner(handle: int, state: os.stat_result) -> None:
+    try:
+        os.fchown(handle, state.st_uid, state.st_gid)
+    except PermissionError:
+        pass  # another user's file in a directory of ours: ours from now on, as an editor does it
+
+
+def _remove_leftovers(directory: str, name: str) -> None:
+    """Remove what a run that was killed left of a file; nobody needs it, and BitBake does not look at it."""
+    for path in pathlib.Path(directory).glob(f".{_escaped(name)}.*{_LEFTOVER}"):
+        path.unlink()
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"([\[?*])", r"[\1]", name)
+
+
+def name_with_version(path: str, version: str) -> str:
+    """Return the name of a recipe's file for another version. Raises RecipeError."""
+    reference.check_tag(version, path)
+    directory, name = os.path.split(path)
+    pn, _, rest = name[: -len(RECIPE)].partition("_")
+    _, underscore, revision = rest.partition("_")
+    if "_" in version:
+        raise RecipeError(f"{version!r} can't be a version in the name of {path}: '_' ends it")
+    return os.path.join(directory, f"{pn}_{version}{underscore}{revision}{RECIPE}")
