@@ -1,0 +1,432 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""devtool plugin: add-docker makes a recipe for an image in a registry. What there is to decide is decided in lib/dockin."""
+
+import argparse
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import bb
+import bb.providers
+import bb.utils
+
+from devtool import DevtoolError
+from devtool import setup_tinfoil
+from devtool import standard
+from devtool import update_unlockedsigs
+
+_LAYER = pathlib.Path(__file__).resolve().parent.parent.parent
+if str(_LAYER / "lib") not in sys.path:
+    sys.path.insert(0, str(_LAYER / "lib"))
+
+import dockin.compose  # noqa: E402
+# devtool looks for newer versions in its own process, where no addpylib has registered the fetcher.
+import dockin.dockerfetcher  # noqa: E402
+import dockin.licences  # noqa: E402
+import dockin.newrecipe  # noqa: E402
+import dockin.platforms  # noqa: E402
+import dockin.reference  # noqa: E402
+import dockin.resolver  # noqa: E402
+import dockin.settings  # noqa: E402
+from dockin.errors import DockinError  # noqa: E402
+
+logger = logging.getLogger("devtool")
+
+RECIPES_DIRECTORY = "recipes-containers"
+"""Where --layer puts recipes in a layer."""
+
+_PLACEHOLDER = """\
+{pn} installs container images: there are no sources to work on. This directory is here because devtool wants one for
+every recipe in its workspace, and holds what the registry said of the images when the recipe was made.
+
+Edit the recipe with "devtool edit-recipe {pn}". What you commit here becomes a patch that
+nothing applies.
+"""
+
+
+def register_commands(subparsers, context):
+    """Register devtool subcommands from this plugin"""
+    parser = subparsers.add_parser(
+        "add-docker",
+        help="Add a recipe for a Docker image in a registry",
+        description="Adds a recipe that installs an image from a registry, pinned to the digest that its tag stands for"
+        " now, to the workspace or, with --layer, to a layer.",
+        group="starting",
+        order=95,
+    )
+    image = parser.add_argument(
+        "image",
+        nargs="?",
+        metavar="IMAGE",
+        help="what you would type after docker pull: busybox, busybox:1.36.1, ghcr.io/org/app:v1, host:5000/app@sha256:…",
+    )
+    tag = parser.add_argument("--tag", "-t", default="", help="the tag, if not in IMAGE; latest if there is none")
+    parser.add_argument("--digest", default="", metavar="sha256:HEX", help="pin to this digest; the tag is not asked for")
+    parser.add_argument("--compose", metavar="FILE", help="all images of a Compose file, and a unit that starts it")
+    parser.add_argument("--recipe-name", "-n", default="", metavar="PN", help="the recipe's name; default: IMAGE's and -docker")
+    parser.add_argument(
+        "--layer",
+        "-l",
+        action=_LayerAction,
+        metavar="DIR",
+        help=f"write to {RECIPES_DIRECTORY}/ of this layer, a directory or a configured layer's name",
+    )
+    parser.add_argument("--no-pin", action="store_true", help="no pin: each build takes what the tag stands for then")
+    parser.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", help="instead of the machine's; written into the recipe")
+    parser.add_argument("--compression", default="", metavar="TYPE", help="COMPRESSION_TYPE: xz, zstd, gzip, none …")
+    parser.add_argument("--authfile", default="", metavar="FILE", help="login file; does not go into the recipe")
+    parser.set_defaults(func=add_docker, fixed_setup=context.fixed_setup)
+    return {"image": image, "tag": tag}
+
+
+class _LayerAction(argparse.Action):
+    """Store the layer; no workspace is needed then, and none is made."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        namespace.layer = values
+        namespace.no_workspace = True
+
+
+def add_docker(args, config, basepath, workspace):
+    """Entry point for the devtool 'add-docker' subcommand"""
+    try:
+        wishes = _wishes(args)
+        tinfoil = setup_tinfoil(config_only=True, basepath=basepath)
+        try:
+            return _add(args, wishes, config, basepath, workspace, tinfoil)
+        finally:
+            tinfoil.shutdown()
+    except DockinError as error:
+        raise DevtoolError(str(error)) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wishes:
+    """What the command line asks for, checked as far as that goes without a network."""
+
+    pn: str
+    references: list
+    platform: object
+    composition: object = None
+
+    @property
+    def what(self):
+        """The images in words."""
+        return ", ".join(reference.familiar for reference in self.references)
+
+
+def _wishes(args):
+    platform = dockin.platforms.parse(args.platform) if args.platform else None
+    if args.compression:
+        dockin.newrecipe.check_compression(args.compression)
+    if args.authfile and not os.path.isfile(args.authfile):
+        raise DockinError(f"No login file {args.authfile}: --authfile wants what skopeo login or docker login has written")
+    if bool(args.image) == bool(args.compose):
+        raise DockinError("Give an IMAGE or --compose FILE, and not both")
+    if args.compose:
+        if args.tag or args.digest:
+            raise DockinError("--tag and --digest are for one IMAGE: write them into the Compose file")
+        composition = dockin.compose.read(args.compose)
+        pn = args.recipe_name or dockin.newrecipe.default_name(composition.project)
+        references = [service.reference for service in composition.images]
+        return _Wishes(dockin.newrecipe.check_name(pn), references, platform, composition)
+    reference = dockin.newrecipe.image_reference(args.image, args.tag, args.digest)
+    pn = args.recipe_name or dockin.newrecipe.default_name(reference.repository)
+    return _Wishes(dockin.newrecipe.check_name(pn), [reference], platform)
+
+
+def _add(args, wishes, config, basepath, workspace, tinfoil):
+    d = tinfoil.config_data
+    _check_new(wishes.pn, config, workspace, args.layer)
+    destination = _layer_directory(args.layer, d) if args.layer else None
+    if destination:
+        _check_layer(destination, wishes.pn, d)
+    lookup = _lookup(wishes, args, d)
+    # The registries answer while BitBake reads its cache of recipes. No thread but this one may ask BitBake for anything.
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lookup)
+        try:
+            tinfoil.parse_recipes()
+            _check_provided(wishes.pn, tinfoil)
+        except BaseException:
+            waiting.cancel()
+            raise
+        images = waiting.result()
+    recipe = _recipe(wishes, args, images, d)
+    if destination:
+        return _to_layer(recipe, destination, tinfoil)
+    return _to_workspace(recipe, images, args, config, basepath, workspace, tinfoil)
+
+
+def _lookup(wishes, args, d):
+    """Return a function that gets the images from their registries, in the order of the references."""
+    environment = dict(os.environ)
+    options = dockin.settings.options(d.getVar, os.path.abspath(args.authfile) if args.authfile else "")
+    wanted = [wishes.platform] * len(wishes.references)
+    if wishes.composition and not wishes.platform:
+        wanted = [service.platform for service in wishes.composition.images]
+    if None in wanted:
+        default = dockin.settings.target_platform(d.getVar)
+        wanted = [platform or default for platform in wanted]
+    mode = environment.get("DOCKIN_RESOLVER") or d.getVar("DOCKIN_RESOLVER") or "auto"
+
+    def lookup():
+        with dockin.resolver.Resolver(options, environment, mode) as resolver:
+            return [resolver.image(reference, platform) for reference, platform in zip(wishes.references, wanted)]
+
+    return lookup
+
+
+def _recipe(wishes, args, images, d):
+    """Return the recipe to write."""
+    table = _licences(d)
+    found = [
+        dockin.newrecipe.Image(
+            dataclasses.replace(reference, digest=image.digest),
+            image.config,
+            not args.no_pin,
+            wishes.platform,
+        )
+        for reference, image in zip(wishes.references, images)
+    ]
+    if not wishes.composition:
+        return dockin.newrecipe.for_image(found[0], wishes.pn, table, args.compression)
+    composition = dockin.compose.compose(wishes.composition, found)
+    for note in wishes.composition.notes:
+        logger.info("%s", note)
+    return dockin.newrecipe.for_composition(composition, wishes.pn, table, args.compression)
+
+
+def _licences(d):
+    """Return the table of the licences that this OE-core knows."""
+    texts = pathlib.Path(d.getVar("COMMON_LICENSE_DIR") or "")
+    known = set()
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        listed = json.loads((texts.parent / "spdx-licenses.json").read_text(encoding="utf-8"))["licenses"]
+        known = {entry["licenseId"] for entry in listed if not entry["isDeprecatedLicenseId"]}
+
+    def checksum(name):
+        path = texts / name
+        return hashlib.md5(path.read_bytes()).hexdigest() if name in known and path.is_file() else ""
+
+    unreviewed = hashlib.md5((_LAYER / "licenses" / dockin.licences.UNREVIEWED).read_bytes()).hexdigest()
+    # Since this module is there, LICENSE is an SPDX expression.
+    words = any((pathlib.Path(path) / "oe" / "spdx_license.py").is_file() for path in sys.path)
+    return dockin.licences.Table(checksum, unreviewed, words)
+
+
+# ---------------------------------------------------------------------------------------- what is there already
+
+
+def _check_new(pn, config, workspace, layer):
+    import oe.recipeutils
+
+    reason = oe.recipeutils.validate_pn(pn)
+    if reason:
+        raise DockinError(f"{reason}; give another one with --recipe-name")
+    if pn in workspace:
+        raise DockinError(f"Recipe {pn} is in your workspace already: use devtool edit-recipe, or devtool reset {pn} before")
+    if layer:
+        return
+    for directory in (os.path.join(config.workspace_path, "recipes", pn), _source_tree(config, pn)):
+        if os.path.lexists(directory):
+            raise DockinError(f"{directory} is there already: move it away, or choose another name with --recipe-name")
+
+
+def _check_provided(pn, tinfoil):
+    """Refuse a name that a recipe or a package of any configured layer has."""
+    remedy = f"choose another name with --recipe-name, as {pn}-image; one of them would hide the other"
+    best = tinfoil.find_best_provider(pn)
+    if best and len(best) > 3 and best[3]:
+        raise DockinError(f"Recipe name {pn} is taken: {best[3]} provides it; {remedy}")
+    for fn, skipped in tinfoil.get_skipped_recipes().items():
+        if pn == getattr(skipped, "pn", None):
+            raise DockinError(f"Recipe name {pn} is taken: {fn} has it, which this configuration skips; {remedy}")
+    for package in (pn, f"{pn}-preload"):
+        providers, _ = tinfoil.get_runtime_providers(package)
+        if providers:
+            raise DockinError(f"Recipe name {pn} is taken: {providers[0]} makes a package {package}; {remedy}")
+
+
+def _layer_directory(layer, d):
+    """Return the directory of a layer, which is named by its path or its base name."""
+    for configured in d.getVar("BBLAYERS").split():
+        if os.path.basename(configured.rstrip("/")) == layer:
+            return os.path.abspath(configured)
+    directory = os.path.abspath(layer)
+    if not os.path.isfile(os.path.join(directory, "conf", "layer.conf")):
+        raise DockinError(f"No layer {layer}: there is no {directory}/conf/layer.conf, and no configured layer of that name")
+    return directory
+
+
+def _check_layer(directory, pn, d):
+    target = os.path.join(directory, RECIPES_DIRECTORY, pn)
+    if os.path.lexists(target):
+        raise DockinError(f"{target} is there already: nothing is overwritten; remove it or choose another --recipe-name")
+    for found in sorted(path for name in (f"{pn}_*.bb", f"{pn}.bb") for path in pathlib.Path(directory).rglob(name)):
+        raise DockinError(f"{found} is there already: nothing is overwritten; remove it or choose another --recipe-name")
+    if directory not in map(os.path.abspath, d.getVar("BBLAYERS").split()):
+        logger.info("%s is not in bblayers.conf: add it with bitbake-layers add-layer %s", directory, directory)
+        return
+    import fnmatch
+
+    probe = os.path.join(target, f"{pn}_1.bb")
+    if not any(fnmatch.fnmatchcase(probe, os.path.normpath(pattern)) for pattern in (d.getVar("BBFILES") or "").split()):
+        raise DockinError(
+            f"BBFILES has no pattern for {RECIPES_DIRECTORY}/*/*.bb of {directory}: BitBake would not find the recipe;"
+            " add one to its conf/layer.conf"
+        )
+
+
+# ---------------------------------------------------------------------------------------- what is written
+
+
+def _to_layer(recipe, directory, tinfoil):
+    parent = os.path.join(directory, RECIPES_DIRECTORY)
+    made = not os.path.isdir(parent)
+    os.makedirs(parent, exist_ok=True)
+    try:
+        with _prepared(recipe, parent, tinfoil) as prepared:
+            target = os.path.join(parent, recipe.pn)
+            os.rename(prepared, target)
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):
+                os.rmdir(parent)
+        raise
+    logger.info("Recipe %s has been created; build it with bitbake %s", os.path.join(target, recipe.file_name), recipe.pn)
+    return 0
+
+
+def _to_workspace(recipe, images, args, config, basepath, workspace, tinfoil):
+    recipes = os.path.join(config.workspace_path, "recipes")
+    directory = os.path.join(recipes, recipe.pn)
+    source_tree = _source_tree(config, recipe.pn)
+    append = standard.recipe_to_append(os.path.join(directory, recipe.file_name), config)
+    if os.path.lexists(append):
+        raise DockinError(f"{append} is there already: remove it, or choose another name with --recipe-name")
+    for parent in (recipes, os.path.dirname(source_tree), os.path.dirname(append)):
+        os.makedirs(parent, exist_ok=True)
+    with contextlib.ExitStack() as undo:
+        # In this order: until there is the append, devtool and BitBake see a recipe at most, which is whole.
+        undo.callback(shutil.rmtree, source_tree, ignore_errors=True)
+        revision = _make_source_tree(recipe, images, source_tree, directory)
+        undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        with _prepared(recipe, recipes, tinfoil) as prepared:
+            os.rename(prepared, directory)
+        undo.callback(bb.utils.remove, append)
+        _write(append, _append_text(source_tree, revision, args.authfile))
+        for path in [*_files(directory), append]:
+            standard._add_md5(config, recipe.pn, path)
+        update_unlockedsigs(basepath, {**workspace, recipe.pn: None}, args.fixed_setup, [recipe.pn])
+        undo.pop_all()
+    logger.info(
+        "Recipe %s has been created; build it with devtool build %s, move it into a layer with devtool finish %s LAYER",
+        os.path.join(directory, recipe.file_name),
+        recipe.pn,
+        recipe.pn,
+    )
+    if args.authfile:
+        logger.info("The login file is named in the workspace only: for builds after devtool finish set DOCKIN_AUTHFILE")
+    return 0
+
+
+@contextlib.contextmanager
+def _prepared(recipe, parent, tinfoil):
+    """Yield a directory with the recipe beside its place, which BitBake has parsed without an error."""
+    temporary = tempfile.mkdtemp(prefix=f".{recipe.pn}.", dir=parent)
+    try:
+        os.chmod(temporary, 0o755 & ~_umask())
+        directory = os.path.join(temporary, recipe.pn)
+        path = os.path.join(directory, recipe.file_name)
+        _write(path, recipe.text)
+        for name, content in recipe.files.items():
+            _write(os.path.join(directory, "files", name), content)
+        try:
+            tinfoil.parse_recipe_file(path, False)
+        except Exception as error:  # what BitBake raises for a bad recipe differs with the release
+            raise DockinError(f"BitBake does not take the new recipe, which is not kept: {error}\n{recipe.text}") from error
+        yield directory
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make_source_tree(recipe, images, source_tree, recipe_directory):
+    """Write the placeholder that stands for sources, a git repository as devtool wants it; return its revision."""
+    os.makedirs(source_tree)
+    _write(os.path.join(source_tree, "README"), _PLACEHOLDER.format(pn=recipe.pn))
+    for image in images:
+        for digest, data in image.documents.items():
+            _write(os.path.join(source_tree, f"{digest.replace(':', '-')}.json"), data)
+    _git(source_tree, "init", "--quiet", "--template=")
+    if recipe.files:
+        # On scarthgap, finish takes local files that are not here for removed ones: openembedded-core, devtool/standard.py
+        files = os.path.join(recipe_directory, "files")
+        os.symlink(os.path.relpath(files, source_tree), os.path.join(source_tree, "oe-local-files"))
+    exclude = os.path.join(source_tree, ".git", "info", "exclude")
+    _write(exclude, "oe-local-files\nsingletask.lock\n")
+    _git(source_tree, "checkout", "--quiet", "-b", "devtool")
+    _git(source_tree, "add", "--all", ".")
+    _git(source_tree, "commit", "--quiet", "--no-verify", "--no-gpg-sign", "-m", f"What the registry says of {recipe.pn}")
+    for tag in ("devtool-base", "devtool-patched"):
+        _git(source_tree, "tag", tag)
+    return _git(source_tree, "rev-parse", "HEAD")
+
+
+def _append_text(source_tree, revision, authfile):
+    text = f"""\
+# Container images have no sources: the next line is for devtool only, and externalsrc stays off even if all have it.
+EXTERNALSRC = "{source_tree}"
+EXTERNALSRC:forcevariable = ""
+
+# A package from the shared state would leave devtool deploy-target nothing to copy.
+SSTATE_SKIP_CREATION = "1"
+
+# initial_rev .: {revision}
+"""
+    return text + (f'\nDOCKIN_AUTHFILE = "{os.path.abspath(authfile)}"\n' if authfile else "")
+
+
+def _source_tree(config, pn):
+    return standard.get_default_srctree(config, pn)
+
+
+def _git(directory, *arguments):
+    """Run git, whatever the user's configuration says; return what it prints."""
+    settings = ["user.name=devtool", "user.email=devtool@localhost", "tag.gpgSign=false", "core.hooksPath=/dev/null",
+                "core.autocrlf=false", "advice.detachedHead=false"]
+    argv = ["git", *(word for setting in settings for word in ("-c", setting)), *arguments]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    try:
+        done = subprocess.run(argv, cwd=directory, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=120, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise DockinError(f"git {arguments[0]} in {directory} failed: {error}") from error
+    if done.returncode:
+        raise DockinError(f"git {arguments[0]} in {directory} failed: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def _write(path, content):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    pathlib.Path(path).write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+
+
+def _files(directory):
+    return sorted(str(path) for path in pathlib.Path(directory).rglob("*") if path.is_file())
+
+
+def _umask():
+    value = os.umask(0)
+    os.umask(value)
+    return value

@@ -1,0 +1,39 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""The layer's variables as the tools need them, whoever reads them: a BitBake datastore or a recipe's text."""
+
+from __future__ import annotations
+
+import shlex
+import typing
+
+from dockin import platforms, skopeo
+from dockin.errors import DockinError
+
+GetVar = typing.Callable[[str], typing.Optional[str]]
+"""Gives a variable's expanded value, None where it is not set: a datastore's getVar."""
+
+_FALSE = ("n", "no", "f", "false", "0")
+
+
+def options(getvar: GetVar, authfile: str = "") -> skopeo.Options:
+    """Return how registries are to be asked; authfile goes before DOCKIN_AUTHFILE."""
+    return skopeo.Options(
+        tuple(shlex.split(getvar("FETCHCMD_docker") or "skopeo")),
+        authfile or getvar("DOCKIN_AUTHFILE") or "",
+        getvar("DOCKIN_CERT_DIR") or "",
+        getvar("DOCKIN_POLICY") or "",
+        getvar("DOCKIN_REGISTRIES_CONF") or "",
+        (getvar("DOCKIN_TLS_VERIFY") or "1").lower() not in _FALSE,
+    )
+
+
+def target_platform(getvar: GetVar) -> platforms.Platform:
+    """Return the platform of images without one of their own: DOCKIN_PLATFORM's, or the machine's. Raises DockinError."""
+    if getvar("DOCKIN_PLATFORM"):
+        return platforms.parse(getvar("DOCKIN_PLATFORM") or "")
+    if not getvar("TARGET_ARCH"):
+        raise DockinError("No platform: neither DOCKIN_PLATFORM nor TARGET_ARCH is set")
+    return platforms.from_target(
+        getvar("TARGET_ARCH") or "", getvar("TUNE_FEATURES") or "", getvar("MACHINEOVERRIDES") or ""
+    )
