@@ -72,7 +72,9 @@ def test_corrupt_in_the_registry(bench, own_server, content, what, how):
     own_server.corrupt(blob.digest, bad)
     outcome = bench.refuse(address(own_server), blob.digest, pin=index.digest)
     if how == "same length":
-        assert images.sha256(bad) in outcome.text
+        # skopeo 1.22 hashes a manifest itself, and keeps the other digest to itself.
+        refused = "does not match provided manifest digest" in outcome.text
+        assert images.sha256(bad) in outcome.text or refused
     assert not bench.files()
     own_server.restore(blob)
     with own_server.recording() as requests:
@@ -313,12 +315,10 @@ def test_interrupted_in_a_layer(bench, faulty, content, number, group):
     faulty.add(content, "faults/app", "v1")
     faulty.fail(content.layers[3].digest, faults.stall())
     job = bench.begin(address(faulty), pin=content.digest)
+    complete = content.layers[:3]
     deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and len(faulty.log.blobs()) < 4:  # three layers and the config
-        if len(set(faulty.log.blobs())) >= 3 and list(bench.dl_dir.rglob(content.layers[0].hex)):
-            break
+    while time.monotonic() < deadline and not all(list(bench.dl_dir.rglob(layer.hex)) for layer in complete):
         time.sleep(0.02)
-    time.sleep(0.1)
     job.kill(number, group)
     job.wait(20)
     assert not bench.files()
@@ -328,9 +328,7 @@ def test_interrupted_in_a_layer(bench, faulty, content, number, group):
     assert set(documents(bench.only_file())) == set(content.blobs())
     again = set(faulty.log.blobs())
     assert content.layers[3].digest in again
-    assert len(again & {layer.digest for layer in content.layers[:3]}) <= 1, (
-        "layers that were complete came again"
-    )
+    assert not again & {layer.digest for layer in complete}, "layers that were complete came again"
     assert not [path for path in bench.dl_dir.iterdir() if path.suffix == ".part"]
 
 

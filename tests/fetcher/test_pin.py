@@ -111,10 +111,14 @@ def test_formats(bench, server, image, form, compression, kind):
 
 
 @pytest.mark.one_library
-def test_schema2_with_zstd_which_skopeo_does_not_know(bench, server, image):
+def test_schema2_with_zstd(bench, server, image):
     content = image("schema2-zstd", form="docker", compression="zstd")
     server.push(content, "formats/schema2-zstd", "v1")
-    bench.refuse(f"docker://{server.address}/formats/schema2-zstd;tag=v1", "tar.zstd", pin=content.digest)
+    outcome = bench.run(f"docker://{server.address}/formats/schema2-zstd;tag=v1", pin=content.digest)
+    if outcome.error is None:
+        assert set(documents(bench.only_file())) == set(content.blobs())
+    else:  # skopeo 1.9 does not know the media type
+        assert "tar.zstd" in outcome.text
 
 
 def test_tag_that_moved_the_pin_wins(bench, own_server, image):
