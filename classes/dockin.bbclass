@@ -192,4 +192,13 @@ dockin_do_install () {
     done
 }
 
+# For bitbake-layers dockin-status, which finds it there also where the work directory is gone, or was another host's.
+dockin_write_pkgdata () {
+    install -d ${PKGDESTWORK}/dockin/${PN}
+    for stem in ${DOCKIN_STEMS}; do
+        install -m 0644 "${B}/$stem.image" ${PKGDESTWORK}/dockin/${PN}/
+    done
+}
+PACKAGEFUNCS += "dockin_write_pkgdata"
+
 EXPORT_FUNCTIONS do_compile do_install

@@ -73,7 +73,7 @@ def register_commands(subparsers, context):
     tag = parser.add_argument("--tag", "-t", default="", help="the tag, if not in IMAGE; latest if there is none")
     parser.add_argument("--digest", default="", metavar="sha256:HEX", help="pin to this digest; the tag is not asked for")
     parser.add_argument("--compose", metavar="FILE", help="all images of a Compose file, and a unit that starts it")
-    parser.add_argument("--recipe-name", "-n", default="", metavar="PN", help="the recipe's name; default: IMAGE's and -docker")
+    parser.add_argument("--recipe-name", "-n", default="", metavar="PN", help="its name; default: IMAGE's and -docker")
     parser.add_argument(
         "--layer",
         "-l",

@@ -1,0 +1,285 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""bitbake-layers plugin: dockin-status reports on the images in recipes. What is to decide is decided in lib/dockin."""
+
+import contextlib
+import dataclasses
+import datetime
+import fnmatch
+import glob
+import logging
+import os
+import pathlib
+import sys
+
+import bb
+import bb.utils
+
+from bblayers.common import LayerPlugin
+
+_LAYER = pathlib.Path(__file__).resolve().parent.parent.parent
+if str(_LAYER / "lib") not in sys.path:
+    sys.path.insert(0, str(_LAYER / "lib"))
+
+import dockin.exitcodes  # noqa: E402
+import dockin.information  # noqa: E402
+import dockin.platforms  # noqa: E402
+import dockin.resolver  # noqa: E402
+import dockin.settings  # noqa: E402
+import dockin.source  # noqa: E402
+import dockin.status  # noqa: E402
+import dockin.tarball  # noqa: E402
+from dockin.errors import DockinError  # noqa: E402
+
+logger = logging.getLogger("bitbake-layers")
+
+
+def plugin_init(plugins):
+    """Return the plugin, as bitbake-layers wants it"""
+    return DockinPlugin()
+
+
+class DockinPlugin(LayerPlugin):
+    """The subcommands for images"""
+
+    def do_dockin_status(self, args):
+        """Show the Docker images of recipes: pin, platform, fetched or not, archive, where it is installed
+
+        Knows what BitBake knows and has built for this configuration; asks registries only with --remote.
+        Exit codes: 0 fine, 1 error; with --remote also 4 where some look-ups failed, with --check also 3 where a tag has
+        moved or there is no pin, and 5 where a pinned digest is gone from its registry."""
+        try:
+            with _output(args.output) as write:
+                self.tinfoil.parse_recipes()
+                statuses, notes = _Gatherer(self.tinfoil, self.bblayers).run(args.recipe, args.image)
+                code = dockin.exitcodes.FINE
+                if args.remote or args.check:
+                    statuses = self._ask(statuses)
+                    code = dockin.status.exit_code(statuses, args.check)
+                d = self.tinfoil.config_data
+                if args.json:
+                    about = {name.lower(): d.getVar(name) for name in ("MACHINE", "TMPDIR", "DL_DIR")}
+                    write(dockin.status.to_json(statuses, notes=notes, **about))
+                else:
+                    write(dockin.status.table(statuses, datetime.date.today()))
+                    for note in notes:
+                        write(note + "\n")
+                return code
+        except DockinError as error:
+            logger.error("%s", error)
+            return dockin.exitcodes.ERROR
+
+    def _ask(self, statuses):
+        """Return the statuses with what the registries say."""
+        d = self.tinfoil.config_data
+        mode = os.environ.get("DOCKIN_RESOLVER") or d.getVar("DOCKIN_RESOLVER") or "auto"
+        options, downloads = dockin.settings.options(d.getVar), d.getVar("DL_DIR")
+        with dockin.resolver.Resolver(options, dict(os.environ), mode) as resolver:
+            return dockin.status.look_up(statuses, resolver, downloads=downloads)
+
+    def register_commands(self, sp):
+        """Register the subcommands"""
+        # BitBake is asked to parse in the command, once what it prints does not go to the output.
+        status = self.add_command(sp, "dockin-status", self.do_dockin_status, parserecipes=False)
+        status.add_argument("recipe", nargs="*", metavar="RECIPE", help="only these recipes; may have * and ?")
+        status.add_argument("--remote", action="store_true", help="ask the registries: has the tag moved, is the pin there")
+        status.add_argument("--check", action="store_true", help="as --remote, and exit with 3 or 5 where there is something to do")
+        status.add_argument("--image", metavar="IMAGE_RECIPE", help="only what is installed in this image")
+        status.add_argument("--json", action="store_true", help="as JSON; call bitbake-layers with -q, or use --output")
+        status.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
+
+
+@contextlib.contextmanager
+def _output(path):
+    """Yield a function that writes the command's output, while what BitBake prints goes to standard error."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    parts = []
+    try:
+        yield parts.append
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+    text = "".join(parts)
+    if not path:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    try:
+        temporary = pathlib.Path(f"{path}.{os.getpid()}")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DockinError(f"Can't write {path}: {error.strerror}") from error
+
+
+class _Gatherer:
+    """Finds out what BitBake knows."""
+
+    def __init__(self, tinfoil, layers):
+        self.tinfoil = tinfoil
+        self.layers = sorted((layer.rstrip("/") for layer in layers), key=len, reverse=True)
+        self.manifests = {}
+
+    def run(self, patterns, image):
+        """Return the statuses, and what there is to say of the whole. Raises DockinError."""
+        multiconfigs = ["", *(self.tinfoil.config_data.getVar("BBMULTICONFIG") or "").split()]
+        found, unmatched = [], set(patterns)
+        for mc in multiconfigs:
+            for pn, fn in self._recipes(mc):
+                matching = [pattern for pattern in patterns if fnmatch.fnmatchcase(pn, pattern)]
+                unmatched.difference_update(matching)
+                if matching or not patterns:
+                    found += self._statuses(pn, fn, mc)
+        for pattern in sorted(unmatched):
+            raise DockinError(self._why_not(pattern))
+        notes = []
+        if image:
+            found, notes = self._only_in(image, found)
+        key = lambda status: (status.multiconfig, status.recipe)  # noqa: E731
+        return sorted(found, key=key), notes
+
+    def _recipes(self, mc):
+        """Yield name and file of the recipes that inherit the class; of several versions the preferred one."""
+        cache = self.tinfoil.cooker.recipecaches[mc]
+        names = cache.pkg_fn
+        for fn, classes in sorted(cache.inherits.items()):
+            if not any(os.path.basename(path) == "dockin.bbclass" for path in classes):
+                continue
+            pn = names[fn]
+            best = self.tinfoil.find_best_provider(f"mc:{mc}:{pn}" if mc else pn)
+            if not best or len(best) < 4 or best[3] in (None, fn):
+                yield pn, fn
+
+    def _statuses(self, pn, fn, mc):
+        d = self.tinfoil.parse_recipe_file(fn)
+        try:
+            sources = dockin.source.parse_src_uri(d.getVar("SRC_URI") or "")
+            flags = {source.pin_flag: d.getVarFlag("SRC_URI", source.pin_flag) for source in sources}
+            sources = dockin.source.pin_sources(sources, flags)
+        except DockinError as error:
+            raise DockinError(f"{pn}: {error}") from error
+        return [self._status(pn, fn, mc, d, source) for source in sources]
+
+    def _status(self, pn, fn, mc, d, source):
+        machine = d.getVar("MACHINE")
+        path = fn[fn.index("/"):]
+        notes = []
+        platform = None
+        try:
+            platform = source.platform or dockin.settings.target_platform(d.getVar)
+        except DockinError as error:
+            notes.append(str(error))
+        download = dockin.tarball.file_name(source.reference, platform.slug) if platform else ""
+        packaged, where = self._packaged(d, pn, source.reference.stem)
+        status = dockin.status.Status(
+            recipe=pn,
+            layer=self._layer(path),
+            file=path,
+            reference=source.reference,
+            platform=platform,
+            multiconfig=mc,
+            machine=machine,
+            download=download,
+            fetched=os.path.exists(os.path.join(d.getVar("DL_DIR"), download)) if download else None,
+            packaged=packaged,
+            directory=d.getVar("docker_archivedir"),
+            preload=self._preload(d, pn),
+            flush=bb.utils.to_boolean(d.getVar("DOCKIN_PRELOAD_FLUSH")),
+            installed=self._installed(d, pn),
+        )
+        notes += dockin.status.stale_notes(status)
+        notes += where or []
+        return dataclasses.replace(status, notes=tuple(notes))
+
+    def _packaged(self, d, pn, stem):
+        """Return what the latest build made, and what there is to say where it was not packaged."""
+        name = stem + dockin.information.SUFFIX
+        pkgdata = d.getVar("PKGDATA_DIR")
+        machine = d.getVar("MACHINE")
+        found = _information(os.path.join(pkgdata, "dockin", pn, name))
+        if found:
+            return found, []
+        others = sorted(
+            pathlib.Path(path).parents[2].name
+            for path in glob.glob(os.path.join(glob.escape(os.path.dirname(pkgdata)), "*", "dockin", pn, glob.escape(name)))
+        )
+        elsewhere = f"; it is built for {', '.join(others)}" if others else ""
+        found = _information(os.path.join(d.getVar("B"), name))
+        if found:
+            return found, [f"compiled for {machine}, but not packaged yet: bitbake {pn}"]
+        if not os.path.isdir(d.getVar("TMPDIR")):
+            return None, [f"not built: there is no TMPDIR {d.getVar('TMPDIR')}"]
+        return None, [f"not built for {machine}{elsewhere}"]
+
+    def _preload(self, d, pn):
+        if not bb.utils.contains("DISTRO_FEATURES", "systemd", True, False, d):
+            return "none"
+        value = d.getVar(f"SYSTEMD_AUTO_ENABLE:{pn}-preload") or d.getVar("SYSTEMD_AUTO_ENABLE") or "enable"
+        return "enabled" if value == "enable" else "disabled"
+
+    def _installed(self, d, pn):
+        """Return the images in which the recipe's package is, None where none was built."""
+        built = self._images(d)
+        if not built:
+            return None
+        package = _package_name(d.getVar("PKGDATA_DIR"), pn)
+        return tuple(sorted(image for image, packages in built.items() if package in packages))
+
+    def _images(self, d):
+        directory, machine = d.getVar("DEPLOY_DIR_IMAGE"), d.getVar("MACHINE")
+        if directory not in self.manifests:
+            try:
+                self.manifests[directory] = dockin.status.installed_in(pathlib.Path(directory), machine)
+            except OSError as error:
+                raise DockinError(f"Can't read the image manifests in {directory}: {error}") from error
+        return self.manifests[directory]
+
+    def _only_in(self, image, statuses):
+        """Return what is installed in an image; or in one that was never built, what would be as far as one can tell."""
+        best = self.tinfoil.find_best_provider(image)
+        if not best or len(best) < 4 or not best[3]:
+            raise DockinError(f"No image recipe {image}: see bitbake-layers show-recipes")
+        if any(image in packages for packages in self.manifests.values()):
+            return [status for status in statuses if image in (status.installed or ())], []
+        d = self.tinfoil.parse_recipe_file(best[3])
+        wanted = set((d.getVar("PACKAGE_INSTALL") or "").split())
+        chosen = [status for status in statuses if wanted & {status.recipe, f"{status.recipe}-preload"}]
+        note = f"{image} has not been built for {d.getVar('MACHINE')}: shown is what its PACKAGE_INSTALL names directly"
+        return chosen, [note]
+
+    def _layer(self, path):
+        for layer in self.layers:
+            if path.startswith(layer + "/"):
+                return os.path.basename(layer)
+        return ""
+
+    def _why_not(self, pattern):
+        for fn, skipped in self.tinfoil.get_skipped_recipes().items():
+            if getattr(skipped, "pn", None) == pattern:
+                return f"Recipe {pattern} ({fn}) is skipped: {skipped.skipreason}"
+        best = self.tinfoil.find_best_provider(pattern)
+        if best and len(best) > 3 and best[3]:
+            return f"Recipe {pattern} has no Docker image: {best[3]} does not inherit dockin"
+        return f"No recipe {pattern}: see bitbake-layers show-recipes"
+
+
+def _information(path):
+    try:
+        text = pathlib.Path(path).read_text(encoding="ascii")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DockinError(f"Can't read {path}: {error}") from error
+    return dockin.information.parse(text, path)
+
+
+def _package_name(pkgdata, pn):
+    """Return the name under which a package manager knows a package."""
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path(pkgdata, "runtime", pn).read_text(encoding="utf-8").splitlines():
+            if line.startswith(f"PKG:{pn}: "):
+                return line.partition(": ")[2]
+    return pn

@@ -1,0 +1,283 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Status of the images in recipes: what is known of each, as a table for people and as JSON for programs.
+
+The front-ends gather it, from BitBake or from recipes' text; what can't be known is None, and said so.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import datetime
+import json
+import pathlib
+import re
+import typing
+from dataclasses import dataclass
+
+from dockin import exitcodes, information, platforms, resolver, tarball
+from dockin.errors import DockinError
+from dockin.reference import ImageReference
+
+SCHEMA = 1
+
+CURRENT = "current"
+MOVED = "moved"
+LOST = "pin-lost"
+UNPINNED = "unpinned"
+TAG_GONE = "tag-gone"
+ERROR = "error"
+
+_SHORT = 12
+_MANIFEST = ".manifest"
+_STAMP = re.compile(r"-\d{14}(?=$|\.)")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """What the registry says."""
+
+    state: str
+    """One of the constants above."""
+    digest: str = ""
+    """What the tag stands for now."""
+    created: str = ""
+    """When the pinned image was made, as its config says."""
+    message: str = ""
+    """Why it could not be found out."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of one image of one recipe."""
+
+    recipe: str
+    layer: str
+    file: str
+    reference: ImageReference
+    """With tag, and digest if it is pinned."""
+    platform: platforms.Platform | None
+    multiconfig: str = ""
+    machine: str = ""
+    download: str = ""
+    """Name of the file in DL_DIR."""
+    fetched: bool | None = None
+    packaged: information.ImageInformation | None = None
+    """What the latest build made; None where there was none."""
+    directory: str = ""
+    """Of the archive on the target."""
+    preload: str = ""
+    """enabled, disabled, or none without systemd."""
+    flush: bool | None = None
+    installed: tuple[str, ...] | None = None
+    """Built images that have it."""
+    notes: tuple[str, ...] = ()
+    remote: Remote | None = None
+
+    @property
+    def archive(self) -> str:
+        """Path of the archive on the target, "" if none was made."""
+        return f"{self.directory}/{self.packaged.archive}" if self.packaged else ""
+
+
+def age(created: str, today: datetime.date) -> int | None:
+    """Return how many days ago an image was made; None where its config does not say, as for images without a build date."""
+    try:
+        then = datetime.date.fromisoformat(created[:10])
+    except ValueError:
+        return None
+    return (today - then).days if then.year > 1980 else None
+
+
+def stale_notes(status: Status) -> list[str]:
+    """Return in what the latest build differs from what the recipe wants now."""
+    if not status.packaged:
+        return []
+    notes = []
+    wanted = status.reference.digest
+    if wanted and status.packaged.source_digest != wanted:
+        built = _short(status.packaged.source_digest)
+        notes.append(f"built with {built}, the recipe now wants {_short(wanted)}: build it again")
+    if status.platform and status.packaged.platform != str(status.platform):
+        notes.append(f"built for {status.packaged.platform}, the recipe now wants {status.platform}: build it again")
+    return notes
+
+
+def installed_in(directory: pathlib.Path, machine: str) -> dict[str, set[str]]:
+    """Return the packages of each built image, by the image recipe's name, from the manifests in a deploy directory."""
+    found: dict[str, set[str]] = {}
+    # Newest last: an image's name stands for its newest build.
+    for path in sorted(directory.glob("*" + _MANIFEST), key=lambda path: (path.stat().st_mtime_ns, path.name)):
+        name = _STAMP.sub("", path.name[: -len(_MANIFEST)])
+        for suffix in (".rootfs", f"-{machine}", ".rootfs"):
+            name = name[: -len(suffix)] if name.endswith(suffix) else name
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        found[name] = {line.split()[0] for line in lines if line.strip()}
+    return found
+
+
+def look_up(statuses: list[Status], resolving: resolver.Resolver, jobs: int = 4, downloads: str = "") -> list[Status]:
+    """Return the statuses with what the registries say; downloads is DL_DIR, which spares them a question."""
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        answers = list(pool.map(lambda status: _ask(status, resolving, downloads), statuses))
+    return [dataclasses.replace(status, remote=answer) for status, answer in zip(statuses, answers)]
+
+
+def exit_code(statuses: list[Status], check: bool) -> int:
+    """Return the exit code after look_up(): a failure never ends in 0; with check what is stale or lost counts too."""
+    states = [status.remote.state for status in statuses if status.remote]
+    failed = sum(state in (ERROR, TAG_GONE) for state in states)
+    if check and LOST in states:
+        return exitcodes.LOST
+    if failed:
+        return exitcodes.ERROR if failed == len(states) else exitcodes.PARTIAL
+    if check and (MOVED in states or UNPINNED in states):
+        return exitcodes.STALE
+    return exitcodes.FINE
+
+
+def table(statuses: list[Status], today: datetime.date) -> str:
+    """Return the table and below it the notes; columns in which nothing is known are left out."""
+    if not statuses:
+        return "No recipe with an image.\n"
+    rows = [_cells(status, today) for status in statuses]
+    names = [name for name in rows[0] if any(row[name] not in ("", "-") for row in rows)]
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
+    right = ("SIZE", "UNPACKED", "AGE")
+    lines = [{name: name for name in names}, *rows]
+    text = []
+    for line in lines:
+        cells = [line[name].rjust(widths[name]) if name in right else line[name].ljust(widths[name]) for name in names]
+        text.append("  ".join(cells).rstrip())
+    notes = [f"{_title(status)}: {note}" for status in statuses for note in status.notes]
+    return "\n".join([*text, *([""] if notes else []), *notes]) + "\n"
+
+
+def to_json(statuses: list[Status], **about: object) -> str:
+    """Return everything as JSON, sorted and the same for the same state; about is what holds for all."""
+    document = {"schema": SCHEMA, "tool": "meta-dockin", "mode": "status", **about}
+    document["images"] = [_record(status) for status in statuses]
+    return json.dumps(document, indent=1, sort_keys=True) + "\n"
+
+
+def human(size: int) -> str:
+    """Return a number of bytes in words."""
+    value = float(size)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def _ask(status: Status, resolving: resolver.Resolver, downloads: str) -> Remote:
+    try:
+        current = resolving.digest(status.reference.tagged)
+    except resolver.ResolveError as error:
+        if error.kind != "not-found":
+            return Remote(ERROR, message=_first_line(error))
+        current = ""
+    except (DockinError, OSError) as error:
+        return Remote(ERROR, message=_first_line(error))
+    pin = status.reference.digest
+    if not pin:
+        return Remote(UNPINNED if current else TAG_GONE, current)
+    try:
+        resolving.digest(status.reference.pinned)
+        created = _created(status, resolving, downloads)
+    except resolver.ResolveError as error:
+        state = LOST if error.kind == "not-found" else ERROR
+        return Remote(state, current, message=_first_line(error))
+    except (DockinError, OSError) as error:
+        return Remote(ERROR, current, message=_first_line(error))
+    if not current:
+        return Remote(TAG_GONE, created=created)
+    return Remote(CURRENT if current == pin else MOVED, current, created)
+
+
+def _created(status: Status, resolving: resolver.Resolver, downloads: str) -> str:
+    if not status.platform:
+        return ""
+    path = pathlib.Path(downloads, status.download)
+    if downloads and status.download and path.is_file():
+        try:
+            return tarball.load(str(path), status.platform).config.created
+        except (DockinError, OSError):
+            pass  # a damaged file is the next fetch's business
+    return resolving.image(status.reference.pinned, status.platform).config.created
+
+
+def _cells(status: Status, today: datetime.date) -> dict[str, str]:
+    packaged, remote = status.packaged, status.remote
+    pin = status.reference.digest
+    days = age(remote.created, today) if remote else None
+    return {
+        "MULTICONFIG": status.multiconfig,
+        "RECIPE": status.recipe,
+        "LAYER": status.layer,
+        "IMAGE": dataclasses.replace(status.reference, tag=None, digest=None).familiar,
+        "TAG": status.reference.tag or "",
+        "PIN": _short(pin) if pin else "-",
+        "PLATFORM": str(status.platform) if status.platform else "-",
+        "FETCHED": _yes_no(status.fetched),
+        "ARCHIVE": status.archive or "-",
+        "SIZE": human(packaged.archive_size) if packaged else "-",
+        "UNPACKED": human(packaged.unpacked_size) if packaged else "-",
+        "PRELOAD": status.preload or "-",
+        "FLUSH": _yes_no(status.flush),
+        "INSTALLED IN": ", ".join(status.installed or ()) or "-",
+        "REGISTRY": _remote_cell(remote),
+        "AGE": f"{days} d" if days is not None else "-",
+    }
+
+
+def _remote_cell(remote: Remote | None) -> str:
+    if not remote:
+        return "-"
+    if remote.state == MOVED:
+        return f"moved to {_short(remote.digest)}"
+    return f"{remote.state}: {remote.message}" if remote.message else remote.state
+
+
+def _record(status: Status) -> dict[str, typing.Any]:
+    packaged, remote = status.packaged, status.remote
+    return {
+        "recipe": status.recipe,
+        "layer": status.layer,
+        "file": status.file,
+        "multiconfig": status.multiconfig,
+        "machine": status.machine,
+        "image": status.reference.tagged.familiar,
+        "registry": status.reference.registry,
+        "repository": status.reference.repository,
+        "tag": status.reference.tag,
+        "pin": status.reference.digest,
+        "platform": str(status.platform) if status.platform else None,
+        "download": status.download or None,
+        "fetched": status.fetched,
+        "archive": status.archive or None,
+        "packaged": dataclasses.asdict(packaged) if packaged else None,
+        "preload": status.preload or None,
+        "flush": status.flush,
+        "installed": sorted(status.installed) if status.installed is not None else None,
+        "notes": list(status.notes),
+        "remote": dataclasses.asdict(remote) if remote else None,
+    }
+
+
+def _title(status: Status) -> str:
+    prefix = f"mc:{status.multiconfig}:" if status.multiconfig else ""
+    return f"{prefix}{status.recipe} ({status.reference.tagged.familiar})"
+
+
+def _short(digest: str) -> str:
+    return digest.partition(":")[2][:_SHORT]
+
+
+def _yes_no(value: bool | None) -> str:
+    return "-" if value is None else "yes" if value else "no"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
