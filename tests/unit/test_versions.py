@@ -1,0 +1,161 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""dockin.versions: which tag follows another."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import pytest
+
+from dockin import versions
+from dockin.errors import DockinError
+from dockin.versions import VersionTag
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SETTINGS = settings(deadline=None)  # the machine may be busy
+
+# As Docker Hub has them for busybox, shortened.
+BUSYBOX = [
+    "1", "1.36", "1.36.0", "1.36.1", "1.36.1-glibc", "1.36.1-musl", "1.37", "1.37.0", "1.37.0-glibc", "1.37.0-musl",
+    "buildroot-2014.02", "glibc", "latest", "musl", "stable", "stable-glibc", "ubuntu-14.04", "unstable", "1.9.9",
+]
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        ("1.36.1", VersionTag("", "1.36.1", "")),
+        ("v1.36.1", VersionTag("v", "1.36.1", "")),
+        ("1", VersionTag("", "1", "")),
+        ("1.36.1-alpine3.19", VersionTag("", "1.36.1", "-alpine3.19")),
+        ("v2.0-rc.1", VersionTag("v", "2.0", "-rc.1")),
+        ("2024.01.02", VersionTag("", "2024.01.02", "")),
+        ("3.19_base", VersionTag("", "3.19", "_base")),
+        ("1.0.beta", VersionTag("", "1.0", ".beta")),
+        ("1.0+git", VersionTag("", "1.0", "+git")),
+        ("latest", None),
+        ("bookworm", None),
+        ("V1", None),
+        ("v", None),
+        ("", None),
+        ("1.", None),
+        ("1..2", None),
+        (".1", None),
+        ("1a", None),
+        ("1-2", None),
+        ("1.2-3", None),
+        ("sha-0a1b2c3", None),
+        ("release-1.2", None),
+        ("٣.٤", None),
+        ("1.2\n", None),
+    ],
+)
+def test_parse(tag, expected):
+    assert versions.parse(tag) == expected
+
+
+@pytest.mark.parametrize(
+    ("tags", "current", "expected"),
+    [
+        (BUSYBOX, "1.36.1", "1.37.0"),
+        (BUSYBOX, "1.36", "1.37"),
+        (BUSYBOX, "1", "1"),
+        (BUSYBOX, "1.36.1-musl", "1.37.0"),
+        (BUSYBOX, "1.37.0", "1.37.0"),
+        (BUSYBOX, "2.0.0", "1.37.0"),  # as it is; whether it is an upgrade is devtool's to say
+        (BUSYBOX, "latest", "1.37.0"),
+        (BUSYBOX, "stable-glibc", "1.37.0"),
+        (BUSYBOX, "1.36.1-uclibc", ""),
+        (BUSYBOX, "v1.36.1", ""),
+        (BUSYBOX, "1.36.1.1", ""),
+        (["1.9.0", "1.10.0", "1.2.0"], "1.2.0", "1.10.0"),
+        (["1.9.0", "1.10.0"], "1.2.0", "1.10.0"),
+        (["v1.9.0", "v1.10.0", "1.11.0"], "v1.2.0", "1.10.0"),
+        (["1.2.0", "1.3.0-rc1", "1.3.0-beta.2"], "1.2.0", "1.2.0"),
+        (["8.0-rc2", "8.0-rc1"], "8.0-rc1", "8.0"),
+        (["1", "2", "20240101"], "latest", ""),
+        (["1", "2", "20240101"], "1", "20240101"),
+        (["3.18", "3.19", "20240101"], "3.18", "3.19"),
+        (["2024.01.02", "2023.12.31"], "2023.01.01", "2024.01.02"),
+        (["01.02", "1.3"], "1.1", "1.3"),
+        (["0.0", "0"], "0.0", "0.0"),
+        ([], "1.36.1", ""),
+        (["latest"], "1.36.1", ""),
+    ],
+)
+def test_newest(tags, current, expected):
+    assert versions.newest(tags, current) == expected
+
+
+@pytest.mark.parametrize(
+    ("tags", "regex", "expected"),
+    [
+        (BUSYBOX, r"^(?P<pver>1\.36\.\d+)$", "1.36.1"),
+        (BUSYBOX, r"^(?P<pver>[\d.]+)-musl$", "1.37.0"),
+        (BUSYBOX, r"ubuntu-(?P<pver>.*)", "14.04"),
+        (["release-1-2", "release-1-10"], r"release-(?P<pver>[\d-]+)", "1-10"),
+        (["a1", "a"], r"a(?P<pver>\d)?", "1"),
+        (["a"], r"a(?P<pver>\d)?", ""),
+        (["1.0"], r"(?P<pver>2.*)", ""),
+        ([], r"(?P<pver>.*)", ""),
+    ],
+)
+def test_newest_by_a_regex(tags, regex, expected):
+    assert versions.newest(tags, "1.36.1", regex) == expected
+
+
+@pytest.mark.parametrize("tags", [[], ["1.0"], ["x"]])
+@pytest.mark.parametrize(
+    ("regex", "said"),
+    [
+        ("(", "Invalid UPSTREAM_CHECK_REGEX '(': no regular expression"),
+        ("*", "no regular expression"),
+        (r"(?P<pver>\d", "no regular expression"),
+        (r"\d+", "it has no group (?P<pver>…)"),
+        (r"(?P<version>\d+)", "it has no group (?P<pver>…)"),
+    ],
+)
+def test_bad_regex(tags, regex, said):
+    with pytest.raises(DockinError, match=re.escape(said)):
+        versions.newest(tags, "1.0", regex)
+
+
+@pytest.mark.parametrize(
+    ("regex", "expected"),
+    [
+        ("", BUSYBOX),
+        ("musl", ["1.36.1-musl", "1.37.0-musl", "musl"]),
+        (r"^1\.36\.\d$", ["1.36.0", "1.36.1"]),
+        ("nothing", []),
+    ],
+)
+def test_matching(regex, expected):
+    assert versions.matching(BUSYBOX, regex) == expected
+
+
+def test_matching_by_a_bad_regex():
+    with pytest.raises(DockinError, match=r"Invalid expression for tags '\['"):
+        versions.matching([], "[")
+
+
+NUMBERS = st.lists(st.integers(0, 10**9), min_size=3, max_size=3)
+
+
+@SETTINGS
+@given(st.lists(NUMBERS, min_size=1, max_size=8), st.sampled_from(["", "v"]), st.sampled_from(["", "-alpine", "_x.1"]))
+def test_the_newest_is_the_greatest_in_any_order(numbers, prefix, suffix):
+    tags = [prefix + ".".join(map(str, parts)) + suffix for parts in numbers]
+    shuffled = random.Random(0).sample(tags, len(tags))
+    expected = ".".join(map(str, max(numbers)))
+    assert versions.newest(shuffled, tags[0]) == versions.newest(tags + ["latest", "9999"], tags[-1]) == expected
+
+
+@SETTINGS
+@given(st.lists(st.text(max_size=8) | st.from_regex(r"v?[0-9]+(\.[0-9]+)?(-[a-z]+)?", fullmatch=True)), st.text(max_size=8))
+def test_any_tags(tags, current):
+    newest = versions.newest(tags, current)
+    assert re.fullmatch(r"[0-9.]*", newest, re.ASCII)
+    assert not newest or any(newest in tag for tag in tags)
