@@ -43,7 +43,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from support import cache
+from support import cache, images
 
 LAYER = Path(__file__).resolve().parent.parent.parent
 JOB_SECONDS = 60
@@ -645,8 +645,12 @@ def _parse(d: Any, recipe: str) -> Any:
     d.setVar("__bbclasstype", "recipe")
     d.setVar("FILE", recipe)
     bb.parse.siggen = bb.siggen.init(d)
-    bb.parse.handle("base.bbclass", d, True)
-    return bb.parse.handle(recipe, d)[""]
+    bb.parse.handle("classes/base.bbclass", d, True)
+    parsed = bb.parse.handle(recipe, d)[""]
+    # What a worker gets from the server, for the stamps of the tasks it has done.
+    stamps = types.SimpleNamespace(stamp={recipe: parsed.getVar("STAMP")}, stamp_extrainfo={recipe: {}})
+    bb.parse.siggen.datacaches = {"": stamps}
+    return parsed
 
 
 def _fetcher(d: Any) -> Any:
@@ -698,9 +702,12 @@ def run_recipe(
     layer: Path = LAYER,
     seconds: float = 600,
 ) -> Outcome:
-    """Parse a recipe of the layer and execute tasks of it, such as do_fetch, in the directory build."""
+    """Parse a recipe of the layer and execute tasks of it, such as do_fetch, in the directory build.
+
+    Images are those for this machine, unless variables say otherwise.
+    """
     build = build.absolute()
-    set_up = {"TOPDIR": str(build), **(variables or {})}
+    set_up = {"TOPDIR": str(build), "DOCKIN_PLATFORM": images.host_architecture(), **(variables or {})}
     job = Job(
         set_up, [["parse", str(recipe.absolute())], *(["task", task] for task in tasks)], dict(os.environ)
     )
