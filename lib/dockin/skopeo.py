@@ -74,14 +74,14 @@ _KINDS = tuple(
         ("content", r"digest did not match|does not match|mismatch|unsupported manifest|invalid character|invalid image"),
         (
             "network",
-            r"connection refused|connection reset|broken pipe|i/o timeout|timeout|\bEOF\b|no such host|unreachable"
-            rf"|no route to host|server misbehaving|closed network connection|{_STATUS}(?:408|499|522)",
+            r"connection refused|connection reset|broken pipe|timeout|deadline exceeded|\bEOF\b|no such host|name resolution"
+            rf"|unreachable|no route to host|server misbehaving|closed network connection|{_STATUS}(?:408|499|522)",
         ),
     )
 )
 
 # What skopeo repeats of the image's name, in which any of those words may stand.
-_NAMES = re.compile(r"(?:docker|oci|https?)://[^\s\"]*|\bmanifest \S+ in \S+|\bcontainer registry \S+")
+_NAMES = re.compile(r"(?:docker|oci|https?)://[^\s\"]*|\b(?:manifest \S+ in|container registry|lookup) \S+")
 
 _FATAL = re.compile(r'level=fatal msg="((?:[^"\\]|\\.)*)"')
 _VERSION = re.compile(r"version (\d+)\.(\d+)(?:\.(\d+))?")
@@ -155,7 +155,10 @@ def classify(stderr: str) -> Failure:
     """Return what a failed skopeo's error output means."""
     fatal = _FATAL.findall(stderr)
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    message = fatal[-1].replace('\\"', '"') if fatal else (lines[-1] if lines else "no output")
+    message = lines[-1] if lines else "no output"
+    if fatal:
+        # As Go quotes it: \" for a quote, \n for a new line.
+        message = re.sub(r"\\(.)", lambda escape: " " if escape[1] in "nt" else escape[1], fatal[-1])
     words = _NAMES.sub(" ", message)
     for kind, pattern in _KINDS:
         if pattern.search(words):

@@ -1,0 +1,306 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""dockin.skopeo: command lines, and what the words of its versions mean.
+
+That these command lines do what they should is for the fetcher's tests, with the real program.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from dockin import reference, skopeo
+from dockin.skopeo import Options, SkopeoError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SETTINGS = settings(deadline=None)  # the machine may be busy
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+TAGGED = reference.parse("ghcr.io/org/app:v1")
+BOTH = reference.parse(f"ghcr.io/org/app:v1@{DIGEST}")
+ALL = Options(("sudo", "skopeo"), "/auth.json", "/certs", "/policy.json", "/registries.conf", False)
+
+
+# Command lines
+
+
+def test_plain_command_lines():
+    plain = Options()
+    assert skopeo.inspect_argv(plain, TAGGED) == ["skopeo", "inspect", "--raw", "docker://ghcr.io/org/app:v1"]
+    assert skopeo.list_tags_argv(plain, TAGGED) == ["skopeo", "list-tags", "docker://ghcr.io/org/app"]
+    assert skopeo.version_argv(plain) == ["skopeo", "--version"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "side"),
+    [
+        (skopeo.inspect_argv(ALL, BOTH), ""),
+        (skopeo.config_argv(ALL, BOTH), ""),
+        (skopeo.list_tags_argv(ALL, BOTH), ""),
+        (skopeo.copy_argv(ALL, BOTH, "/layout", "/blobs", "/scratch"), "src-"),
+    ],
+    ids=["inspect", "config", "list-tags", "copy"],
+)
+def test_options(argv, side):
+    """Global options stand before the subcommand, the registry's after it; neither gets lost."""
+    command = next(word for word in argv if word in ("inspect", "list-tags", "copy"))
+    before, after = argv[:argv.index(command)], argv[argv.index(command):]
+    assert before[:6] == ["sudo", "skopeo", "--policy", "/policy.json", "--registries-conf", "/registries.conf"]
+    assert after[after.index("--authfile") + 1] == "/auth.json"
+    assert after[after.index(f"--{side}cert-dir") + 1] == "/certs"
+    assert f"--{side}tls-verify=false" in after
+
+
+def test_a_digest_goes_without_its_tag():
+    assert skopeo.inspect_argv(Options(), BOTH)[-1] == f"docker://ghcr.io/org/app@{DIGEST}"
+    assert f"docker://ghcr.io/org/app@{DIGEST}" in skopeo.copy_argv(Options(), BOTH, "/l", "/b", "/s")
+
+
+def test_copy_keeps_the_bytes():
+    argv = skopeo.copy_argv(Options(), BOTH, "/layout", "/blobs", "/scratch")
+    assert "--preserve-digests" in argv
+    assert argv[argv.index("--dest-shared-blob-dir") + 1] == "/blobs"
+    assert argv[argv.index("--tmpdir") + 1] == "/scratch" and argv.index("--tmpdir") < argv.index("copy")
+    assert argv[-1] == "oci:/layout:image"
+
+
+# Versions
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "skopeo version 1.9.3\n",
+        "skopeo version 1.9.3 commit: 0a1b2c\n",
+        "skopeo version 1.10.0",
+        "skopeo version 1.13.3-rhaos",
+        "skopeo version 1.22.0-dev",
+        "skopeo version 1.20",
+        "skopeo version 2.0.0",
+    ],
+)
+def test_version(output):
+    skopeo.check_version(output)
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("skopeo version 1.9.2\n", "skopeo 1.9.2 is too old: 1.9.3 or later is needed"),
+        ("skopeo version 1.2.2", "skopeo 1.2.2 is too old"),
+        ("skopeo version 0.1.41", "skopeo 0.1.41 is too old"),
+        ("skopeo version 1.9", "skopeo 1.9.0 is too old"),
+        ("", "Can't tell the version of skopeo from ''"),
+        ("command not found\n", "Can't tell the version of skopeo from 'command not found'"),
+        ("skopeo version dev", "Can't tell the version"),
+    ],
+)
+def test_bad_version(output, said):
+    with pytest.raises(SkopeoError, match=re.escape(said)):
+        skopeo.check_version(output)
+
+
+# Tags
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ('{"Repository": "docker.io/library/x", "Tags": ["1.36.1", "latest"]}', ["1.36.1", "latest"]),
+        ('{"Tags": []}', []),
+        ('{"Tags": null}', []),
+    ],
+)
+def test_tags(output, expected):
+    assert skopeo.parse_tags(output) == expected
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "",
+        "no JSON",
+        "[]",
+        "null",
+        "{}",
+        '"Tags"',
+        '{"tags": ["1"]}',
+        '{"Tags": "latest"}',
+        '{"Tags": 5}',
+        '{"Tags": {"1": 1}}',
+        '{"Tags": [1]}',
+        '{"Tags": [null]}',
+        '{"Tags": [["1"]]}',
+        '{"Tags": ["../../etc/passwd"]}',
+        '{"Tags": ["1\\n"]}',
+        '{"Tags": [""]}',
+        '{"Tags": ["\\ud800"]}',
+        pytest.param('{"Tags": ["' + "9" * 5000 + '"]}', id="long"),
+        pytest.param('{"Tags": ' + "[" * 100_000, id="deep"),
+    ],
+)
+def test_no_tags(output):
+    with pytest.raises(SkopeoError, match="skopeo list-tags printed no list of tags") as caught:
+        skopeo.parse_tags(output)
+    assert len(str(caught.value)) < 12_000
+
+
+VALUES = st.recursive(st.none() | st.integers() | st.text(), st.lists)
+
+
+@SETTINGS
+@given(st.text() | VALUES.map(lambda tags: json.dumps({"Tags": tags})))
+def test_any_output_of_list_tags(output):
+    try:
+        tags = skopeo.parse_tags(output)
+    except SkopeoError:
+        return
+    assert all(reference.check_tag(tag, "") == tag for tag in tags)
+
+
+# Failures: words of skopeo 1.9.3 and 1.22.0, and of the registries behind them
+
+
+def fatal(message):
+    """Return the last line of skopeo's standard error for a message, as its logger writes it."""
+    return f'time="2026-11-23T17:00:00Z" level=fatal msg={json.dumps(message)}\n'
+
+
+GET = 'Get "https://registry.example/v2/": '
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("reading manifest v1 in registry.example/app: manifest unknown: manifest unknown", "not-found"),
+        ("Error parsing image name: reading manifest v1 in registry.example/app: manifest unknown", "not-found"),
+        ("fetching tags list: invalid status code from registry 404 (Not Found)", "not-found"),
+        ("fetching tags list: repository name not known to registry", "not-found"),
+        ("Error fetching blob: invalid status code from registry 404 (Not Found)", "not-found"),
+        ("fetching blob: blob unknown to registry", "not-found"),
+        ("reading manifest v1 in registry.example/app: name unknown: repository name not known to registry", "not-found"),
+        ("reading manifest v1 in registry.example/app: unauthorized: authentication required", "auth"),
+        ("reading manifest v1 in registry.example/app: authentication required", "auth"),
+        ("unable to retrieve auth token: invalid username/password: unauthorized: authentication required", "auth"),
+        ("reading manifest v1 in docker.io/org/app: errors:\ndenied: requested access to the resource is denied\n"
+         "unauthorized: authentication required", "auth"),
+        ('StatusCode: 401, ""', "auth"),
+        ("reading manifest v1 in ghcr.io/org/app: denied", "denied"),
+        ("denied: requested access to the resource is denied", "denied"),
+        ('reading manifest v1 in registry.example/app: StatusCode: 403, ""', "denied"),
+        ("Requesting bear token: invalid status code from registry 403 (Forbidden)", "denied"),
+        ("error getting credentials - err: exec: \"docker-credential-x\": executable file not found in $PATH", "login"),
+        ("reading manifest 1 in docker.io/library/x: toomanyrequests: You have reached your unauthenticated pull rate"
+         " limit. https://www.docker.com/increase-rate-limit", "rate-limited"),
+        ("reading manifest v1 in registry.example/app: StatusCode: 429, \"\"", "rate-limited"),
+        ("Requesting bear token: invalid status code from registry 429 (Too Many Requests)", "rate-limited"),
+        (GET + "x509: certificate signed by unknown authority", "tls"),
+        (GET + "tls: failed to verify certificate: x509: certificate is valid for a, not b", "tls"),
+        (GET + "http: server gave HTTP response to HTTPS client", "tls"),
+        (GET + "remote error: tls: handshake failure", "tls"),
+        ("received unexpected HTTP status: 503 Service Unavailable", "server"),
+        ("invalid status code from registry 500 (Internal Server Error)", "server"),
+        ("fetching blob: received unexpected HTTP status: 502 Bad Gateway", "server"),
+        ("received unexpected HTTP status: 504 Gateway Timeout", "server"),
+        (GET + "dial tcp 127.0.0.1:5000: connect: connection refused", "network"),
+        (GET + "dial tcp: lookup registry.example on 127.0.0.11:53: no such host", "network"),
+        (GET + "dial tcp: lookup registry.example: Temporary failure in name resolution", "network"),
+        (GET + "dial tcp 10.0.0.1:443: i/o timeout", "network"),
+        (GET + "net/http: TLS handshake timeout", "network"),
+        (GET + "context deadline exceeded (Client.Timeout exceeded while awaiting headers)", "network"),
+        ("context deadline exceeded", "network"),
+        (GET + "dial tcp 10.0.0.1:443: connect: no route to host", "network"),
+        (GET + "dial tcp 10.0.0.1:443: connect: network is unreachable", "network"),
+        (GET + "EOF", "network"),
+        ("writing blob: storing blob to file: read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer", "network"),
+        ("writing blob: unexpected EOF", "network"),
+        ("writing blob: unexpected EOF (after reconnecting, server did not process a Range: header, status 200)", "network"),
+        ("invalid status code from registry 408 (Request Timeout)", "network"),
+        (f"writing blob: Digest did not match, expected {DIGEST}, got {DIGEST}", "content"),
+        (f"Download config.json digest {DIGEST} does not match expected {DIGEST}", "content"),
+        (f"Manifest does not match provided manifest digest {DIGEST}", "content"),
+        ("unsupported manifest media type and digest is not provided", "content"),
+        ("invalid character '<' looking for beginning of value", "content"),
+        ("Error loading trust policy: open /etc/containers/policy.json: no such file or directory", "policy"),
+        ("Source image rejected: Running image docker://x is rejected by policy.", "policy"),
+        ("Source image rejected: A signature was required, but no signature exists", "policy"),
+        ("writing blob: write /dl/x.part/oci-put-blob1: no space left on device", "disk"),
+        ("mkdir /dl/x.part: read-only file system", "disk"),
+        ("write /dl/x: disk quota exceeded", "disk"),
+        ("something that nobody has seen yet", "other"),
+    ],
+)
+def test_kinds(message, kind):
+    failure = skopeo.classify('time="…" level=info msg="connection reset, trying again"\n' + fatal(message))
+    assert (failure.kind, failure.message) == (kind, message.replace("\n", " "))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "enix/x509-certificate-exporter", "org/denied", "org/unauthorized", "org/timeout", "org/signature", "org/eof",
+        "org/forbidden", "org/certificate-manager", "org/mismatch", "org/toomanyrequests", "org/unreachable",
+    ],
+)
+@pytest.mark.parametrize("tag", ["v1", "unauthorized", "signature", "x509", "eof"])
+@pytest.mark.parametrize(
+    ("frame", "kind"),
+    [
+        ("reading manifest {tag} in registry.example/{name}: manifest unknown", "not-found"),
+        ('initializing source docker://registry.example/{name}:{tag}: pinging container registry registry.example: '
+         'Get "https://registry.example/v2/": dial tcp 1.2.3.4:443: connect: connection refused', "network"),
+        ('Get "https://registry.example/v2/{name}/manifests/{tag}": x509: certificate signed by unknown authority', "tls"),
+        ("reading manifest {tag} in registry.example/{name}: received unexpected HTTP status: 503 Service Unavailable",
+         "server"),
+        ("reading manifest {tag} in registry.example/{name}: something new", "other"),
+    ],
+    ids=["manifest", "ping", "get", "status", "other"],
+)
+def test_an_images_name_is_not_taken_for_the_cause(name, tag, frame, kind):
+    message = frame.format(name=name, tag=tag)
+    assert skopeo.classify(fatal(message)).kind == kind
+
+
+def test_a_hosts_name_is_not_taken_for_the_cause():
+    message = 'pinging container registry x509.example: Get "https://x509.example/v2/": dial tcp: lookup x509.example:'
+    assert skopeo.classify(fatal(message + " no such host")).kind == "network"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "message"),
+    [
+        ("", "no output"),
+        ("\n \n", "no output"),
+        ("sudo: skopeo: command not found\n", "sudo: skopeo: command not found"),
+        ("first\nlast\n\n", "last"),
+        (fatal("one") + fatal("two"), "two"),
+        (fatal('with "quotes" in it'), 'with "quotes" in it'),
+        (fatal("why") + "and a line after it\n", "why"),
+        ('level=fatal msg="cut off', 'level=fatal msg="cut off'),
+    ],
+)
+def test_message(stderr, message):
+    assert skopeo.classify(stderr).message == message
+
+
+@pytest.mark.parametrize(
+    ("kind", "again"),
+    [
+        ("network", True), ("server", True), ("rate-limited", True),
+        ("auth", False), ("denied", False), ("not-found", False), ("tls", False), ("login", False),
+        ("policy", False), ("disk", False), ("content", False), ("other", False),
+    ],
+)
+def test_what_may_pass_is_tried_again(kind, again):
+    assert bool(skopeo.Failure(kind, "").retries) is again
+
+
+@SETTINGS
+@given(st.text())
+def test_any_error_output(stderr):
+    failure = skopeo.classify(stderr)
+    assert failure.message and failure.message == failure.message.strip()
+    assert skopeo.classify(fatal(stderr or "x")).kind
