@@ -67,14 +67,15 @@ def candidates(authfile: str, environment: collections.abc.Mapping[str, str], ui
 
 
 def read(path: str) -> LoginFile:
-    """Return a login file's content. Raises OSError; ValueError and TypeError where it is no JSON object."""
+    """Return a login file's content. Raises OSError, ValueError where it is no JSON object."""
     with open(path, encoding="utf-8") as file:
         try:
             document = json.load(file)
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
+        except (ValueError, RecursionError):
+            # It may quote the file.
+            raise ValueError("no JSON") from None
     if not isinstance(document, dict):
-        raise TypeError("no JSON object")
+        raise ValueError("no JSON object")
     auths, helpers, store = (document.get(key) for key in ("auths", "credHelpers", "credsStore"))
     return LoginFile(
         path,
