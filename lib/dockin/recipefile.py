@@ -34,6 +34,8 @@ _VARIABLE = "SRC_URI"
 _DIGEST = re.compile(r"(?:;digest=|@)sha256:(?P<hex>[0-9a-f]{64})(?=;|$)")
 _TAG = re.compile(r";tag=(?P<parameter>[^;]+)|(?<=[a-z0-9]):(?P<inline>[A-Za-z0-9_][A-Za-z0-9_.-]*)(?=[;@]|$)")
 _HEX = re.compile(r"[0-9a-f]{64}")
+_PYTHON = re.compile(r"(?:fakeroot\s+)?(?:python[\s(]|def\s|async\s)")
+_IN_CODE = re.compile(r"docker://[^\s\"'\\]*")
 _TARGETS = re.compile(r"(?:-native|-cross|-initial|-intermediate|-crosssdk|-cross-canadian)$")
 _FAMILIES = re.compile(r"^(?:nativesdk-|lib(?:32|64|x32)-)")
 _MAX_INCLUDES = 100
@@ -223,6 +225,7 @@ class _Reader:
         self.scope = Scope(lookup)
         self.statements: list[Statement] = []
         self.flags: dict[str, Statement] = {}
+        self.in_code: list[Image] = []
         self.includes = 0
         self.last_include: Statement | None = None
 
@@ -240,7 +243,7 @@ class _Reader:
                 if _PREFIX in word.characters:
                     image = self._image(word, statement)
                     images.setdefault((image.place, image.text), image)
-        self.recipe.images = self._with_places(list(images.values()))
+        self.recipe.images = self._with_places([*images.values(), *self.in_code])
         return self.recipe
 
     def _name(self) -> str:
@@ -249,10 +252,10 @@ class _Reader:
     def _file(self, path: str) -> None:
         """Take the statements of a file and of those it includes."""
         text = self.recipe.files[path] = load(path)
+        self.scope.preset("THISDIR", bitbaketext.plain(os.path.dirname(path)))
         for statement in bitbaketext.statements(path, text):
             if statement.word == "code":
-                if _PREFIX in statement.value.characters:
-                    self.recipe.notes.append(f"{self._where(statement)}: docker:// in code is not looked at")
+                self._code(statement)
             elif statement.word:
                 self._include(statement)
             elif statement.flag:
@@ -261,6 +264,17 @@ class _Reader:
             else:
                 self.scope.assign(statement)
                 self.statements.append(statement)
+
+    def _code(self, statement: Statement) -> None:
+        """Make a problem of each image that Python code names: what becomes of it is not known here."""
+        text = self.recipe.files[statement.path]
+        if not _PYTHON.match(text, statement.start):
+            return
+        for match in _IN_CODE.finditer(text, statement.start, statement.end):
+            line = bitbaketext.line_of(text, match.start())
+            place = Place(statement.path, match.start())
+            problem = f"{match[0]} stands in Python code, which is not run here"
+            self.in_code.append(Image(statement.path, line, match[0], place, problem=problem))
 
     def _flag(self, statement: Statement) -> None:
         flag = self.scope.expand(bitbaketext.plain(statement.flag)).characters

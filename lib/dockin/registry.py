@@ -159,8 +159,8 @@ class Client:
                 connection.close()
             self._connections.clear()
 
-    def head(self, reference: ImageReference) -> str | None:
-        """Return the digest of what a reference names, None where the registry does not tell it without a GET.
+    def head(self, reference: ImageReference) -> tuple[str, str] | None:
+        """Return digest and media type of what a reference names, None where the registry does not tell it without a GET.
 
         Costs no counted pull. Raises ResolveError.
         """
@@ -174,7 +174,7 @@ class Client:
         if media_type not in (*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES) or not is_digest(digest):
             return None
         self._heads.add(_host(reference))
-        return digest
+        return digest, media_type
 
     def manifest(self, reference: ImageReference) -> bytes:
         """Return the bytes of the index or manifest that a reference names: one counted pull. Raises ResolveError."""
@@ -231,7 +231,9 @@ class Client:
                 if error.kind != "network":
                     raise
                 failure = error
-            if attempt >= self._retries or wait > LONGEST_WAIT:
+            # Silence has cost the whole time limit: more than once is not worth it.
+            tries = min(self._retries, 1) if isinstance(failure.__cause__, socket.timeout) else self._retries
+            if attempt >= tries or wait > LONGEST_WAIT:
                 if failure.kind == "network" or wait > LONGEST_WAIT:
                     self._down[host] = failure
                 raise failure

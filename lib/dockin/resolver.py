@@ -72,6 +72,8 @@ class Resolver:
         self._ways: dict[str, _Way] = {}
         self._lock = threading.Lock()
         self._documents: dict[ImageReference, bytes] = {}
+        self._digests: dict[ImageReference, str] = {}
+        self._types: dict[str, str] = {}
 
     def __enter__(self) -> Resolver:
         return self
@@ -87,15 +89,10 @@ class Resolver:
 
     def digest(self, reference: ImageReference) -> str:
         """Return the digest of the index or manifest that a tag or digest names now. Raises ResolveError."""
-        with _explained(reference, self._credentials):
-            if not self._by_skopeo(reference):
-                try:
-                    found = self._client.head(reference)
-                    if found:
-                        return self._agreed(reference, found)
-                except registry.Unusual as error:
-                    self._leave(reference, error)
-            return manifests.digest_of(self._fetch(reference))
+        found = self._digests.get(reference.pinned)
+        if not found:
+            found = self._digests[reference.pinned] = self._digest(reference)
+        return found
 
     def document(self, reference: ImageReference) -> bytes:
         """Return the bytes of an index or manifest; they have the reference's digest if it has one. Raises ResolveError."""
@@ -116,12 +113,33 @@ class Resolver:
             if blob.media_type in manifests.MANIFEST_TYPES:
                 manifest = replace(reference, tag=None, digest=blob.digest)
                 return self.document(manifest)
-            if blob.size > manifests.MAX_CONFIG_SIZE:
-                raise manifests.InvalidManifest(f"Invalid image: its config is said to have {blob.size} bytes")
             with _explained(reference, self._credentials):
                 return self._config(manifest, blob)
 
         return tarball.make_image(digest, top, platform, read_blob)
+
+    def config(
+        self, reference: ImageReference, platform: platforms.Platform | None = None
+    ) -> tuple[str, str, manifests.Config]:
+        """Return manifest digest, config digest and config of a platform's image, or of the first one that there is.
+
+        Raises ResolveError, InvalidManifest, PlatformError, InvalidTarball.
+        """
+        document = manifests.parse(self.document(reference))
+        if isinstance(document, manifests.Index):
+            images = [entry for entry in document.manifests if entry.platform is None or entry.platform.os != "unknown"]
+            if not images:
+                raise manifests.InvalidManifest(f"{reference} has no image in its index")
+            entry = document.select(platform) if platform else images[0]
+            reference = replace(reference, tag=None, digest=entry.digest)
+            document = manifests.parse(self.document(reference))
+        if not isinstance(document, manifests.Manifest):
+            raise manifests.InvalidManifest(f"Unsupported index {reference}: its entry is an index again")
+        with _explained(reference, self._credentials):
+            data = self._config(reference, document.config)
+        tarball.check_bytes(data, document.config.digest, "config")
+        manifest_digest = reference.digest or manifests.digest_of(self.document(reference))
+        return manifest_digest, document.config.digest, manifests.parse_config(data)
 
     def tags(self, reference: ImageReference) -> list[str]:
         """Return the tags of a reference's repository. Raises ResolveError."""
@@ -133,6 +151,20 @@ class Resolver:
                     self._leave(reference, error)
             return self._skopeo.tags(reference)
 
+    def document_kind(self, digest: str) -> str:
+        """Return "index" or "manifest" for the digest of a document that was looked up, "" where that is not known."""
+        media_type = self._types.get(digest, "")
+        if not media_type:
+            with self._lock:
+                data = next((data for key, data in self._documents.items() if key.digest == digest), None)
+            try:
+                media_type = manifests.parse(data).media_type if data else ""
+            except manifests.InvalidManifest:
+                media_type = ""
+        if media_type in manifests.INDEX_TYPES:
+            return "index"
+        return "manifest" if media_type in manifests.MANIFEST_TYPES else ""
+
     def kind(self, reference: ImageReference) -> str:
         """Return by what a reference is looked up: "http-head" or "skopeo"."""
         return "skopeo" if self._by_skopeo(reference) else "http-head"
@@ -140,6 +172,18 @@ class Resolver:
     def reason(self, reference: ImageReference) -> str:
         """Return why a registry is asked by skopeo, "" where it is not."""
         return self._way(reference).reason
+
+    def _digest(self, reference: ImageReference) -> str:
+        with _explained(reference, self._credentials):
+            if not self._by_skopeo(reference):
+                try:
+                    found = self._client.head(reference)
+                    if found:
+                        digest, self._types[found[0]] = found
+                        return self._agreed(reference, digest)
+                except registry.Unusual as error:
+                    self._leave(reference, error)
+            return manifests.digest_of(self._fetch(reference))
 
     def _agreed(self, reference: ImageReference, found: str) -> str:
         if reference.digest and found != reference.digest:
@@ -169,6 +213,8 @@ class Resolver:
         return self._skopeo.inspect(reference)
 
     def _config(self, manifest: ImageReference, blob: manifests.Descriptor) -> bytes:
+        if blob.size > manifests.MAX_CONFIG_SIZE:
+            raise manifests.InvalidManifest(f"Invalid image: its config is said to have {blob.size} bytes")
         if not self._by_skopeo(manifest):
             try:
                 return self._client.blob(manifest, blob.digest, blob.size)
@@ -228,6 +274,7 @@ class _Skopeo:
         self._retries = retries
         self._lock = threading.Lock()
         self._checked = False
+        self._down: dict[str, str] = {}
 
     def inspect(self, reference: ImageReference) -> bytes:
         """Return the bytes of an index or manifest. Raises ResolveError."""
@@ -250,12 +297,16 @@ class _Skopeo:
         self._check_version()
         attempt = 0
         while True:
+            if reference.registry in self._down:
+                raise ResolveError("network", self._down[reference.registry])
             status, output, errors = self._run_once(argv, reference)
             self._statistics.count(requests, 0 if status else counted_pulls)
             if status == 0:
                 return output
             failure = skopeo.classify(errors)
             if attempt >= min(self._retries, failure.retries):
+                if failure.kind == "network":
+                    self._down[reference.registry] = f"{reference.registry}: {failure.message}"
                 raise ResolveError(failure.kind, f"{reference.pinned.canonical}: {failure.message}")
             time.sleep(2**attempt * random.uniform(0.5, 1.5))
             attempt += 1
@@ -271,9 +322,8 @@ class _Skopeo:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise ResolveError(
-                "network", f"{reference.registry}: skopeo has not got an answer within {self._seconds:g} s"
-            ) from error
+            self._down[reference.registry] = f"{reference.registry}: skopeo got no answer within {self._seconds:g} s"
+            raise ResolveError("network", self._down[reference.registry]) from error
         except OSError as error:
             raise ResolveError("other", f"{argv[0]} can't be run: {error.strerror}") from error
         return done.returncode, done.stdout, done.stderr.decode(errors="replace")

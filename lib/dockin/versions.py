@@ -55,6 +55,39 @@ def newest(tags: list[str], current: str, regex: str = "") -> str:
     return max(versions, key=_numbers, default="")
 
 
+LEVELS = ("patch", "minor", "major")
+"""How far an upgrade may go."""
+
+
+def upgrade(tags: list[str], current: str, level: str, regex: str = "") -> str:
+    """Return the newest tag above the current one that differs at most in its patch, minor or major number, "" if none.
+
+    It has the same prefix, suffix and number of components, so that no 1.36.1-musl becomes 1.37.0 and no release a
+    pre-release; regex chooses among tags. Raises DockinError for a malformed regex.
+    """
+    pattern = parse(current)
+    if regex:
+        tags = matching(tags, regex)
+    if pattern is None:
+        return ""
+    kept = {"patch": 2, "minor": 1, "major": 0}[level]
+    candidates = {
+        tag: version.numbers
+        for tag, version in ((tag, parse(tag)) for tag in tags)
+        if version
+        and _fits(version, pattern)
+        and version.numbers[:kept] == pattern.numbers[:kept]
+        and version.numbers > pattern.numbers
+    }
+    return max(sorted(candidates), key=lambda tag: candidates[tag], default="")
+
+
+def is_exact(tag: str) -> bool:
+    """Tell whether a tag looks like one release, which should never stand for anything else: 1.36.1, v2.0.0-alpine."""
+    version = parse(tag)
+    return version is not None and len(version.numbers) >= 3
+
+
 def _fits(candidate: VersionTag, pattern: VersionTag | None) -> bool:
     if pattern is None:
         return not candidate.suffix and len(candidate.numbers) > 1

@@ -1,0 +1,114 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Commits of what a refresh has changed: one a recipe, or one for all, of the touched files only."""
+
+from __future__ import annotations
+
+import collections
+import os
+import subprocess
+
+from dockin import outcome
+from dockin.errors import DockinError
+from dockin.refresh import Change, Report, Result
+
+UNITS = ("recipe", "all")
+SECONDS = 120
+
+
+class CommitError(DockinError):
+    """git refuses."""
+
+
+def check(changes: list[Change]) -> None:
+    """Refuse, before anything is written, what could not be committed alone. Raises CommitError."""
+    files = sorted({os.path.realpath(change.path) for change in changes})
+    for top, paths in _by_repository(files).items():
+        dirty = _git(top, "status", "--porcelain", "--untracked-files=all", "--", *paths)
+        if dirty:
+            listed = ", ".join(line[3:] for line in dirty.splitlines())
+            raise CommitError(f"The commit would take along what is not committed yet in {top}: {listed}; commit that first")
+
+
+def commit(report: Report, unit: str, signoff: bool = False) -> list[str]:
+    """Commit what was written and return the subjects. Raises CommitError."""
+    written = [change for change in report.changes if change.written]
+    if unit == "all":
+        groups = [written] if written else []
+    else:
+        recipes: dict[str, list[Change]] = collections.defaultdict(list)
+        for change in written:
+            recipes[_recipe(change)].append(change)
+        groups = [recipes[name] for name in sorted(recipes)]
+    subjects = []
+    for group in groups:
+        owners = {os.path.realpath(path): change for change in group for path in _paths(change)}
+        for top, paths in _by_repository(sorted(owners)).items():
+            results = _results([owners[path] for path in paths])
+            message = _message(results, unit)
+            _git(top, "add", "--all", "--", *paths)
+            # Of the touched files only, whatever else is in the index.
+            _git(top, "commit", "--quiet", *(["--signoff"] if signoff else []), "--message", message, "--only", "--", *paths)
+            subjects.append(message.splitlines()[0])
+    return subjects
+
+
+def _paths(change: Change) -> list[str]:
+    return [change.path, change.renamed] if change.renamed else [change.path]
+
+
+def _recipe(change: Change) -> str:
+    return min(result.recipe.name for result in change.results)
+
+
+def _results(changes: list[Change]) -> list[Result]:
+    """Return the results behind changes, each once."""
+    return list({id(result): result for change in changes for result in change.results}.values())
+
+
+def _message(results: list[Result], unit: str) -> str:
+    recipes = sorted({result.recipe.name for result in results})
+    scope = recipes[0] if len(recipes) == 1 else "docker images"
+    body = "\n\n".join(dict.fromkeys(_paragraph(result) for result in results))
+    pins = {(result.old, result.new): result for result in results}
+    if len(pins) > 1:
+        return f"{scope}: refresh {len(pins)} image digests\n\n{body}\n"
+    result = results[0]
+    old, new = result.old, result.new
+    if old.tag != new.tag:
+        subject = f"upgrade {old.tag} -> {new.tag}"
+    elif old.index:
+        subject = f"refresh {old.tag} digest {outcome.short(old.index)} -> {outcome.short(new.index)}"
+    else:
+        subject = f"pin {new.tag} to digest {outcome.short(new.index)}"
+    return f"{scope}: {subject}\n\n{body}\n"
+
+
+def _paragraph(result: Result) -> str:
+    # No "Key: value" lines: git would take them for trailers.
+    named = result.reference
+    image = named.tagged.canonical if named else result.image.text
+    platform = f" for {result.platform}" if result.platform else ""
+    tag = f", now {result.new.tag}" if result.old.tag != result.new.tag else ""
+    return f"{image}{platform}{tag}\n  from {result.old.index or 'no pin'}\n  to   {result.new.index}"
+
+
+def _by_repository(paths: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = collections.defaultdict(list)
+    for path in paths:
+        found[_git(os.path.dirname(path), "rev-parse", "--show-toplevel").strip()].append(path)
+    return found
+
+
+def _git(directory: str, *arguments: str) -> str:
+    argv = ["git", "-C", directory, *arguments]
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
+    except OSError as error:
+        raise CommitError(f"git can't be run: {error.strerror}; --commit needs it") from error
+    except subprocess.TimeoutExpired as error:
+        raise CommitError(f"git {arguments[0]} in {directory} took more than {SECONDS} s") from error
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip() or done.stdout.decode(errors="replace").strip()
+        raise CommitError(f"git {arguments[0]} in {directory} failed: {words}")
+    return done.stdout.decode(errors="replace")

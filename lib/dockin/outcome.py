@@ -1,0 +1,212 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""A refresh's outcome, for people, for pull requests and for programs; and as an exit code.
+
+The same registries and files give the same output: sorted, and without times.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import typing
+
+from dockin import exitcodes, refresh, registry
+from dockin.refresh import Documents, Report, Result
+
+SCHEMA = 1
+_SHORT = 7
+_COUNTED = {
+    "stale": (refresh.STALE,),
+    "updated": (refresh.UPDATED,),
+    "index_only": (refresh.INDEX_ONLY,),
+    "current": (refresh.CURRENT,),
+    "unpinned": (refresh.UNPINNED,),
+    "held": (refresh.HELD,),
+    "lost": (refresh.LOST,),
+    "errors": (refresh.ERROR, refresh.TAG_GONE),
+}
+
+
+def exit_code(report: Report) -> int:
+    """Return the exit code of a run."""
+    failed = [result for result in report.results if result.failed]
+    if report.count(refresh.LOST) or (report.options.check and any(_pin_gone(result) for result in report.results)):
+        return exitcodes.LOST
+    if failed:
+        return exitcodes.PARTIAL if len(failed) < len(report.results) else exitcodes.ERROR
+    if report.options.check and report.count(refresh.STALE):
+        return exitcodes.STALE
+    return exitcodes.FINE
+
+
+def mode(report: Report) -> str:
+    """Return check, dry-run or refresh."""
+    options = report.options
+    return "check" if options.check else "dry-run" if options.dry_run else "refresh"
+
+
+def as_json(report: Report, statistics: registry.Statistics) -> str:
+    """Return the outcome as JSON."""
+    document = {
+        "schema": SCHEMA,
+        "tool": "meta-dockin",
+        "mode": mode(report),
+        "summary": {"images": len(report.results), **{key: report.count(*found) for key, found in _COUNTED.items()}},
+        "network": {
+            "requests": statistics.requests,
+            "counted_pulls": statistics.counted_pulls,
+            "ratelimit": statistics.rate_limits,
+        },
+        "images": [_image(result) for result in report.results],
+        "notes": report.notes,
+    }
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def as_text(report: Report, statistics: registry.Statistics) -> str:
+    """Return a line for each image, what could not be done, and a summary."""
+    lines = [_line(result) for result in report.results]
+    lines += [f"note: {note}" for note in report.notes]
+    counts = [f"{report.count(*found)} {key.replace('_', '-')}" for key, found in _COUNTED.items() if report.count(*found)]
+    network = f"{statistics.requests} requests, {statistics.counted_pulls} counted pulls"
+    limits = [
+        f"{host}: {limit['remaining']} of {limit.get('limit', '?')} pulls left"
+        for host, limit in sorted(statistics.rate_limits.items())
+        if "remaining" in limit
+    ]
+    images = f"{len(report.results)} image{'' if len(report.results) == 1 else 's'}"
+    lines.append(" · ".join([f"{images}: {', '.join(counts)}" if counts else images, network, *limits]))
+    return "\n".join(lines) + "\n"
+
+
+def as_markdown(report: Report, statistics: registry.Statistics) -> str:
+    """Return tables for the text of a pull request: what changes, and what needs somebody's attention."""
+    moved = [result for result in report.results if result.status in (refresh.STALE, refresh.UPDATED)]
+    others = [result for result in report.results if result.failed or result.status in (refresh.LOST, refresh.HELD)]
+    unchanged = len(report.results) - len(moved) - len(others)
+    lines = ["## Container image digests", ""]
+    if moved:
+        lines += ["| Recipe | Image | Old | New | |", "|---|---|---|---|---|"]
+        lines += [_row(result) for result in moved]
+    else:
+        lines.append("No image has a new digest.")
+    if others:
+        lines += ["", "### Not refreshed", "", "| Recipe | Image | Why |", "|---|---|---|"]
+        lines += [f"| {_cell(r.recipe.name)} | `{_cell(_name(r))}` | {_cell(_reason(r))} |" for r in others]
+    lines += ["", f"{unchanged} of {len(report.results)} images need no change."]
+    return "\n".join(lines) + "\n"
+
+
+def as_diff(report: Report) -> str:
+    """Return a unified diff of what the run changes, or would change."""
+    parts = []
+    for change in report.changes:
+        recipe = change.results[0].recipe if change.results else None
+        old = recipe.shown(change.path) if recipe else change.path
+        new = recipe.shown(change.renamed or change.path) if recipe else change.renamed or change.path
+        if change.renamed:
+            parts.append(f"rename from {old}\nrename to {new}\n")
+        lines = difflib.unified_diff(
+            change.old.splitlines(keepends=True), change.new.splitlines(keepends=True), f"a/{old}", f"b/{new}"
+        )
+        for line in lines:
+            parts.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
+    return "".join(parts)
+
+
+def short(digest: str) -> str:
+    """Return a digest as people read it: 7 hex digits."""
+    return digest.partition(":")[2][:_SHORT]
+
+
+def _pin_gone(result: Result) -> bool:
+    return bool(result.old.index) and result.pin_exists is False
+
+
+def _image(result: Result) -> dict[str, typing.Any]:
+    named, image = result.reference, result.image
+    error = {"kind": result.error_kind, "message": result.message} if result.error_kind else None
+    return {
+        "recipe": result.recipe.name,
+        "layer": result.recipe.layer_name,
+        "file": result.recipe.shown(image.path),
+        "line": image.line,
+        "uri": image.text.partition(";")[0],
+        "registry": named.registry if named else None,
+        "repository": named.repository if named else None,
+        "tag": named.tag if named else None,
+        "arch": result.platform.architecture if result.platform else None,
+        "variant": (result.platform.variant or None) if result.platform else None,
+        "old": _documents(result.old),
+        "new": {**_documents(result.new), "created": result.new.created or None, "tag": result.new.tag or None},
+        "kind": result.kind or None,
+        "status": result.status,
+        "retagged": result.retagged,
+        "pin_exists": result.pin_exists,
+        "verified": None,
+        "resolver": result.resolver or None,
+        "error": error,
+    }
+
+
+def _documents(documents: Documents) -> dict[str, str | None]:
+    return {
+        "index": documents.index or None,
+        "platform": documents.platform or None,
+        "config": documents.config or None,
+    }
+
+
+def _line(result: Result) -> str:
+    where = f"{os.path.relpath(result.image.path)}:{result.image.line}"
+    line = f"{result.recipe.name}: {_name(result)}"
+    if result.platform:
+        line += f" ({result.platform})"
+    line += f"  {_digests(result)}{result.status}"
+    if result.retagged:
+        line += ", though the tag looks like one release: see what the publisher says"
+    if _pin_gone(result) and result.status != refresh.LOST:
+        line += ", the old digest is gone from the registry"
+    line += f" ({where})"
+    indented = "".join(f"\n    {part}" for part in result.message.splitlines())
+    return line + indented
+
+
+def _digests(result: Result) -> str:
+    old, new = short(result.old.index), short(result.new.index)
+    if new and result.new.tag != result.old.tag:
+        return f"{old or 'unpinned'} -> {result.new.tag}, {new}  "
+    if new and old != new:
+        return f"{old or 'unpinned'} -> {new}  "
+    return f"{old or new}  " if old or new else ""
+
+
+def _row(result: Result) -> str:
+    remarks = []
+    if result.retagged:
+        remarks.append("the tag looks like one release")
+    if _pin_gone(result):
+        remarks.append("old digest gone")
+    if result.new.tag != result.old.tag:
+        remarks.append(f"tag {result.new.tag}")
+    cells = (result.recipe.name, f"`{_name(result)}`", _code(short(result.old.index)), _code(short(result.new.index)))
+    return f"| {' | '.join(map(_cell, cells))} | {_cell(', '.join(remarks))} |"
+
+
+def _reason(result: Result) -> str:
+    return (result.message or result.status).splitlines()[0]
+
+
+def _name(result: Result) -> str:
+    named = result.reference
+    return named.tagged.familiar if named else result.image.text
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
