@@ -31,7 +31,7 @@ Lookup = typing.Callable[[str], typing.Optional[str]]
 
 _PREFIX = source.SCHEME + "://"
 _VARIABLE = "SRC_URI"
-_DIGEST = re.compile(r"(?:;digest=|@)sha256:(?P<hex>[0-9a-f]{64})(?=;|$)")
+_DIGEST = re.compile(r"(?P<literal>(?:(?<=;)digest=|@)sha256:(?P<hex>[0-9a-f]{64}))(?=;|$)")
 _TAG = re.compile(r";tag=(?P<parameter>[^;]+)|(?<=[a-z0-9]):(?P<inline>[A-Za-z0-9_][A-Za-z0-9_.-]*)(?=[;@]|$)")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _PYTHON = re.compile(r"(?:fakeroot\s+)?(?:python[\s(]|def\s|async\s)")
@@ -332,7 +332,7 @@ class _Reader:
         inline = _DIGEST.search(word.characters)
         if inline:
             # With what stands before it: the key and the digits are one literal, or the digits come from somewhere else.
-            if word[inline.start() : inline.end()].spot:
+            if word[inline.start("literal") : inline.end("literal")].spot:
                 spot = word[inline.start("hex") : inline.end("hex")].spot
                 assert spot
                 spots.append(spot)

@@ -1,0 +1,369 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Odd recipes, and for each the edit that is expected: the digits of the pin, and not a byte besides.
+
+In the texts PIN is the old digest's digits where the new ones are expected, and KEEP the same digits where they are
+something else and must stay.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dockin import bitbaketext, recipefile
+from dockin.bitbaketext import Spot
+from dockin.recipefile import Edit, RecipeError
+
+OLD, NEW = "0123456789abcdef" * 4, "fedcba9876543210" * 4
+LIB = Path(recipefile.__file__).parent.parent
+
+CASES = {
+    "flag": {"app_1.0.bb": '''
+        SRC_URI = "docker://docker.io/library/busybox;tag=${PV}"
+        SRC_URI[sha256sum] = "PIN"
+        OTHER[sha256sum] = "KEEP"
+        # SRC_URI[sha256sum] = "KEEP"
+        '''},
+    "digest parameter": {"app_1.0.bb": '''
+        SRC_URI = "docker://busybox;digest=sha256:PIN;tag=${PV}"
+        MY_DIGEST = "sha256:KEEP"
+        '''},
+    "digest in the reference": {"app_1.0.bb": 'SRC_URI = "docker://host:5000/app:v1@sha256:PIN;name=x"\n'},
+    "no newline at the end": {"app_1.0.bb": 'SRC_URI = "docker://a/b"\nSRC_URI[sha256sum] = "PIN"'},
+    "single quotes and odd spaces": {"app_1.0.bb": "SRC_URI='docker://a/b'   \nSRC_URI[sha256sum]   =  'PIN'  \n"},
+    "both forms": {"app_1.0.bb": 'SRC_URI = "docker://a/b;digest=sha256:PIN"\nSRC_URI[sha256sum] = "PIN"\n'},
+    "continuation": {"app_1.0.bb": '''
+        SRC_URI = " \\
+            file://KEEP.txt \\
+            docker://a/b;tag=1;name=one \\
+            docker://a/b;tag=2;name=two;digest=sha256:PIN \\
+            https://example.com/x.tar.gz;name=src \\
+        "
+        SRC_URI[one.sha256sum] = \\
+            "PIN"
+        SRC_URI[src.sha256sum] = "KEEP"
+        '''},
+    "entry broken by a continuation": {"app_1.0.bb": '''
+        SRC_URI = "docker://a/b;tag=1;\\
+        digest=sha256:PIN"
+        '''},
+    "several in a line": {"app_1.0.bb": '''
+        SRC_URI = "docker://a/b;digest=sha256:PIN;name=b docker://a/c;digest=sha256:PIN;name=c file://x;sha256sum=KEEP"
+        '''},
+    "CRLF": {"app_1.0.bb": 'SRC_URI = "docker://a/b \\\r\n  docker://a/c;name=c"\r\nSRC_URI[sha256sum] = "PIN"\r\n'
+                           'SRC_URI[c.sha256sum] = "PIN"\r\n# KEEP\r\n'},
+    "bytes that are no UTF-8": {
+        "app_1.0.bb": 'SUMMARY = "caf\udce9 \u00e9"\nSRC_URI = "docker://a/b"\nSRC_URI[sha256sum] = "PIN"\n',
+    },
+    "append": {
+        "app_1.0.bb": 'SRC_URI = "file://x"\n',
+        "app_1.%.bbappend": 'SRC_URI += "docker://a/b;name=img"\nSRC_URI[img.sha256sum] = "PIN"\n',
+    },
+    "append changes the pin": {
+        "app_1.0.bb": 'SRC_URI = "docker://a/b"\nSRC_URI[sha256sum] = "KEEP"\n',
+        "app_%.bbappend": 'SRC_URI[sha256sum] = "PIN"\n',
+    },
+    "append alone": {"other_2.1.bbappend": 'SRC_URI:append = " docker://a/b;tag=${PV};digest=sha256:PIN"\n'},
+    "include": {
+        "app_1.0.bb": 'require app.inc\nSRC_URI[sha256sum] = "PIN"\n',
+        "app.inc": 'SRC_URI = "docker://a/${BPN};tag=${PV} docker://a/c;name=c"\nSRC_URI[c.sha256sum] = "PIN"\n',
+    },
+    "include from the layer's root, with a version": {
+        "recipes/app/app_1.0.bb": "include shared/app-${PV}.inc\n",
+        "shared/app-1.0.inc": 'SRC_URI = "docker://a/b"\nSRC_URI[sha256sum] ?= "PIN"\n',
+    },
+    "variables for the image": {"app_1.0.bb": '''
+        REGISTRY ?= "ghcr.io"
+        IMAGE = "${REGISTRY}/org/${BPN}"
+        SRC_URI = "docker://${IMAGE};tag=v${PV}"
+        SRC_URI[sha256sum] = "PIN"
+        '''},
+    "images in a variable": {"app_1.0.bb": '''
+        IMAGES = "docker://a/b;tag=1;digest=sha256:PIN"
+        SRC_URI = "${IMAGES} file://x"
+        '''},
+    "a value that is replaced": {"app_1.0.bb": '''
+        SRC_URI = "docker://a/old;digest=sha256:KEEP"
+        SRC_URI = "docker://a/b;digest=sha256:PIN"
+        '''},
+    "a weaker default": {"app_1.0.bb": '''
+        SRC_URI ?= "docker://a/b;digest=sha256:PIN"
+        SRC_URI ?= "docker://a/other;digest=sha256:KEEP"
+        '''},
+    "operators": {"app_1.0.bb": '''
+        SRC_URI = "docker://a/b;name=b;digest=sha256:PIN"
+        SRC_URI += "docker://a/c;name=c;digest=sha256:PIN"
+        SRC_URI =+ "docker://a/d;name=d;digest=sha256:PIN"
+        SRC_URI .= " docker://a/e;name=e;digest=sha256:PIN"
+        SRC_URI:append = " docker://a/f;name=f;digest=sha256:PIN"
+        SRC_URI:prepend = "docker://a/g;name=g;digest=sha256:PIN "
+        SRC_URI:remove = "docker://a/h;digest=sha256:KEEP"
+        '''},
+    "overrides": {"app_1.0.bb": '''
+        SRC_URI = "docker://a/b;tag=1;digest=sha256:PIN"
+        SRC_URI:arm = "docker://a/arm;tag=1;digest=sha256:PIN"
+        SRC_URI:append:qemux86-64 = " docker://a/x;tag=1;name=x"
+        SRC_URI[x.sha256sum] = "PIN"
+        '''},
+    "shell code and comments": {"app_1.0.bb": '''
+        # SRC_URI = "docker://a/b;digest=sha256:KEEP" \\
+        #   docker://a/c
+        SRC_URI = "docker://a/b;digest=sha256:PIN"
+        do_install:append() {
+            SRC_URI = "docker://a/b;digest=sha256:KEEP"
+            echo "KEEP" >${D}/pin
+        }
+        '''},
+    "two recipes share an include": {
+        "app_1.0.bb": "require app.inc\n",
+        "app_2.0.bb": "require app.inc\n",
+        "app.inc": 'SRC_URI = "docker://a/b;tag=stable"\nSRC_URI[sha256sum] = "PIN"\n',
+    },
+    "the last pin counts": {"app_1.0.bb": '''
+        SRC_URI = "docker://a/b"
+        SRC_URI[sha256sum] = "KEEP"
+        SRC_URI[sha256sum] = "PIN"
+        '''},
+}
+
+PROBLEMS = {
+    "digest from a variable": ('''
+        DIGEST = "KEEP"
+        SRC_URI = "docker://a/b;tag=1;digest=sha256:${DIGEST}"
+        ''', 2, "built from variables"),
+    "whole digest from a variable": ('''
+        DIGEST = "sha256:KEEP"
+        SRC_URI = "docker://a/b;tag=1;digest=${DIGEST}"
+        ''', 2, "built from variables"),
+    "flag from a variable": ('''
+        SUM = "KEEP"
+        SRC_URI = "docker://a/b;tag=1"
+        SRC_URI[sha256sum] = "${SUM}"
+        ''', 2, "app_1.0.bb:3"),
+    "digest broken by a continuation": ('''
+        SRC_URI = "docker://a/b;digest=sha256:0123456789abcdef0123456789abcdef\\
+        0123456789abcdef0123456789abcdef"
+        ''', 1, "built from variables"),
+    "unknown variable": ('''
+        SRC_URI = "file://x \\
+          docker://${SOME_REGISTRY}/b;digest=sha256:KEEP"
+        ''', 2, "${SOME_REGISTRY}"),
+    "python expression": ('''
+        SRC_URI = "${@bb.utils.contains('A','b','docker://a/b;digest=sha256:KEEP','',d)}"
+        ''', 1, "built from"),
+    "anonymous python": ('''
+        SRC_URI = "file://x"
+        python () {
+            d.appendVar('SRC_URI', ' docker://a/b;digest=sha256:KEEP')
+        }
+        ''', 3, "Python code"),
+    "python function": ('''
+        def images(d):
+            return "docker://a/b;digest=sha256:KEEP"
+
+        SRC_URI = "file://x"
+        ''', 2, "Python code"),
+    "no digest": ('SRC_URI = "docker://a/b;digest=sha256:beef"\n', 1, "64 lower-case hex digits"),
+    "no pin": ('SRC_URI = "docker://a/b"\nSRC_URI[sha256sum] = "beef"\n', 1, "64 lower-case hex digits"),
+    "pins that differ": ('SRC_URI = "docker://a/b;digest=sha256:KEEP"\nSRC_URI[sha256sum] = "' + NEW + '"\n', 1, "differ"),
+    "unknown parameter": ('SRC_URI = "docker://a/b;sha256=KEEP"\n', 1, "Unknown parameter"),
+}
+
+
+def unindented(text):
+    """Return a text without the indentation of this file."""
+    return re.sub(r"^ {8}", "", text.lstrip("\n") if text.startswith("\n") else text, flags=re.MULTILINE)
+
+
+@pytest.fixture
+def layer(tmp_path):
+    (tmp_path / "layer" / "conf").mkdir(parents=True)
+    (tmp_path / "layer" / "conf" / "layer.conf").write_text("")
+    return tmp_path / "layer"
+
+
+def write(layer, files):
+    for name, text in files.items():
+        path = layer / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(unindented(text).replace("PIN", OLD).replace("KEEP", OLD).encode("utf-8", "surrogateescape"))
+
+
+def read_all(layer):
+    return [recipefile.read(path, appends) for path, appends in recipefile.find([str(layer)])]
+
+
+def refresh(layer):
+    """Put the new digits in the place of each pin that is found."""
+    edits, texts = {}, {}
+    for recipe in read_all(layer):
+        for image in recipe.images:
+            assert not image.problem
+            for spot in image.pins:
+                edits.setdefault(spot.path, []).append(Edit(spot, NEW))
+                texts[spot.path] = recipe.files[spot.path]
+    for path, changes in edits.items():
+        recipefile.store(path, texts[path], recipefile.apply(texts[path], changes))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_expected_edit(layer, name):
+    write(layer, CASES[name])
+    refresh(layer)
+    for path, text in CASES[name].items():
+        expected = unindented(text).replace("PIN", NEW).replace("KEEP", OLD).encode("utf-8", "surrogateescape")
+        assert (layer / path).read_bytes() == expected
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_what_is_not_guessed_at(layer, name):
+    text, line, words = PROBLEMS[name]
+    write(layer, {"app_1.0.bb": text})
+    (recipe,) = read_all(layer)
+    (image,) = [image for image in recipe.images if image.problem]
+    assert (recipe.shown(image.path), image.line) == ("app_1.0.bb", line)
+    assert words in image.problem
+
+
+@pytest.mark.parametrize(("recipe", "text", "reference"), [
+    ("app_1.0.bb", "${PN}/${BPN}:${PV}", "app/app:1.0"),
+    ("lib32-app_1.0.bb", "x/${BPN}:${PV}", "x/app:1.0"),
+    ("app-native_2.1_r3.bb", "x/${BPN}:${PV}-${PR}", "x/app:2.1-r3"),
+    ("app.bb", "x/y:${PV}", "x/y:1.0"),
+    ("app_git.bb", "x/y:${PV}", "x/y:git"),
+])
+def test_variables_of_the_file_name(layer, recipe, text, reference):
+    write(layer, {recipe: f'SRC_URI = "docker://{text}"\n'})
+    (found,) = read_all(layer)
+    assert found.images[0].source.reference.familiar == reference
+
+
+def test_immediate_and_late_expansion(layer):
+    text = 'A = "one"\nB := "${A}"\nC = "${A}"\nA = "two"\nSRC_URI = "docker://x/${B}-${C}:${A}"\n'
+    write(layer, {"app_1.0.bb": text})
+    (recipe,) = read_all(layer)
+    assert recipe.images[0].source.reference.familiar == "x/one-two:two"
+
+
+def test_variable_that_holds_itself(layer):
+    write(layer, {"app_1.0.bb": 'A = "${B}"\nB = "${A}"\nSRC_URI = "docker://x/${A}"\n'})
+    (recipe,) = read_all(layer)
+    assert "${" in recipe.images[0].problem
+
+
+def test_files_that_include_each_other(layer):
+    write(layer, {"app_1.0.bb": "require a.inc\n", "a.inc": "require b.inc\n", "b.inc": "require a.inc\n"})
+    with pytest.raises(RecipeError, match="without end"):
+        read_all(layer)
+
+
+def test_missing_include_is_said(layer):
+    write(layer, {"app_1.0.bb": 'require none.inc\nSRC_URI = "docker://a/b"\n'})
+    (recipe,) = read_all(layer)
+    assert recipe.notes == ["app_1.0.bb:1: there is no none.inc beside the file or in its layer"]
+
+
+def test_what_bitbake_knows_is_used(layer):
+    write(layer, {"app_1.0.bb": 'SRC_URI = "docker://${MY_REGISTRY}/b;tag=${@tag(d)}"\nSRC_URI[sha256sum] = "PIN"\n'})
+    known = {"MY_REGISTRY": "example.com", "@tag(d)": "v7"}
+    recipe = recipefile.read(str(layer / "app_1.0.bb"), lookup=known.get)
+    assert recipe.images[0].source.reference.familiar == f"example.com/b:v7@sha256:{OLD}"
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ('SRC_URI = "docker://a/b"\nX = "1"\n', 'SRC_URI = "docker://a/b"\nSRC_URI[sha256sum] = "NEW"\nX = "1"\n'),
+    ('SRC_URI = "docker://a/b"', 'SRC_URI = "docker://a/b"\nSRC_URI[sha256sum] = "NEW"\n'),
+    ('SRC_URI = "docker://a/b;name=n \\\r\n"\r\n',
+     'SRC_URI = "docker://a/b;name=n \\\r\n"\r\nSRC_URI[n.sha256sum] = "NEW"\r\n'),
+    ('SRC_URI = "docker://a/b docker://a/c:1"\n',
+     'SRC_URI = "docker://a/b;digest=sha256:NEW docker://a/c:1;digest=sha256:NEW"\n'),
+    ('SRC_URI = "docker://a/b;name=x docker://a/c;name=y"\n',
+     'SRC_URI = "docker://a/b;name=x docker://a/c;name=y"\nSRC_URI[x.sha256sum] = "NEW"\nSRC_URI[y.sha256sum] = "NEW"\n'),
+])
+def test_where_a_pin_is_put_in(layer, text, expected):
+    (layer / "app_1.0.bb").write_bytes(text.encode())
+    (recipe,) = read_all(layer)
+    edits = [Edit(image.pin_place, image.pin_text.replace("{hex}", NEW)) for image in recipe.images]
+    assert recipefile.apply(text, edits) == expected.replace("NEW", NEW)
+
+
+def test_edits_that_meet():
+    first, second = Edit(Spot("x", 2, 5), "a"), Edit(Spot("x", 2, 5), "b")
+    assert recipefile.apply("0123456789", [first, first]) == "01a56789"
+    with pytest.raises(RecipeError, match="one place"):
+        recipefile.apply("0123456789", [first, second])
+
+
+def test_layers_of_others_are_left_alone(layer):
+    write(layer, {"a_1.0.bb": 'SRC_URI = "https://x/y.tar.gz"\n', ".git/b_1.0.bb": 'SRC_URI = "docker://a/b"\n', "c.txt": ""})
+    assert recipefile.find([str(layer)]) == []
+    with pytest.raises(RecipeError, match="Not a recipe"):
+        recipefile.find([str(layer / "c.txt")])
+    with pytest.raises(RecipeError, match="There is no"):
+        recipefile.find([str(layer / "none")])
+
+
+def test_statement_ends(layer):
+    text = 'A = "1" \\\n\nB = "2"\ndef f():\n    pass\nC = "3"\n'
+    found = [(s.variable or s.word, s.line, text[s.start:s.end]) for s in bitbaketext.statements("x", text)]
+    assert found == [("B", 3, 'B = "2"\n'), ("code", 4, "def f():\n    pass\n"), ("C", 6, 'C = "3"\n')]
+
+
+def test_store_keeps_mode_and_links(layer):
+    target, link = layer / "real.bb", layer / "app_1.0.bb"
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to("real.bb")
+    recipefile.store(str(link), "old", "new")
+    assert link.is_symlink()
+    assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o640)
+    assert sorted(os.listdir(layer)) == ["app_1.0.bb", "conf", "real.bb"]
+
+
+def test_store_refuses_what_somebody_changed(layer):
+    path = layer / "app_1.0.bb"
+    path.write_text("theirs")
+    with pytest.raises(RecipeError, match="meanwhile"):
+        recipefile.store(str(path), "old", "new")
+    assert path.read_text() == "theirs"
+
+
+WRITER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from dockin import recipefile
+paths = sys.argv[2:]
+print("ready", flush=True)
+for path in paths:
+    old = recipefile.load(path)
+    recipefile.store(path, old, old.replace("0", "1"))
+"""
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_killed_while_it_writes_30_recipes(tmp_path, number):
+    """Each time a little later: some files are old, some new, none is anything else."""
+    old, new = "0" * 300_000 + "\n", "1" * 300_000 + "\n"
+    paths = [tmp_path / f"app{index}_1.0.bb" for index in range(30)]
+    for path in paths:
+        path.write_text(old)
+    process = subprocess.Popen([sys.executable, "-B", "-c", WRITER, str(LIB), *map(str, paths)], stdout=subprocess.PIPE)
+    with process:
+        process.stdout.readline()
+        time.sleep(0.004 * number)
+        process.send_signal(signal.SIGKILL)
+        process.wait(20)
+    found = [path.read_text() for path in paths]
+    assert set(found) <= {old, new}
+    # What was left does not pile up, and the run can be made again.
+    for path in paths:
+        recipefile.store(str(path), path.read_text(), new)
+    assert sorted(os.listdir(tmp_path)) == sorted(path.name for path in paths)
