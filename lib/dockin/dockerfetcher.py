@@ -129,6 +129,8 @@ class Docker(FetchMethod):
     def update_donestamp(self, ud, d):
         """Verify what was fetched, from wherever it came, and mark it as done."""
         self._verify(ud, d)
+        # A mirror may have helped where a download had been interrupted.
+        bb.utils.remove(_partial(ud), recurse=True)
         super().update_donestamp(ud, d)
 
     def checkstatus(self, fetch, ud, d):

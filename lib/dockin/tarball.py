@@ -322,6 +322,8 @@ def _members(path: str) -> dict[str, Extent]:
     memory they ask for, and take what a damaged header hides, or what is cut off between two members, for the end.
     """
     size = os.path.getsize(path)
+    if not os.path.isfile(path):  # opening a FIFO would wait for its other end
+        raise InvalidTarball(f"Not an image tarball {path}: it is no regular file")
     members: dict[str, Extent] = {}
     with open(path, "rb") as file:
         while True:
