@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: MIT
 """Registries that fail, fetches that are interrupted or run at once: the right image or an error, soon, and no damage."""
 
+import json
+import os
 import random
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -122,6 +125,96 @@ def test_artifact_that_is_no_image(bench, server):
     )
     server.push(chart, "faults/chart", "v1")
     bench.refuse(f"docker://{server.address}/faults/chart;tag=v1", "Not an image", "helm", pin=chart.digest)
+
+
+def changed(content, **keys):
+    """Return an image with other keys in its manifest."""
+    document = {**json.loads(content.data), **keys}
+    return images.Manifest(content.media_type, images.to_json(document), content.config, content.layers)
+
+
+@pytest.mark.one_library
+def test_layer_that_is_there_twice(bench, server):
+    """As `docker build` makes it of two commands that change nothing."""
+    layer = images.layer({"etc/twice": "twice"})
+    content = images.image([layer, images.layer({"etc/once": "once"}), layer], form="docker")
+    server.push(content, "faults/twice", "v1")
+    folder = bench.directory / "unpack"
+    url = f"docker://{server.address}/faults/twice;tag=v1"
+    outcome = bench.run(url, ("fetch",), ("unpack", str(folder)), pin=content.digest)
+    assert outcome.error is None, outcome.text
+    assert set(documents(bench.only_file())) == set(content.blobs())
+
+
+@pytest.mark.one_library
+def test_image_without_layers(bench, faulty):
+    content = images.image([])
+    faulty.add(content, "faults/app", "v1")
+    bench.fetch(address(faulty), content.digest)
+    assert set(documents(bench.only_file())) == set(content.blobs())
+
+
+@pytest.mark.one_library
+def test_foreign_layer(bench, faulty, content):
+    layer = {**content.layers[0].descriptor(), "urls": ["https://go.example.com/layer"]}
+    layer["mediaType"] = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+    bad = changed(content, layers=[layer])
+    faulty.add(bad, "faults/app", "v1")
+    bench.refuse(address(faulty), "nondistributable", content.layers[0].digest, pin=bad.digest)
+
+
+@pytest.mark.one_library
+@pytest.mark.parametrize("size", [1, 10**6, 10**15, -1, "many"])
+def test_layer_size_that_lies(bench, faulty, content, size):
+    layers = [{**layer.descriptor(), "size": size} for layer in content.layers]
+    bad = changed(content, layers=layers)
+    faulty.add(bad, "faults/app", "v1")
+    started = time.monotonic()
+    bench.refuse(address(faulty), str(size), pin=bad.digest)
+    assert time.monotonic() - started < 20
+    assert not bench.files()
+
+
+@pytest.mark.one_library
+def test_more_layers_than_the_config_knows(bench, faulty, content):
+    bad = changed(content, layers=[layer.descriptor() for layer in content.layers[:2]])
+    faulty.add(bad, "faults/app", "v1")
+    bench.refuse(address(faulty), "2 layers", "4", pin=bad.digest)
+
+
+@pytest.mark.one_library
+def test_index_of_indexes(bench, faulty, content):
+    inner = images.index([content])
+    about = {"os": "linux", "architecture": "amd64"}
+    outer = {
+        "schemaVersion": 2,
+        "mediaType": images.OCI_INDEX,
+        "manifests": [inner.descriptor(platform=about)],
+    }
+    data = images.to_json(outer)
+    nested = images.Index(images.OCI_INDEX, data, inner.children)
+    faulty.add(inner, "faults/app", "inner")
+    faulty.add(nested, "faults/app", "v1")
+    bench.refuse(address(faulty), "index", inner.digest, pin=nested.digest)
+
+
+@pytest.mark.one_library
+@pytest.mark.parametrize("kind", ["fifo", "socket"])
+def test_special_file_in_dl_dir_does_not_block(bench, server, content, kind):
+    server.push(content, "faults/app", "v1")
+    path = bench.dl_dir / "docker_special_linux-amd64.tar"
+    if kind == "fifo":
+        os.mkfifo(path)
+        bench.fetch(address(server), content.digest)
+    else:
+        with socket.socket(socket.AF_UNIX) as special:
+            folder = os.open(bench.dl_dir, os.O_RDONLY)
+            try:
+                special.bind(f"/proc/self/fd/{folder}/{path.name}")  # the path itself is too long for bind
+            finally:
+                os.close(folder)
+            bench.fetch(address(server), content.digest)
+    assert (bench.dl_dir / f"docker_sha256-{content.hex}_linux-amd64.tar").exists()
 
 
 # ------------------------------------------------------------------------------------ servers that struggle

@@ -198,8 +198,10 @@ def test_wrong_premirror_is_refused_and_the_registry_asked(bench, good, other_im
         expected = content.digest if how == "other image" else "expected sha256:"
         assert actual in outcome.text
         assert expected in outcome.text
-    # A local file is not ours to rename; and BitBake's wget takes an empty answer for none.
-    assert bench.files("*bad-checksum*") or kind == "file" or how == "empty"
+    # BitBake's wget takes an empty answer for none.
+    assert bench.files("*bad-checksum*") or (kind, how) == ("http", "empty")
+    for file in good.files():
+        assert not file.is_symlink(), "the mirror's own files stay where they are"
 
 
 @pytest.mark.parametrize("how", SPOILT)
@@ -266,3 +268,38 @@ def test_digest_bump_below_the_same_url(bench, server, image, url, content):
     assert len(bench.files()) == 2
     (found,) = bench.files(f"*{new.hex}*.tar")
     assert new.digest in documents(found)
+
+
+def test_corrupt_registry_and_a_good_mirror(bench, own_server, good, content):
+    own_server.push(content, "mirrored/app", "v1")
+    own_server.corrupt(content.layers[1].digest)
+    outcome = bench.fetch(
+        f"docker://{own_server.address}/mirrored/app;tag=v1",
+        content.digest,
+        MIRRORS=f"docker://.*/.* file://{good.dl_dir}/",
+    )
+    assert sha256_file(bench.only_file()) == sha256_file(good.only_file())
+    assert content.layers[1].digest in outcome.text
+
+
+@pytest.mark.one_library
+def test_mirror_that_has_nothing_is_passed_over_in_silence(bench, server, url, content):
+    with registry.FileServer(bench.home) as empty:
+        rules = [
+            rf"docker://{server.address}/(.*) docker://{server.address}/none/\1",
+            f"docker://.*/.* {empty.url}/",
+            f"docker://.*/.* file://{bench.home}/",
+        ]
+        outcome = bench.fetch(url, content.digest, PREMIRRORS=" ".join(rules))
+    assert not outcome.warnings
+    assert not outcome.messages("ERROR")
+    assert content.digest in documents(bench.only_file())
+
+
+@pytest.mark.one_library
+def test_what_an_interrupted_fetch_left_goes_when_a_mirror_helps(bench, good, content):
+    left = bench.dl_dir / (good.only_file().name + ".part")
+    (left / "sha256").mkdir(parents=True)
+    (left / "sha256" / content.layers[0].hex).write_bytes(content.layers[0].data)
+    bench.fetch(f"{NOWHERE};tag=v1", content.digest, PREMIRRORS=f"docker://.*/.* file://{good.dl_dir}/")
+    assert not left.exists()

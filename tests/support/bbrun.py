@@ -535,6 +535,7 @@ _FAKED: set[str] = set()
 def _child(base: Any, directory: Path) -> None:
     """Do the job in directory and write its result."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
     os.setsid()
     with open(os.devnull, "rb") as nothing, open(directory / "output", "wb") as said:
         os.dup2(nothing.fileno(), 0)
