@@ -62,6 +62,7 @@ DOCKIN_COMPRESSION_CMD[doc] = "The command of the chosen COMPRESSION_TYPE; set C
 DOCKIN_ARCHIVE_SUFFIX = ".tar${@dockin_compression_suffix(d)}"
 DOCKIN_ARCHIVE_SUFFIX[vardepvalue] = "${DOCKIN_ARCHIVE_SUFFIX}"
 DOCKIN_ARCHIVE_SUFFIX[doc] = "Suffix of the archives, which follows from COMPRESSION_TYPE."
+DOCKIN_REFERENCES[doc] = "The images with registry and tag, which follow from SRC_URI; set by the class."
 DOCKIN_STEMS[doc] = "Names of the archives without suffix, which follow from SRC_URI; set by the class."
 
 # scarthgap unpacks into WORKDIR, which it does not clean, and has no UNPACKDIR.
@@ -115,8 +116,15 @@ def dockin_compression_suffix(d):
     return {'none': '', 'gzip': '.gz', 'zstd': '.zst'}.get(kind, '.' + kind)
 
 def dockin_references(d):
-    """Return the references of the recipe's images."""
-    return [source.reference for source in dockin.source.parse_src_uri(d.getVar('SRC_URI') or '')]
+    """Return the references of the recipe's images, without their pins."""
+    return [dockin.reference.parse(text) for text in d.getVar('DOCKIN_REFERENCES').split()]
+
+def dockin_external_references(d):
+    """Return the references of the images in an external source tree, where devtool modify has put archives."""
+    import pathlib
+    found = sorted(pathlib.Path(d.getVar('EXTERNALSRC') or '/nonexistent').glob('*' + dockin.information.SUFFIX))
+    texts = {path: path.read_text() for path in found}
+    return [dockin.reference.parse(dockin.information.parse(text, str(path)).reference) for path, text in texts.items()]
 
 def dockin_choice(variable, choices, d):
     value = d.getVar(variable)
@@ -129,7 +137,9 @@ python () {
     try:
         sources = dockin.source.parse_src_uri(d.getVar('SRC_URI') or '')
         dockin.source.pin_sources(sources, d.getVarFlags('SRC_URI', expand=[s.pin_flag for s in sources]) or {})
-        if not sources and not d.getVar('EXTERNALSRC'):
+        # externalsrc has emptied SRC_URI where it was inherited before; after devtool modify it will do so later.
+        references = [source.reference.tagged for source in sources] or dockin_external_references(d)
+        if not references:
             raise dockin.errors.DockinError("SRC_URI has no docker:// entry: add one, or do not inherit dockin")
         dockin_choice('DOCKIN_PIN', ('warn', 'require', 'ignore'), d)
         dockin_choice('DOCKIN_LAYERS', ('decompressed', 'registry'), d)
@@ -138,7 +148,7 @@ python () {
         dockin_choice('COMPRESSION_TYPE', sorted(key[len(prefix):] for key in d.keys() if key.startswith(prefix)), d)
         if d.getVar('DOCKIN_PLATFORM'):
             dockin.platforms.parse(d.getVar('DOCKIN_PLATFORM'))
-        units = [dockin.units.unit_name(source.reference) for source in sources]
+        units = [dockin.units.unit_name(reference) for reference in references]
     except dockin.errors.DockinError as error:
         bb.fatal("%s: %s" % (pn, error))
 
@@ -149,7 +159,8 @@ python () {
         except dockin.errors.DockinError as error:
             raise bb.parse.SkipRecipe(str(error))
 
-    d.setVar('DOCKIN_STEMS', ' '.join(source.reference.stem for source in sources))
+    d.setVar('DOCKIN_REFERENCES', ' '.join(reference.canonical for reference in references))
+    d.setVar('DOCKIN_STEMS', ' '.join(reference.stem for reference in references))
     d.setVar('SYSTEMD_SERVICE:%s-preload' % pn, ' '.join(units))
 }
 
@@ -162,6 +173,7 @@ dockin_do_compile () {
 # Writes beside each archive what there is to know of it, and its unit.
 python dockin_write_descriptions () {
     import dataclasses
+    import dockin.savedarchive
     import os
     import pathlib
 
@@ -172,6 +184,8 @@ python dockin_write_descriptions () {
         archive = build / (reference.stem + d.getVar('DOCKIN_ARCHIVE_SUFFIX'))
         name = reference.stem + dockin.information.SUFFIX
         information = dockin.information.parse((images / name).read_text(), str(images / name))
+        if bb.data.inherits_class('externalsrc', d) and d.getVar('EXTERNALSRC'):
+            information = dockin.savedarchive.describe(str(images / (reference.stem + '.tar')), information)
         information = dataclasses.replace(information, archive=archive.name, archive_size=archive.stat().st_size)
         (build / name).write_text(information.render())
         installed = os.path.join(d.getVar('docker_archivedir'), name)

@@ -95,6 +95,11 @@ def assemble(source: str, image: tarball.Image, reference: ImageReference, mode:
         return Archive(manifest_digest, file.tell(), layers_size)
 
 
+def uncompressed_size(chunks: typing.Iterator[bytes], name: str) -> int:
+    """Return the size of a layer's tar, whatever its compression; name is for messages. Raises InvalidLayer."""
+    return _length(_decompress(chunks, name))
+
+
 def _decompress_layers(
     writer: tarball.TarWriter, image: tarball.Image, blobs: dict[str, tarball.Extent]
 ) -> tuple[list[manifests.Descriptor], int]:

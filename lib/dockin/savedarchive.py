@@ -1,0 +1,108 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Archives that somebody else has made: "docker save" of Docker 25 or later, in place of ours, after devtool modify.
+
+Nothing of such a file is taken over unread: what Docker will call the image is hashed from it, as the target compares it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+import typing
+from dataclasses import replace
+
+from dockin import archive, manifests, platforms
+from dockin.errors import DockinError
+from dockin.information import ImageInformation
+
+_BLOBS = "blobs/sha256/"
+
+
+class InvalidArchive(DockinError):
+    """An archive can't be described."""
+
+
+def describe(path: str, information: ImageInformation) -> ImageInformation:
+    """Return the information for the archive at path, with what information says of the image that it is to be.
+
+    Raises DockinError, also where the archive is of another name or platform; OSError.
+    """
+    try:
+        with tarfile.open(path) as tar:
+            return _describe(tar, path, information)
+    except (tarfile.TarError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise InvalidArchive(f"{path} is no archive of 'docker save': {error}") from error
+
+
+def _describe(tar: tarfile.TarFile, path: str, information: ImageInformation) -> ImageInformation:
+    entry = _entry(json.loads(_read(tar, "manifest.json", path)), path, information.name)
+    config = _read(tar, entry["Config"], path)
+    image_id = manifests.digest_of(config)
+    parsed = manifests.parse_config(config)
+    wanted, found = platforms.parse(information.platform), platforms.Platform(parsed.os, parsed.architecture, parsed.variant)
+    if not wanted.accepts(found):
+        raise InvalidArchive(f"{path} has an image for {found}, {wanted} is wanted: save one for that platform")
+    layers_size = 0
+    for name in entry["Layers"]:
+        layers_size += archive.uncompressed_size(_chunks(tar, name, path), name)
+    digest = _manifest_digest(tar, path, image_id)
+    return replace(
+        information,
+        image_id=image_id,
+        manifest_digest=digest,
+        source_digest=digest if image_id != information.image_id else information.source_digest,
+        unpacked_size=os.path.getsize(path),
+        layers_size=layers_size,
+    )
+
+
+def _entry(document: typing.Any, path: str, name: str) -> dict[str, typing.Any]:
+    for entry in document:
+        if name in (entry.get("RepoTags") or []):
+            return dict(entry)
+    raise InvalidArchive(f"{path} has no image {name}: tag it so in Docker, and save it under that name")
+
+
+def _manifest_digest(tar: tarfile.TarFile, path: str, image_id: str) -> str:
+    """Return the digest of the manifest whose config is the image's."""
+    if "index.json" not in tar.getnames():
+        raise InvalidArchive(f"{path} has no index.json: save it with Docker 25 or later")
+    for top in json.loads(_read(tar, "index.json", path))["manifests"]:
+        document = manifests.parse(_blob(tar, top["digest"], path))
+        children = document.manifests if isinstance(document, manifests.Index) else ()
+        for digest in [top["digest"], *(child.digest for child in children)]:
+            if _BLOBS + digest[7:] not in tar.getnames():
+                continue
+            manifest = manifests.parse(_blob(tar, digest, path))
+            if isinstance(manifest, manifests.Manifest) and manifest.config.digest == image_id:
+                return str(digest)
+    raise InvalidArchive(f"{path}: no manifest in index.json is that of the image in manifest.json")
+
+
+def _blob(tar: tarfile.TarFile, digest: str, path: str) -> bytes:
+    data = _read(tar, _BLOBS + digest[7:], path)
+    if manifests.digest_of(data) != digest:
+        raise InvalidArchive(f"{path} is damaged: {digest} is {manifests.digest_of(data)}")
+    return data
+
+
+def _read(tar: tarfile.TarFile, name: str, path: str) -> bytes:
+    return b"".join(_chunks(tar, name, path, manifests.MAX_CONFIG_SIZE))
+
+
+def _chunks(tar: tarfile.TarFile, name: str, path: str, limit: int = 0) -> typing.Iterator[bytes]:
+    try:
+        member = tar.getmember(name)
+    except KeyError as error:
+        raise InvalidArchive(f"{path} is no archive of 'docker save': it has no {name}") from error
+    file = tar.extractfile(member)
+    if file is None or (limit and member.size > limit):
+        raise InvalidArchive(f"{path} is no archive of 'docker save': {name} is no file of a fitting size")
+    with file:
+        while True:
+            chunk = file.read(1 << 20)
+            if not chunk:
+                return
+            yield chunk
