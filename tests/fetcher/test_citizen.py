@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""The other things that BitBake's fetchers do: status, clean, unpack, progress, versions; the host's skopeo; names."""
+"""What else fetchers do: status, clean, unpack, progress, versions; the host's skopeo; names and words."""
 
 import json
 import os

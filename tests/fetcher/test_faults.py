@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Registries that fail, fetches that are interrupted or run at once: the right image or an error, soon, and no damage."""
+"""Registries that fail, fetches interrupted or at once: the right image or an error, soon, and no damage."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""PREMIRRORS, MIRRORS and the variables that forbid the network: as for https://, and never with another content."""
+"""PREMIRRORS, MIRRORS and variables that forbid the network: as for https://, never with other content."""
 
 import pytest
 
@@ -220,7 +220,7 @@ def test_wrong_mirror_is_an_error_and_the_next_fetch_repairs(bench, good, other_
 
 
 def test_wrong_first_mirror(bench, good, other_image, content):
-    """BitBake asks no further mirror after one that has given something: an error, as for https, and nothing wrong."""
+    """BitBake asks no further mirror after one that gave something: an error, as for https."""
     bad = bench.second()
     target = bad.dl_dir / good.only_file().name
     target.write_bytes(other_image[1].read_bytes())

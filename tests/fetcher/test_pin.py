@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What is fetched: by a pin in both its forms, by a tag, of single manifests and of indexes, in both formats."""
+"""What is fetched: by a pin in both its forms, by a tag, of manifests and of indexes, in both formats."""
 
 import tarfile
 
@@ -209,7 +209,8 @@ def test_two_images_in_one_recipe(bench, server, image):
     server.push(one, "both/one", "v1")
     server.push(two, "both/two", "v1")
     job = bench.job(
-        f"docker://{server.address}/both/one;tag=v1;name=one docker://{server.address}/both/two;tag=v1;name=two"
+        f"docker://{server.address}/both/one;tag=v1;name=one "
+        f"docker://{server.address}/both/two;tag=v1;name=two"
     )
     job.flags = {"SRC_URI": {"one.sha256sum": one.hex, "two.sha256sum": two.hex}}
     outcome = bench.runner.run(job, bench.directory / "two")

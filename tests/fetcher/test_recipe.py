@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""A recipe from SRC_URI to ${D} with BitBake's parser and task code, and the registry that the demo starts."""
+"""A recipe from SRC_URI to ${D} with BitBake's parser and task code, and the demo's registry."""
 
 import json
 import os

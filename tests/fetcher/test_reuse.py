@@ -126,7 +126,7 @@ def test_rubbish_in_dl_dir_does_no_harm(bench, releases, damage):
 
 
 def test_same_bytes_whatever_the_source(bench, releases):
-    """From the registry at once, assembled from other files' blobs, by http from another DL_DIR, copied by hand."""
+    """From the registry, put together from other files' blobs, by http from a DL_DIR, copied by hand."""
     server, first, second = releases
     url = f"docker://{server.address}/reuse/app;tag=v2"
     bench.fetch(url, second.digest)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Run BitBake's own library without its server: fetch URLs, parse a recipe, execute its tasks, in a process of their own.
+"""Run BitBake's own library without its server: fetch URLs, parse a recipe, execute its tasks.
 
     library = bbrun.wheel()                          # or one of bbrun.libraries()
     with bbrun.Runner(library) as runner:
@@ -8,14 +8,14 @@
         outcome = runner.run(job, directory)
         assert outcome.error is None, outcome.text
 
-The library is that of the wheel bitbake-setup (2.19.0 has no bin/, no hashserv and no prserv: stand-ins for the latter
-two are enough, as nothing here signs or serves), or that of a git checkout. The real layer.conf is read, with its
-addpylib, so the fetcher gets registered as in a build. A Runner keeps one process that has all this loaded and forks for
-each job: a job costs milliseconds, and is a process that can be killed.
+The library is that of the wheel bitbake-setup (2.19.0 has no bin/, no hashserv and no prserv: stand-ins for
+the latter two are enough, as nothing here signs or serves), or that of a git checkout. The real layer.conf is
+read, with its addpylib, so the fetcher gets registered as in a build. A Runner keeps one process that has all
+this loaded and forks for each job: a job costs milliseconds, and is a process that can be killed.
 
-What surrounds a recipe in OE-core is far too much for a quick test; recipes() gives a handful of lines of configuration
-and classes instead, under which BitBake's parser and task code run as they are. The environment is cleaned as BitBake
-cleans it, with the user's own kept in BB_ORIGENV.
+What surrounds a recipe in OE-core is far too much for a quick test; write_configuration() gives a handful of
+lines of configuration and classes instead, under which BitBake's parser and task code run as they are. The
+environment is cleaned as BitBake cleans it, with the user's own kept in BB_ORIGENV.
 
 As a script, for the demo where OE-core is not to be had:
 
@@ -174,7 +174,7 @@ EXPORT_FUNCTIONS do_fetch do_unpack do_configure do_compile do_install
 
 
 class RunError(Exception):
-    """BitBake's library can't be had or could not be started; what is wrong with a recipe is in an Outcome."""
+    """BitBake's library can't be had or not be started; what is wrong with a recipe is in an Outcome."""
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ class Running:
         return self._handle is not None and not select.select([self._handle], [], [], 0)[0]
 
     def kill(self, number: int = signal.SIGKILL, group: bool = True) -> None:
-        """Send a signal to the job and (group) to what it has started; each job is a process group of its own."""
+        """Send a signal to the job and, with group, to what it started: each job is a process group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number) if group else os.kill(self.pid, number)
 
@@ -457,7 +457,7 @@ def write_configuration(directory: Path, layer: Path, unpackdir: bool) -> None:
         (directory / "classes" / f"{name}.bbclass").write_text("")
 
 
-# ------------------------------------------------------------------------------------------- inside the process
+# ------------------------------------------------------------------------------------- inside the process
 
 
 def _serve(directory: Path, layer: Path) -> int:

@@ -8,8 +8,8 @@
         …
         assert server.log.blobs() == …
 
-It speaks the pull side of the registry API over plain HTTP to the real skopeo. A Fault answers instead of the normal
-handler, for requests whose path has a given piece, a given number of times or for ever.
+It speaks the pull side of the registry API over plain HTTP to the real skopeo. A Fault answers instead of the
+normal handler, for requests whose path has a given piece, a given number of times or for ever.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ class FaultyRegistry:
         return content.digest
 
     def fail(self, part: str, fault: Fault, times: int | None = None, after: int = 0) -> None:
-        """Answer requests whose path has part with a fault: times (None: always), the first after ones normally."""
+        """Answer requests whose path has part with a fault, times (None: always), but the first ones not."""
         self._rules.append(Rule(part, fault, times, after))
 
     def heal(self) -> None:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""pytest fixtures for the servers, for the conftest.py of any tier: `from support.fixtures import server, own_server`."""
+"""pytest fixtures for the servers; in any tier's conftest.py: `from support.fixtures import server`."""
 
 from __future__ import annotations
 

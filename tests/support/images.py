@@ -2,17 +2,18 @@
 # SPDX-License-Identifier: MIT
 """Build real container images in pure Python, byte for byte the same every time.
 
-An image is made of layers (a tar, packed with gzip, zstd or nothing), a config and a manifest; several platforms
-make an index. Both forms that registries serve are written: Docker's schema 2 and OCI. The binary inside is this
-machine's static busybox, so that an image for this machine's architecture runs; for other architectures a busybox
-script stands in for the binary, which is enough for all that only moves bytes.
+An image is made of layers (a tar, packed with gzip, zstd or nothing), a config and a manifest; several
+platforms make an index. Both forms that registries serve are written: Docker's schema 2 and OCI. The binary
+inside is this machine's static busybox, so that an image for this machine's architecture runs; for other
+architectures a busybox script stands in for the binary, which is enough for all that only moves bytes.
 
     base = images.busybox_layer()
     one = images.image([base, images.layer({"etc/motd": "one"})], platform="linux/amd64")
     all_of_them = images.index([one, images.image([base], platform="linux/arm64/v8")])
     digest = all_of_them.push(registry.client(), "library/busybox", "1.36.1")
 
-A built Manifest or Index can be pushed to a registry, or asked for its bytes (blobs()) where a test makes files itself.
+A built Manifest or Index can be pushed to a registry, or asked for its bytes (blobs()) where a test makes
+files itself.
 """
 
 from __future__ import annotations
@@ -188,7 +189,8 @@ class PushError(Exception):
 class Client:
     """Talk to one registry: push blobs and manifests, move and delete tags.
 
-    address is "host:port"; context a TLS context for https, None for plain HTTP; login a pair (user, password).
+    address is "host:port"; context a TLS context for https, None for plain HTTP; login a pair (user,
+    password).
     """
 
     def __init__(
@@ -243,7 +245,7 @@ class Client:
         self._expect(status, 201, f"upload {blob.digest} to {repository}", answer)
 
     def push_manifest(self, repository: str, manifest: Blob, tag: str | None = None) -> str:
-        """Upload a manifest or index under its digest, or under a tag (which moves there); return its digest."""
+        """Upload a manifest or index under its digest or a tag (which moves there); return its digest."""
         status, _, answer = self.request(
             "PUT",
             f"/v2/{repository}/manifests/{tag or manifest.digest}",
@@ -296,7 +298,7 @@ def host_architecture() -> str:
 
 
 def layer(files: Mapping[str, Content], compression: str = "gzip") -> Layer:
-    """Return a layer with files (path -> text, bytes, Entry or Symlink); directories are added by themselves."""
+    """Return a layer with files (path -> text, bytes, Entry or Symlink) and the directories above them."""
     directories = {str(parent) for name in files for parent in Path(name).parents if str(parent) != "."}
     members: list[tuple[tarfile.TarInfo, bytes]] = []
     for name in sorted(directories | set(files)):
@@ -322,7 +324,7 @@ def layer(files: Mapping[str, Content], compression: str = "gzip") -> Layer:
 
 
 def filler_layer(name: str, size: int, compression: str = "gzip") -> Layer:
-    """Return a layer with one incompressible file of size bytes, different for each name and the same every time."""
+    """Return a layer with one incompressible file of size bytes, the same every time for a name."""
     block = b"".join(hashlib.sha256(f"{name} {number}".encode()).digest() for number in range(-(-size // 32)))
     return layer({f"srv/{name}": block[:size]}, compression)
 

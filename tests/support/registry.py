@@ -8,11 +8,11 @@
             …skopeo copy docker://{server.address}/library/busybox…
         assert requests.blobs() == {…}
 
-The port is the kernel's choice (the server binds to port 0 and logs what it got), so any number of registries run
-side by side. Each is stopped by its own process object.
+The port is the kernel's choice (the server binds to port 0 and logs what it got), so any number of registries
+run side by side. Each is stopped by its own process object.
 
-As a script, for the demo: a registry whose library/busybox:1.36.1 is made from this machine's busybox, and the
-registries.conf that makes it stand for docker.io:
+As a script, for the demo: a registry whose library/busybox:1.36.1 is made from this machine's busybox, and
+the registries.conf that makes it stand for docker.io:
 
     python3 -m support.registry --directory DIR [--image library/busybox:1.36.1]… [--ready FILE]
 """
@@ -185,8 +185,8 @@ class PrivateCA:
 class Registry:
     """A running docker-registry with its store under directory.
 
-    tls: a PrivateCA for https. login: the one user that may read and write. Use as a context manager, or start()
-    and stop().
+    tls: a PrivateCA for https. login: the one user that may read and write. Use as a context manager, or
+    start() and stop().
     """
 
     def __init__(self, directory: Path, tls: PrivateCA | None = None, login: Login | None = None):
@@ -471,7 +471,7 @@ def write_registries_conf(
 
 
 def fill(server: Registry, names: Sequence[str]) -> dict[str, str]:
-    """Push a busybox of this machine, for each of Docker Hub's platforms, under each name; return name -> digest.
+    """Push this machine's busybox, for Docker Hub's platforms, under each name; return name -> digest.
 
     A name is "library/busybox:1.36.1". Only this machine's platform has the real binary. hello-world gets the
     command that its own image is known for: it prints a greeting and ends.

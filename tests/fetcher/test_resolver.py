@@ -1,0 +1,492 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""The look-ups of the tools, on real registries and on one that misbehaves: what they cost, and what they say."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+import urllib.parse
+
+import pytest
+
+from dockin import manifests, platforms, reference, skopeo, tarball
+from dockin.resolver import ResolveError, Resolver
+from support import faults, images, registry
+from support.fixtures import LOGIN
+
+MACHINE = {"PATH": os.environ["PATH"]}
+
+
+@pytest.fixture
+def resolve(tmp_path):
+    """Make a resolver of a user whose home is empty; close it at the end."""
+    made = []
+
+    def make(mode="auto", environment=None, timeout=5, retries=3, **options):
+        options.setdefault("tls_verify", False)
+        made.append(Resolver(skopeo.Options(**options), {**MACHINE, "HOME": str(tmp_path), **(environment or {})}, mode,
+                             timeout, retries))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def index():
+    """An image for two platforms."""
+    def make(name, form="oci"):
+        children = [images.image([images.layer({"etc/name": f"{name} {platform}"})], platform, form)
+                    for platform in ("linux/amd64", "linux/arm64/v8")]
+        return images.index(children, form)
+    return make
+
+
+def ref(server, name):
+    return reference.parse(f"{server.address}/{name}")
+
+
+def refuse(kind, function, *arguments):
+    with pytest.raises(ResolveError) as caught:
+        function(*arguments)
+    assert caught.value.kind == kind, str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["oci", "docker"])
+def test_digest_of_a_tag_costs_one_head(server, resolve, index, form):
+    digest = server.push(index(f"head-{form}", form), f"tools/{form}", "v1")
+    resolver = resolve()
+    with server.recording() as requests:
+        assert resolver.digest(ref(server, f"tools/{form}:v1")) == digest
+        assert resolver.digest(ref(server, f"tools/{form}:v1")) == digest
+    assert [(one.method, one.status) for one in requests] == [("HEAD", 200)]
+    assert resolver.statistics.counted_pulls == 0
+    assert resolver.document_kind(digest) == "index"
+
+
+def test_skopeo_says_the_same(server, resolve, index):
+    content = index("same")
+    digest = server.push(content, "tools/same", "v1")
+    wanted = platforms.parse("linux/arm64")
+    for mode in ("http", "skopeo"):
+        resolver = resolve(mode)
+        named = ref(server, "tools/same:v1")
+        assert resolver.digest(named) == digest
+        assert resolver.tags(named) == ["v1"]
+        image = resolver.image(named, wanted)
+        assert image.manifest_digest == content.manifest("linux/arm64/v8").digest
+        assert image.config_bytes == content.manifest("linux/arm64/v8").config.data
+        assert resolver.config(named, wanted)[0] == image.manifest_digest
+        message = refuse("not-found", resolver.digest, ref(server, "tools/same:none"))
+        assert "correct it in SRC_URI" in message
+
+
+def test_statistics_of_skopeo(server, resolve, index):
+    server.push(index("cost"), "tools/cost", "v1")
+    resolver = resolve("skopeo")
+    with server.recording() as requests:
+        resolver.digest(ref(server, "tools/cost:v1"))
+    assert len(requests.manifests()) == resolver.statistics.counted_pulls == 1
+    assert len(requests) == resolver.statistics.requests
+
+
+def test_many_look_ups_share_a_connection_and_a_challenge(secure_server, private_ca, resolve, tmp_path, image):
+    authfile = tmp_path / "auth.json"
+    authfile.write_text(LOGIN.auth_json(secure_server.address))
+    for number in range(5):
+        secure_server.push(image("many"), f"many/app{number}", "v1")
+    resolver = resolve(tls_verify=True, authfile=str(authfile), cert_dir=str(private_ca.cert_dir(tmp_path / "certs")))
+    with secure_server.recording() as requests:
+        for number in range(5):
+            resolver.digest(ref(secure_server, f"many/app{number}:v1"))
+    assert [one.status for one in requests] == [401, 200, 200, 200, 200, 200]
+    assert len(resolver._client._connections) == 1
+
+
+@pytest.mark.parametrize("where", [
+    ".config/containers/auth.json", ".docker/config.json", "XDG_CONFIG_HOME", "DOCKER_CONFIG", "XDG_RUNTIME_DIR",
+    "REGISTRY_AUTH_FILE",
+])
+def test_logins_are_found_where_skopeo_finds_them(secure_server, private_ca, resolve, tmp_path, image, where):
+    digest = secure_server.push(image("login"), "login/app", "v1")
+    folder = tmp_path / "elsewhere"
+    path, environment = {
+        "XDG_CONFIG_HOME": (folder / "containers/auth.json", {"XDG_CONFIG_HOME": str(folder)}),
+        "XDG_RUNTIME_DIR": (folder / "containers/auth.json", {"XDG_RUNTIME_DIR": str(folder)}),
+        "DOCKER_CONFIG": (folder / "config.json", {"DOCKER_CONFIG": str(folder)}),
+        "REGISTRY_AUTH_FILE": (folder / "any.json", {"REGISTRY_AUTH_FILE": str(folder / "any.json")}),
+    }.get(where, (tmp_path / where, {}))
+    path.parent.mkdir(parents=True)
+    path.write_text(LOGIN.auth_json(secure_server.address))
+    certs = str(private_ca.cert_dir(tmp_path / "certs"))
+    for mode in ("http", "skopeo"):
+        resolver = resolve(mode, environment, tls_verify=True, cert_dir=certs)
+        assert resolver.digest(ref(secure_server, "login/app:v1")) == digest
+
+
+def test_the_first_file_with_a_login_counts_as_with_skopeo(secure_server, private_ca, resolve, tmp_path, image):
+    secure_server.push(image("order"), "order/app", "v1")
+    wrong = registry.Login(LOGIN.user, "not-this-one")
+    for login, path in ((wrong, ".config/containers/auth.json"), (LOGIN, ".docker/config.json")):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text(login.auth_json(secure_server.address))
+    certs = str(private_ca.cert_dir(tmp_path / "certs"))
+    for mode in ("http", "skopeo"):
+        message = refuse("auth", resolve(mode, tls_verify=True, cert_dir=certs).digest, ref(secure_server, "order/app:v1"))
+        assert ".config/containers/auth.json" in message
+        assert "not-this-one" not in message
+
+
+def test_login_of_a_repository_goes_before_that_of_its_host(secure_server, private_ca, resolve, tmp_path, image):
+    digest = secure_server.push(image("path"), "group/path/app", "v1")
+    address = secure_server.address
+    good, bad = (json.loads(login.auth_json("x"))["auths"]["x"] for login in (LOGIN, registry.Login("x", "y")))
+    authfile = tmp_path / "auth.json"
+    authfile.write_text(json.dumps({"auths": {address: bad, f"{address}/group": bad, f"{address}/group/path": good}}))
+    certs = str(private_ca.cert_dir(tmp_path / "certs"))
+    for mode in ("http", "skopeo"):
+        resolver = resolve(mode, tls_verify=True, cert_dir=certs, authfile=str(authfile))
+        assert resolver.digest(ref(secure_server, "group/path/app:v1")) == digest
+
+
+def credential_helper(tmp_path, text, name="docker-credential-testhelper"):
+    """Write a helper and return an environment in which it is found."""
+    program = tmp_path / "bin" / name
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!/bin/sh\n{text}\n")
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("setting", ["credHelpers", "credsStore"])
+def test_credential_helper(secure_server, private_ca, resolve, tmp_path, image, setting):
+    digest = secure_server.push(image("helper"), "helper/app", "v1")
+    answer = json.dumps({"ServerURL": secure_server.address, "Username": LOGIN.user, "Secret": LOGIN.password})
+    environment = credential_helper(tmp_path, f"cat >'{tmp_path}/asked'\nprintf '%s' '{answer}'")
+    (tmp_path / ".docker").mkdir()
+    value = {secure_server.address: "testhelper"} if setting == "credHelpers" else "testhelper"
+    (tmp_path / ".docker/config.json").write_text(json.dumps({setting: value, "auths": {secure_server.address: {}}}))
+    resolver = resolve("http", environment, tls_verify=True, cert_dir=str(private_ca.cert_dir(tmp_path / "certs")))
+    assert resolver.digest(ref(secure_server, "helper/app:v1")) == digest
+    assert (tmp_path / "asked").read_text() == secure_server.address
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("cat >/dev/null; echo 'the secret is hunter2'; exit 1", "docker-credential-testhelper get failed"),
+    ("cat >/dev/null; echo 'hunter2'", "no JSON"),
+    (None, "no program docker-credential-testhelper"),
+])
+def test_credential_helper_that_fails(secure_server, private_ca, resolve, tmp_path, text, words):
+    environment = credential_helper(tmp_path, text) if text else {}
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker/config.json").write_text(json.dumps({"credHelpers": {secure_server.address: "testhelper"}}))
+    certs = str(private_ca.cert_dir(tmp_path / "certs"))
+    resolver = resolve("http", environment, tls_verify=True, cert_dir=certs)
+    message = refuse("login", resolver.digest, ref(secure_server, "helper/app:v1"))
+    assert words in message
+    assert "hunter2" not in message
+
+
+def test_unknown_authority(secure_server, resolve):
+    message = refuse("tls", resolve("http", tls_verify=True).digest, ref(secure_server, "any/app:v1"))
+    assert "DOCKIN_CERT_DIR" in message
+
+
+def test_server_without_tls_is_not_spoken_to_in_the_clear(server, resolve, image):
+    server.push(image("clear"), "clear/app", "v1")
+    with server.recording() as requests:
+        refuse("tls", resolve("http", tls_verify=True).digest, ref(server, "clear/app:v1"))
+    assert requests == []
+
+
+def test_registries_conf_insecure_is_no_reason_for_skopeo(server, resolve, tmp_path, image):
+    digest = server.push(image("insecure"), "insecure/app", "v1")
+    conf = tmp_path / "registries.conf"
+    conf.write_text(f'[[registry]]\nlocation = "{server.address}"  # mine\ninsecure = true\n')
+    resolver = resolve(tls_verify=True, registries_conf=str(conf))
+    named = ref(server, "insecure/app:v1")
+    assert (resolver.digest(named), resolver.kind(named), resolver.statistics.counted_pulls) == (digest, "http-head", 0)
+
+
+@pytest.mark.parametrize("fall_back", [False, True])
+def test_registries_conf_with_mirror_or_location(server, resolve, tmp_path, image, fall_back):
+    digest = server.push(image("mirror"), "library/mirrored", "v1")
+    conf = registry.write_registries_conf(tmp_path / "registries.conf", server.address, "mirrored.example", fall_back)
+    resolver = resolve(tls_verify=True, registries_conf=str(conf))
+    named = reference.parse("mirrored.example/library/mirrored:v1")
+    assert resolver.digest(named) == digest
+    assert resolver.kind(named) == "skopeo"
+    assert "registries.conf" in resolver.reason(named)
+
+
+def test_proxy_is_a_reason_for_skopeo_but_not_for_loopback(server, resolve, image):
+    digest = server.push(image("proxy"), "proxy/app", "v1")
+    environment = {"HTTPS_PROXY": "http://192.0.2.1:3128", "NO_PROXY": ".internal.example"}
+    resolver = resolve(environment=environment)
+    assert resolver.digest(ref(server, "proxy/app:v1")) == digest
+    assert resolver.kind(ref(server, "proxy/app:v1")) == "http-head"
+    assert resolver.kind(reference.parse("quay.io/x/y:z")) == "skopeo"
+    assert resolver.kind(reference.parse("registry.internal.example/y:z")) == "http-head"
+
+
+def test_client_certificate_is_a_reason_for_skopeo(private_ca, resolve, tmp_path):
+    directory = private_ca.cert_dir(tmp_path / "certs")
+    (directory / "client.cert").write_bytes(private_ca.certificate.read_bytes())
+    (directory / "client.key").write_bytes(private_ca.key.read_bytes())
+    assert resolve(cert_dir=str(directory)).kind(reference.parse("quay.io/x/y:z")) == "skopeo"
+    assert resolve("http", cert_dir=str(directory)).kind(reference.parse("quay.io/x/y:z")) == "http-head"
+
+
+# What registries do that break HEAD-only clients
+
+def test_no_digest_header(faulty, resolve, image):
+    content = image("bare")
+    faulty.add(content, "bare/app", "v1")
+    faulty.fail("/manifests/", lambda handler, answer: handler.send(
+        faults.Answer(200, {"Content-Type": content.media_type}, answer.body)))
+    resolver = resolve()
+    assert resolver.digest(ref(faulty, "bare/app:v1")) == content.digest
+    assert resolver.statistics.counted_pulls == 1
+
+
+@pytest.mark.parametrize("code", [404, 405])
+def test_head_is_not_answered(faulty, resolve, image, code):
+    content = image("nohead")
+    faulty.add(content, "nohead/app", "v1")
+
+    def fault(handler, answer):
+        handler.send(answer if handler.command == "GET" else faults.Answer(code, {}, b""))
+    faulty.fail("/manifests/", fault)
+    assert resolve().digest(ref(faulty, "nohead/app:v1")) == content.digest
+
+
+def test_schema_1_is_no_digest(faulty, resolve):
+    body = json.dumps({"schemaVersion": 1, "name": "old/app", "tag": "v1"}).encode()
+    headers = {"Content-Type": "application/vnd.docker.distribution.manifest.v1+prettyjws",
+               "Docker-Content-Digest": "sha256:" + "0" * 64}
+    faulty.fail("/manifests/", faults.status(200, headers, body))
+    with pytest.raises(manifests.InvalidManifest, match="schema 1"):
+        resolve().digest(ref(faulty, "old/app:v1"))
+
+
+def test_wrong_bytes_under_a_digest(faulty, resolve, image):
+    content = image("wrong")
+    faulty.add(content, "wrong/app", "v1")
+    faulty.fail("/manifests/", faults.body(registry.flipped))
+    pinned = ref(faulty, f"wrong/app@{content.digest}")
+    message = refuse("content", resolve("http").document, pinned)
+    assert content.digest in message
+    with pytest.raises(DockinErrors):
+        resolve("skopeo").document(pinned)
+
+
+DockinErrors = (ResolveError, tarball.InvalidTarball)
+
+
+def test_wrong_config(faulty, resolve, image):
+    content = image("config")
+    faulty.add(content, "config/app", "v1")
+    faulty.fail("/blobs/", faults.body(registry.flipped))
+    with pytest.raises(tarball.InvalidTarball, match=content.config.digest):
+        resolve().image(ref(faulty, "config/app:v1"), platforms.parse("linux/amd64"))
+
+
+def test_what_passes_is_tried_again(faulty, resolve, image):
+    content = image("passing")
+    faulty.add(content, "passing/app", "v1")
+    faulty.fail("/manifests/", faults.status(503), times=1)
+    faulty.fail("/manifests/", faults.status(429, {"Retry-After": "1"}), times=1)
+    resolver = resolve()
+    assert resolver.digest(ref(faulty, "passing/app:v1")) == content.digest
+    assert resolver.statistics.requests == 3
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404])
+def test_what_does_not_pass_is_not_tried_again(faulty, resolve, code):
+    faulty.fail("/manifests/", faults.error(code, "SOME", "not for you"))
+    kind = {400: "other", 401: "auth", 403: "denied", 404: "not-found"}[code]
+    resolver = resolve("http")
+    refuse(kind, resolver.digest, ref(faulty, "any/app:v1"))
+    assert resolver.statistics.requests <= 2
+
+
+def test_long_wait_ends_the_registry_for_this_run(faulty, resolve, image):
+    faulty.add(image("limited"), "limited/app", "v1")
+    faulty.fail("/manifests/", faults.status(429, {"Retry-After": "3600"}))
+    resolver = resolve()
+    message = refuse("rate-limited", resolver.digest, ref(faulty, "limited/app:v1"))
+    assert "3600 s" in message
+    refuse("rate-limited", resolver.digest, ref(faulty, "limited/other:v1"))
+    assert resolver.statistics.requests == 1
+
+
+def test_rate_headers(faulty, resolve, image):
+    content = image("headers")
+    faulty.add(content, "headers/app", "v1")
+    headers = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "0;w=21600"}
+    faulty.fail("/manifests/", lambda handler, answer: handler.send(
+        faults.Answer(200, {**answer.headers, **headers}, answer.body)))
+    resolver = resolve()
+    assert resolver.digest(ref(faulty, "headers/app:v1")) == content.digest
+    assert resolver.statistics.rate_limits == {faulty.address: {"limit": 100, "remaining": 0, "window_s": 21600}}
+    # HEAD goes on, what would count is not even asked.
+    refuse("rate-limited", resolver.document, ref(faulty, "headers/app:v1"))
+    assert resolver.statistics.requests == 1
+
+
+def test_dead_registry_costs_its_retries_once(resolve):
+    address = faults.closed_address()
+    resolver = resolve(retries=2)
+    message = refuse("network", resolver.digest, reference.parse(f"{address}/a:v1"))
+    assert "can't be reached" in message
+    start = time.monotonic()
+    for number in range(100):
+        assert refuse("network", resolver.digest, reference.parse(f"{address}/b{number}:v1")) == message
+    assert time.monotonic() - start < 1
+
+
+def test_silent_registry(resolve):
+    with faults.Silent() as server:
+        message = refuse("network", resolve(timeout=0.5, retries=3).digest, ref(server, "a:v1"))
+    assert "0.5 s" in message
+
+
+def test_connection_that_the_server_has_closed(faulty, resolve, image):
+    content = image("closed")
+    faulty.add(content, "closed/app", "v1")
+    faulty.add(content, "closed/app", "v2")
+
+    def close(handler, answer):
+        handler.send(answer)
+        handler.close_connection = True  # without saying so
+    faulty.fail("/manifests/v1", close)
+    resolver = resolve(retries=0)
+    assert resolver.digest(ref(faulty, "closed/app:v1")) == content.digest
+    assert resolver.digest(ref(faulty, "closed/app:v2")) == content.digest
+
+
+def test_pages_of_tags(faulty, resolve):
+    def page(handler, answer):
+        last = urllib.parse.parse_qs(urllib.parse.urlsplit(handler.path).query).get("last")
+        tags, link = (["c"], {}) if last else (["b", "a"], {"Link": '</v2/pages/app/tags/list?last=a&n=2>; rel="next"'})
+        handler.send(faults.Answer(200, {"Content-Type": "application/json", **link},
+                                   json.dumps({"tags": tags}).encode()))
+    faulty.fail("/tags/list", page)
+    assert resolve().tags(ref(faulty, "pages/app")) == ["b", "a", "c"]
+
+
+class TokenServer:
+    """Makes a FaultyRegistry want bearer tokens, which it also gives out."""
+
+    def __init__(self, server, login=None, identity="", lifetime=300):
+        self.given, self.login, self.identity, self.lifetime = [], login, identity, lifetime
+        self.server = server
+        server.fail("/auth?", self.token)
+        server.fail("/manifests/", self.guard)
+
+    def guard(self, handler, answer):
+        name = handler.path[len("/v2/"):].partition("/manifests/")[0]
+        if handler.headers.get("Authorization") == f"Bearer for {name} {len(self.given)}" or any(
+                handler.headers.get("Authorization") == f"Bearer {token}" and name in token for token in self.given):
+            handler.send(answer)
+            return
+        realm = f'Bearer realm="http://{self.server.address}/auth?x=1",service="tests",scope="repository:{name}:pull"'
+        handler.send(faults.Answer(401, {"WWW-Authenticate": realm}, b""))
+
+    def token(self, handler, answer):
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(handler.path).query)
+        if handler.command == "POST":
+            query = urllib.parse.parse_qs(handler.rfile.read(int(handler.headers["Content-Length"])).decode())
+            allowed = query["refresh_token"] == [self.identity] and query["grant_type"] == ["refresh_token"]
+        else:
+            basic = base64.b64encode(":".join(self.login.pair).encode()).decode() if self.login else ""
+            allowed = not self.login or handler.headers.get("Authorization") == f"Basic {basic}"
+        if not allowed:
+            handler.send(faults.Answer(401, {}, b""))
+            return
+        name = query["scope"][0].split(":")[1]
+        self.given.append(f"{name}-{len(self.given)}")
+        body = json.dumps({"token": self.given[-1], "expires_in": self.lifetime}).encode()
+        handler.send(faults.Answer(200, {"Content-Type": "application/json"}, body))
+
+
+@pytest.fixture
+def post(monkeypatch):
+    monkeypatch.setattr(faults.Handler, "do_POST", faults.Handler.do_GET, raising=False)
+
+
+@pytest.mark.parametrize("kind", ["anonymous", "password", "identity"])
+def test_tokens(faulty, resolve, tmp_path, image, post, kind):
+    content = image("tokens")
+    for name in ("one", "two"):
+        for tag in ("v1", "v2"):
+            faulty.add(content, f"tokens/{name}", tag)
+    authfile = ""
+    if kind != "anonymous":
+        entry = {"identitytoken": "the-identity"} if kind == "identity" else None
+        authfile = tmp_path / "auth.json"
+        authfile.write_text(json.dumps({"auths": {faulty.address: entry}}) if entry else LOGIN.auth_json(faulty.address))
+    tokens = TokenServer(faulty, LOGIN if kind == "password" else None, "the-identity")
+    resolver = resolve("http", authfile=str(authfile))
+    for name in ("one", "two"):
+        for tag in ("v1", "v2"):
+            assert resolver.digest(ref(faulty, f"tokens/{name}:{tag}")) == content.digest
+    # The challenge is asked for once, a token once a repository.
+    assert tokens.given == ["tokens/one-0", "tokens/two-1"]
+    assert resolver.statistics.requests == 7
+    assert resolver.statistics.counted_pulls == 0
+
+
+def test_token_that_has_expired(faulty, resolve, image):
+    content = image("expired")
+    faulty.add(content, "expired/app", "v1")
+    faulty.add(content, "expired/app", "v2")
+    tokens = TokenServer(faulty, lifetime=5)
+    resolver = resolve("http")
+    for tag in ("v1", "v2"):
+        assert resolver.digest(ref(faulty, f"expired/app:{tag}")) == content.digest
+    assert len(tokens.given) == 2
+
+
+def test_token_that_is_not_given(faulty, resolve, tmp_path, image):
+    faulty.add(image("refused"), "refused/app", "v1")
+    TokenServer(faulty, LOGIN)
+    authfile = tmp_path / "auth.json"
+    authfile.write_text(registry.Login("someone", "hunter2").auth_json(faulty.address))
+    message = refuse("auth", resolve("http", authfile=str(authfile)).digest, ref(faulty, "refused/app:v1"))
+    assert str(authfile) in message
+    assert "hunter2" not in message
+    assert base64.b64encode(b"someone:hunter2").decode() not in message
+
+
+def test_login_of_an_unknown_kind_is_left_to_skopeo(faulty, resolve, image):
+    faulty.add(image("odd"), "odd/app", "v1")
+    faulty.fail("/manifests/", faults.status(401, {"WWW-Authenticate": "Negotiate"}))
+    resolver = resolve()
+    with pytest.raises(ResolveError):
+        resolver.digest(ref(faulty, "odd/app:v1"))
+    assert resolver.kind(ref(faulty, "odd/app:v1")) == "skopeo"
+    assert "Negotiate" in refuse("auth", resolve("http").digest, ref(faulty, "odd/app:v1"))
+
+
+def test_redirect_to_another_host_has_no_login(faulty, resolve, image, secure_server):
+    content = image("redirect")
+    faulty.add(content, "redirect/app", "v1")
+    seen = []
+    with faults.FaultyRegistry() as other:
+        other.add(content, "redirect/app", "v1")
+        other.fail("/manifests/", lambda handler, answer: (seen.append(handler.headers.get("Authorization")),
+                                                           handler.send(answer)))
+        target = f"http://{other.address}/v2/redirect/app/manifests/v1"
+        faulty.fail("/manifests/", faults.status(401, {"WWW-Authenticate": 'Basic realm="x"'}), times=1)
+        faulty.fail("/manifests/", faults.status(307, {"Location": target}))
+        authfile = json.dumps({"auths": {faulty.address: {"auth": base64.b64encode(b"a:b").decode()}}})
+        with open(os.path.join(resolve()._environment["HOME"], "auth.json"), "w", encoding="utf-8") as file:
+            file.write(authfile)
+        assert resolve("http", authfile=file.name).digest(ref(faulty, "redirect/app:v1")) == content.digest
+    assert seen == [None]
