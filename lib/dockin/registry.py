@@ -398,8 +398,8 @@ class Client:
             if connection is None:
                 connection = pool[key] = self._connect(scheme, netloc, context)
             try:
-                self.statistics.count(1)
                 connection.request(method, path, body, {"User-Agent": "meta-dockin", **headers})
+                self.statistics.count(1)
                 response = connection.getresponse()
                 try:
                     data = _read(response, limit, time.monotonic() + self._timeout)

@@ -183,7 +183,10 @@ class Resolver:
                         return self._agreed(reference, digest)
                 except registry.Unusual as error:
                     self._leave(reference, error)
-            return manifests.digest_of(self._fetch(reference))
+            data = self._fetch(reference)
+            # The digest of what is signed inside, as schema 1 is, would not be that of the bytes.
+            manifests.parse(data)
+            return manifests.digest_of(data)
 
     def _agreed(self, reference: ImageReference, found: str) -> str:
         if reference.digest and found != reference.digest:

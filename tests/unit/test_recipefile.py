@@ -303,7 +303,7 @@ def test_edits_that_meet():
 
 
 def test_layers_of_others_are_left_alone(layer):
-    write(layer, {"a_1.0.bb": 'SRC_URI = "https://x/y.tar.gz"\n', ".git/b_1.0.bb": 'SRC_URI = "docker://a/b"\n', "c.txt": ""})
+    write(layer, {"a_1.0.bb": 'SRC_URI = "https://x/y.tgz"\n', ".git/b_1.0.bb": 'SRC_URI = "docker://a/b"\n', "c.txt": ""})
     assert recipefile.find([str(layer)]) == []
     with pytest.raises(RecipeError, match="Not a recipe"):
         recipefile.find([str(layer / "c.txt")])
