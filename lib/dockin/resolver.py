@@ -70,6 +70,7 @@ class Resolver:
         self._client = registry.Client(self._credentials, self._access, self.statistics, timeout, retries)
         self._skopeo = _Skopeo(options, self._environment, self.statistics, timeout, retries)
         self._ways: dict[str, _Way] = {}
+        self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
         self._lock = threading.Lock()
         self._documents: dict[ImageReference, bytes] = {}
         self._digests: dict[ImageReference, str] = {}
@@ -249,7 +250,11 @@ class Resolver:
         reason = route.special or _proxy(reference.registry, self._environment) or _client_certificate(directory)
         if reason and self._mode == "auto":
             return _Way(reason)
-        return _Way(access=registry.Access(_context(directory, insecure), insecure))
+        key = (directory, insecure)
+        if key not in self._contexts:
+            # Reading the system's authorities takes longer than a look-up.
+            self._contexts[key] = _context(directory, insecure)
+        return _Way(access=registry.Access(self._contexts[key], insecure))
 
     def _leave(self, reference: ImageReference, error: ResolveError) -> None:
         """Ask by skopeo from now on what the own client could not get, unless the user wants it otherwise."""
