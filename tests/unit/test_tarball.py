@@ -144,7 +144,7 @@ def test_a_single_manifest_is_its_own_top(path):
 @pytest.mark.parametrize("form", ["oci", "docker"])
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
 def test_round_trip(path, form, compression):
-    layers = [images.layer({"a": "1"}, compression), images.filler_layer("b", 3 << 20, compression)]
+    layers = [images.layer({"a": "1"}, compression), images.filler_layer("b", tarball.CHUNK + 1, compression)]
     built = images.index([images.image(layers, "linux/amd64", form)], form)
     image = installed.write_tarball(path, built, AMD64)
     assert verify(path, built.digest) == image

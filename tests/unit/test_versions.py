@@ -154,7 +154,7 @@ def test_the_newest_is_the_greatest_in_any_order(numbers, prefix, suffix):
 
 
 @SETTINGS
-@given(st.lists(st.text(max_size=8) | st.from_regex(r"v?[0-9]+(\.[0-9]+)?(-[a-z]+)?", fullmatch=True)), st.text(max_size=8))
+@given(st.lists(st.text(max_size=8) | st.text("v0123.-a", max_size=8), max_size=6), st.text("v0123.-a", max_size=8))
 def test_any_tags(tags, current):
     newest = versions.newest(tags, current)
     assert re.fullmatch(r"[0-9.]*", newest, re.ASCII)
