@@ -1,0 +1,222 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""The packages that the boot tests install: built by BitBake from recipes with the class dockin, or made by hand.
+
+    app = packages.Recipe("apps", {"docker.io/library/busybox:1.36.1": content, …})
+    built = packages.build(bench, registry, directory, [app], {})   # built["apps"]: the .deb files, dockin-preload's first
+    built = packages.make(directory, [app])                         # the same, without OE-core
+
+By hand, the layer's modules write the archives, information files and units as the class does; what is not tested then
+are the class and the recipe of dockin-preload.
+"""
+
+from __future__ import annotations
+
+import itertools
+import platform
+import shutil
+import subprocess
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Union
+
+from dockin import reference, units
+
+from support import images, installed, oe, registry
+from support.account import Unavailable
+
+ARCHIVES = "/usr/share/dockin/archive"
+UNITS = "/usr/lib/systemd/system"
+HELPER_NAME = "dockin-preload"
+HELPER = oe.LAYER / "recipes-support" / HELPER_NAME / "files"
+DPKG_SECONDS = 60
+BUILD_SECONDS = 600
+
+# OE-core's machine that runs the programs of this one.
+MACHINES = {"x86_64": "qemux86-64", "aarch64": "qemuarm64"}
+
+Content = Union[images.Manifest, images.Index]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe of images by their references, and settings of the class that differ from its defaults.
+
+    Of several versions the older comes first in a list.
+    """
+
+    name: str
+    images: Mapping[str, Content]
+    version: str = "1.0"
+    flush: bool = True
+    enabled: bool = True
+    services: Sequence[str] = ()
+    """Units of the recipe's own, beside those that load the images."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Files of the recipe's own, by the path on the target. Only make() knows these two."""
+
+    @property
+    def text(self) -> str:
+        """The recipe as BitBake reads it."""
+        lines = ["inherit dockin", f'DOCKIN_PRELOAD_FLUSH = "{int(self.flush)}"']
+        if not self.enabled:
+            lines.append('SYSTEMD_AUTO_ENABLE:${PN}-preload = "disable"')
+        for number, (name, content) in enumerate(self.images.items()):
+            parsed = reference.parse(name)
+            lines.append(f'SRC_URI += "docker://{parsed.name};tag={parsed.tag};name=image{number}"')
+            lines.append(f'SRC_URI[image{number}.sha256sum] = "{content.hex}"')
+        return "\n".join(lines) + "\n"
+
+
+def unit(name: str) -> str:
+    """Return the name of an image's preload unit."""
+    return units.unit_name(reference.parse(name))
+
+
+def familiar(name: str) -> str:
+    """Return an image's name in Docker."""
+    return reference.parse(name).familiar
+
+
+def archive(name: str) -> str:
+    """Return the path of an image's archive on the target."""
+    return f"{ARCHIVES}/{reference.parse(name).stem}.tar.xz"
+
+
+def info(name: str) -> str:
+    """Return the path of an image's information file on the target."""
+    return f"{ARCHIVES}/{reference.parse(name).stem}.image"
+
+
+def compose_example(web: tuple[str, Content], probe: tuple[str, Content]) -> Recipe:
+    """Return the demo recipe of that name as make() makes it, with its own compose file and service."""
+    source = oe.LAYER / "recipes-demo" / "dockin" / "files"
+    service = "compose-example.service"
+    return Recipe("compose-example", dict([web, probe]), services=[service], files={
+        f"{UNITS}/{service}": (source / service).read_text().replace("@datadir@", "/usr/share"),
+        "/usr/share/compose-example/compose.yml": (source / "compose.yml").read_text()})
+
+
+# ------------------------------------------------------------------------------------------ with BitBake
+
+
+def build(bench: oe.Bench, server: registry.Registry, directory: Path, recipes: Sequence[Recipe],
+          demos: Mapping[str, Mapping[str, tuple[str, Content]]]) -> dict[str, list[Path]]:
+    """Build recipes with BitBake; return each one's packages, as "apps" and, for later versions of it, "apps_2.0".
+
+    The packages are copied into directory.
+
+    demos are recipes of this layer: for each name of a pin its image's reference, and the image that is to stand for it.
+    """
+    machine = MACHINES.get(platform.machine())
+    if not machine:
+        raise Unavailable(f"no machine of OE-core runs the programs of this one ({platform.machine()})")
+    made = bench.build("boot", f'MACHINE = "{machine}"')
+    names = {reference.parse(name).registry for recipe in recipes for name in recipe.images} | {"docker.io"}
+    conf = made.path / "registries.conf"
+    bench.write(conf, "".join(f'[[registry]]\nprefix = "{name}"\nlocation = "{server.address}"\ninsecure = true\n'
+                              for name in sorted(names)))
+    made.local_conf(f'DOCKIN_REGISTRIES_CONF = "{conf}"')
+    for name, pins in demos.items():
+        lines = [f'SRC_URI[{pin}.sha256sum] = "{content.hex}"\n' for pin, (_, content) in pins.items()]
+        made.recipe(f"{name}_%.bbappend", "".join(lines))
+        for image, content in pins.values():
+            _push(server, image, content)
+    found: dict[str, list[Path]] = {}
+    for number, others in enumerate(_rounds(recipes)):
+        for recipe in others:
+            made.recipe(f"{recipe.name}_{recipe.version}.bb", recipe.text)
+            for image, content in recipe.images.items():
+                _push(server, image, content)
+        targets = {recipe.name: f"{recipe.name}_{recipe.version}" if number else recipe.name for recipe in others}
+        targets.update({} if number else {name: name for name in demos})
+        made.bitbake(*targets, HELPER_NAME, timeout=BUILD_SECONDS).ok()
+        for name, key in targets.items():
+            debs = [made.deb(package) for package in (HELPER_NAME, name, f"{name}-preload")]
+            found[key] = [Path(shutil.copy(deb.path, directory)) for deb in debs]
+    return found
+
+
+def _rounds(recipes: Sequence[Recipe]) -> list[list[Recipe]]:
+    """Return the recipes in as many groups as one has versions, oldest first: BitBake builds the newest it knows."""
+    versions: dict[str, list[Recipe]] = {}
+    for recipe in recipes:
+        versions.setdefault(recipe.name, []).append(recipe)
+    return [[recipe for recipe in group if recipe] for group in itertools.zip_longest(*versions.values())]
+
+
+def _push(server: registry.Registry, name: str, content: Content) -> None:
+    """Push an image under a tag that says no more than its digest: a later one of a name replaces none."""
+    server.push(content, reference.parse(name).repository, content.hex)
+
+
+# ------------------------------------------------------------------------------------------ by hand
+
+
+def make(directory: Path, recipes: Sequence[Recipe]) -> dict[str, list[Path]]:
+    """Make the packages of recipes, in directory, without BitBake; return them as build() does."""
+    helper = _helper(directory)
+    found: dict[str, list[Path]] = {}
+    for recipe in recipes:
+        key = f"{recipe.name}_{recipe.version}" if recipe.name in found else recipe.name
+        found[key] = [helper, *_image_packages(directory, recipe)]
+    return found
+
+
+def _helper(directory: Path) -> Path:
+    tree = directory / HELPER_NAME
+    for source, folder, mode in ((HELPER_NAME, "/usr/bin", 0o755), (units.TARGET, UNITS, 0o644)):
+        _install(tree, folder, HELPER / source, mode)
+    return _package(tree, HELPER_NAME, "1.0", [], [units.TARGET])
+
+
+def _image_packages(directory: Path, recipe: Recipe) -> list[Path]:
+    archives, preload = (directory / f"{recipe.name}{suffix}-{recipe.version}" for suffix in ("", "-preload"))
+    names = []
+    for name, content in recipe.images.items():
+        info = installed.install(archives / ARCHIVES[1:], content, name, compression="xz").info
+        text = units.render_unit(reference.parse(name), f"{ARCHIVES}/{info.name}", recipe.flush)
+        names.append(unit(name))
+        source = directory / unit(name)
+        source.write_text(text)
+        _install(preload, UNITS, source, 0o644)
+    for path, content in recipe.files.items():
+        place = archives / path[1:]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(content)
+    depends = [recipe.name, HELPER_NAME, "xz"]
+    return [_package(archives, recipe.name, recipe.version, [], recipe.services),
+            _package(preload, f"{recipe.name}-preload", recipe.version, depends, names, recipe.enabled)]
+
+
+def _install(tree: Path, folder: str, source: Path, mode: int) -> None:
+    place = tree / folder[1:]
+    place.mkdir(parents=True, exist_ok=True)
+    Path(shutil.copy(source, place)).chmod(mode)
+
+
+def _package(tree: Path, name: str, version: str, depends: Sequence[str], services: Sequence[str],
+             enabled: bool = True) -> Path:
+    """Make a package of a folder, with a preset and with what OE-core's systemd.bbclass does after an installation."""
+    control = tree / "DEBIAN"
+    control.mkdir(parents=True)
+    fields = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: dockin tests <tests@localhost>\n"
+    if depends:
+        fields += f"Depends: {', '.join(depends)}\n"
+    (control / "control").write_text(fields + "Description: made by hand for the boot tests\n")
+    if services:
+        presets = tree / "usr/lib/systemd/system-preset"
+        presets.mkdir(parents=True)
+        verb = "enable" if enabled else "disable"
+        (presets / f"98-{name}.preset").write_text("".join(f"{verb} {service}\n" for service in services))
+        script = f"systemctl daemon-reload\nsystemctl preset {' '.join(services)}\n"
+        if enabled:
+            script += f"systemctl --no-block restart {' '.join(services)}\n"
+        (control / "postinst").write_text(f'#!/bin/sh\nset -e\n[ -z "$D" ] || exit 0\n{script}')
+        (control / "postinst").chmod(0o755)
+    package = tree.parent / f"{name}_{version}_all.deb"
+    subprocess.run(["dpkg-deb", "--build", "--root-owner-group", "-Znone", str(tree), str(package)], check=True,
+                   stdout=subprocess.DEVNULL, timeout=DPKG_SECONDS)
+    return package

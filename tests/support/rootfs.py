@@ -1,0 +1,100 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Debian root file systems with systemd and Docker, made once and kept in the cache.
+
+    lower = rootfs.debian("bookworm")       # 20 s the first time, then at once; never to be written into
+
+As on a target made by OE-core, installed units start only if a preset of their package says so, which only what Debian
+enabled at once gets around; the machine ID is empty, so that no boot is a "first boot" to systemd, at which it would
+apply presets by itself. No timer starts anything of Debian's own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+
+from pathlib import Path
+
+from support import cache
+
+SECONDS = 600
+
+_COMMON = ("systemd", "systemd-sysv", "dbus", "docker.io", "xz-utils", "zstd", "iproute2", "iptables", "busybox-static")
+PACKAGES = {
+    # Docker 20.10, systemd 252
+    "bookworm": _COMMON,
+    # Docker 26, systemd 257, and Compose as a plugin of the client
+    "trixie": (*_COMMON, "docker-cli", "docker-compose"),
+}
+
+# Run by mmdebstrap with the new root as $1.
+_FINISH = """
+set -e
+systemctl --quiet --root="$1" mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer
+: > "$1/etc/machine-id"
+rm -f "$1/var/lib/dbus/machine-id" "$1/etc/resolv.conf" "$1/etc/hostname"
+rm "$1/lib/systemd/system-preset/"*.preset
+mkdir -p "$1/etc/systemd/system-preset" "$1/var/lib/docker" "$1/var/lib/containerd"
+echo 'disable *' > "$1/etc/systemd/system-preset/99-default.preset"
+"""
+
+# What apt prints when the archive can't be reached; everything else is a fault in here.
+_NO_NETWORK = re.compile(r"Could not (?:resolve|connect|wait)|Temporary failure|Unable to connect|Failed to fetch|"
+                         r"Connection (?:refused|timed out|failed)|does not have a Release file")
+
+
+class Unavailable(Exception):
+    """A root file system can't be had on this machine; str() says which and why."""
+
+
+class RootfsError(Exception):
+    """mmdebstrap failed for a reason that is not the network's."""
+
+
+def debian(suite: str) -> Path:
+    """Return a suite's root file system, made now if the cache lacks it. Raises Unavailable, RootfsError."""
+    if os.geteuid() != 0:
+        raise Unavailable("a root file system needs root: run the tests as root")
+    if not shutil.which("mmdebstrap"):
+        raise Unavailable("there is no mmdebstrap on this machine: run `make setup`")
+    folder = cache.directory() / "rootfs"
+    folder.mkdir(parents=True, exist_ok=True)
+    # The name tells what is in it, so that a changed recipe makes a new one beside those in use.
+    recipe = hashlib.sha256("\n".join((*PACKAGES[suite], _FINISH)).encode()).hexdigest()
+    path = folder / f"{suite}-{recipe[:8]}"
+    with open(f"{path}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            _bootstrap(suite, path)
+    return path
+
+
+def _bootstrap(suite: str, path: Path) -> None:
+    """Make a root file system under another name, and rename it when it is complete."""
+    new = path.with_name(f"{path.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    finish = path.with_name(f"{path.name}.finish")
+    finish.write_text(_FINISH)
+    argv = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES[suite])}",
+            f'--customize-hook=sh "{finish}" "$1"', suite, str(new)]
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              errors="replace", timeout=SECONDS, check=False)
+        status, output = done.returncode, done.stdout
+    except subprocess.TimeoutExpired:
+        status, output = -1, f"Unable to connect in time: not finished after {SECONDS} s"
+    finally:
+        finish.unlink(missing_ok=True)
+    if status != 0:
+        shutil.rmtree(new, ignore_errors=True)
+        last = " / ".join(output.strip().splitlines()[-6:])
+        if _NO_NETWORK.search(output):
+            raise Unavailable(f"Debian {suite} can't be fetched by mmdebstrap: {last}")
+        raise RootfsError(f"mmdebstrap could not make a root file system of Debian {suite}: {last}")
+    new.chmod(0o755)
+    new.rename(path)

@@ -1,0 +1,56 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""What the boot tests ship: images and the recipes of them, and how to tell that a system has such an image."""
+
+from __future__ import annotations
+
+from dockin import information
+from support import images, machine, packages
+from support.packages import Content, Recipe
+
+BUSYBOX, WEB = "docker.io/library/busybox:1.36.1", "docker.io/library/busybox:1.37.0"
+APP, KEPT, OFF, LARGE = (f"registry.example.com/team/{name}:v1" for name in ("app", "kept", "off", "large"))
+
+# What the preload says when it has loaded an image, and only then.
+LOADED = r"\bloaded in [0-9]+ s\b"
+
+
+def contents() -> dict[str, Content]:
+    """Return images by short names; "app-2" is a later one under the tag of "app"."""
+    base, host = images.busybox_layer(), images.host_architecture()
+
+    def image(word: str, *more: images.Layer) -> Content:
+        return images.index([images.image([base, images.layer({"word": f"{word}\n"}), *more], command=("cat", "/word"))])
+
+    return {
+        "busybox": images.busybox("1.36.1", [host]),
+        "web": images.busybox("1.37.0", [host]),
+        "app": image("first"),
+        "app-2": image("second"),
+        "kept": image("kept"),
+        "off": image("off"),
+        # Loading it takes long enough to be interrupted.
+        "large": image("large", images.layer({"srv/zeros": bytes(64 << 20)})),
+    }
+
+
+def recipes(content: dict[str, Content]) -> list[Recipe]:
+    """Return recipes of them, of all but "large"."""
+    busybox = content["busybox"]
+    return [
+        Recipe("apps", {BUSYBOX: busybox, APP: content["app"]}),
+        Recipe("apps", {BUSYBOX: busybox, APP: content["app-2"]}, version="2.0"),
+        Recipe("kept", {KEPT: content["kept"]}, flush=False),
+        Recipe("off", {OFF: content["off"]}, enabled=False),
+    ]
+
+
+def has(system: machine.System, name: str) -> bool:
+    """Tell whether a system has an image under its name; fail if that is another than its package wants."""
+    found = system.images().get(packages.familiar(name))
+    if found is None:
+        return False
+    path = packages.info(name)
+    wanted = information.parse(system.output("cat", path), path)
+    assert found in (wanted.image_id, wanted.manifest_digest), f"{name} is {found}, wanted is {wanted}"
+    return True
