@@ -21,6 +21,7 @@ _LAYER = pathlib.Path(__file__).resolve().parent.parent.parent
 if str(_LAYER / "lib") not in sys.path:
     sys.path.insert(0, str(_LAYER / "lib"))
 
+import dockin.completion  # noqa: E402
 import dockin.exitcodes  # noqa: E402
 import dockin.information  # noqa: E402
 import dockin.platforms  # noqa: E402
@@ -81,9 +82,10 @@ class DockinPlugin(LayerPlugin):
         """Register the subcommands"""
         # BitBake is asked to parse in the command, once what it prints does not go to the output.
         status = self.add_command(sp, "dockin-status", self.do_dockin_status, parserecipes=False)
-        status.add_argument("recipe", nargs="*", metavar="RECIPE", help="only these recipes; may have * and ?")
+        recipe = status.add_argument("recipe", nargs="*", metavar="RECIPE", help="only these recipes; may have * and ?")
+        dockin.completion.attach(recipe, dockin.completion.recipes)
         status.add_argument("--remote", action="store_true", help="ask the registries: has the tag moved, is the pin there")
-        status.add_argument("--check", action="store_true", help="as --remote, and exit with 3 or 5 where there is something to do")
+        status.add_argument("--check", action="store_true", help="as --remote; exit with 3 or 5 if there is something to do")
         status.add_argument("--image", metavar="IMAGE_RECIPE", help="only what is installed in this image")
         status.add_argument("--json", action="store_true", help="as JSON; call bitbake-layers with -q, or use --output")
         status.add_argument("--output", metavar="FILE", help="write there instead of to standard output")

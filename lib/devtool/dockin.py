@@ -29,6 +29,7 @@ _LAYER = pathlib.Path(__file__).resolve().parent.parent.parent
 if str(_LAYER / "lib") not in sys.path:
     sys.path.insert(0, str(_LAYER / "lib"))
 
+import dockin.completion  # noqa: E402
 import dockin.compose  # noqa: E402
 # devtool looks for newer versions in its own process, where no addpylib has registered the fetcher.
 import dockin.dockerfetcher  # noqa: E402
@@ -86,7 +87,8 @@ def register_commands(subparsers, context):
     parser.add_argument("--compression", default="", metavar="TYPE", help="COMPRESSION_TYPE: xz, zstd, gzip, none …")
     parser.add_argument("--authfile", default="", metavar="FILE", help="login file; does not go into the recipe")
     parser.set_defaults(func=add_docker, fixed_setup=context.fixed_setup)
-    return {"image": image, "tag": tag}
+    dockin.completion.attach(image, dockin.completion.images)
+    dockin.completion.attach(tag, dockin.completion.tags)
 
 
 class _LayerAction(argparse.Action):

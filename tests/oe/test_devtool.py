@@ -1,0 +1,271 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""devtool add-docker, and that core's own subcommands work on what it makes: the tools themselves, on each release."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dockin import information
+from support import account, images, oe, registry as registries
+
+PLATFORMS = ("linux/amd64", "linux/arm64/v8")
+LABELS = {
+    "org.opencontainers.image.title": "The App",
+    "org.opencontainers.image.description": "Serves \"pages\"\nof ${TMPDIR}",
+    "org.opencontainers.image.url": "https://app.example/",
+    "org.opencontainers.image.licenses": "MIT OR Apache-2.0",
+}
+LAYER_CONF = """
+BBPATH .= ":${LAYERDIR}"
+BBFILES += "${LAYERDIR}/recipes-*/*/*.bb ${LAYERDIR}/recipes-*/*/*.bbappend"
+BBFILE_COLLECTIONS += "mine"
+BBFILE_PATTERN_mine = "^${LAYERDIR}/"
+BBFILE_PRIORITY_mine = "7"
+BBFILE_PATTERN_IGNORE_EMPTY_mine = "1"
+LAYERSERIES_COMPAT_mine = "@SERIES@"
+"""
+COMPOSE = """\
+name: shop
+x-common: &common
+  restart: unless-stopped
+services:
+  web:
+    <<: *common
+    image: @REGISTRY@/team/app:${TAG:-1.0.0}
+  probe:
+    image: "@REGISTRY@/team/tool"   # the latest
+"""
+
+
+def content(name, labels=None):
+    """Return an index with a small image for each platform; name makes it another one."""
+    return images.index([
+        images.image([images.layer({"etc/name": f"{name} {platform}"})], platform, labels=labels) for platform in PLATFORMS
+    ])
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A build directory with a layer of the user's own, and the images that the registry has."""
+
+    bench: oe.Bench
+    build: oe.Build
+    registry: registries.Registry
+    layer: Path
+    app: images.Index
+    newer: images.Index
+    tool: images.Index
+
+    @property
+    def image(self):
+        return f"{self.registry.address}/team/app"
+
+    @property
+    def workspace(self):
+        return self.build.path / "workspace"
+
+    def devtool(self, *arguments, timeout=300):
+        return self.build.run("devtool", *arguments, timeout=timeout)
+
+    def left(self):
+        """Return what there is of recipes in the workspace and in the layer."""
+        places = [self.workspace / name for name in ("recipes", "appends", "sources")] + [self.layer]
+        return sorted(str(path) for place in places for path in place.rglob("*") if ".git" not in path.parts)
+
+
+@pytest.fixture(scope="module")
+def desk(bench, registry):
+    address = registry.address
+    app, newer, tool = content("app", LABELS), content("newer", LABELS), content("tool")
+    registry.push(app, "team/app", "1.0.0")
+    registry.push(newer, "team/app", "1.1.0")
+    registry.push(content("other", {}), "team/app", "1.1.0-alpine")
+    registry.push(tool, "team/tool", "latest")
+    registry.push(images.index([images.image([images.layer({"x": "y"})], "linux/s390x")]), "team/mainframe", "1.0")
+    layer = bench.folder("meta-mine")
+    bench.write(layer / "conf" / "layer.conf", LAYER_CONF.replace("@SERIES@", bench.series))
+    build = bench.build("desk", layers=[bench.layer, layer])
+    # devtool check-upgrade-status knows none of the layer's variables: what is special of a registry is in the home.
+    home = bench.folder("desk-home")
+    conf = f'[[registry]]\nlocation = "{address}"\ninsecure = true\n'
+    bench.write(home / ".config" / "containers" / "registries.conf", conf)
+    bench.write(home / ".gitconfig", oe.GIT_CONFIG)
+    account.ordinary().own_folders(home)
+    build.environment["HOME"] = str(home)
+    return Desk(bench, build, registry, layer, app, newer, tool)
+
+
+def expected_recipe(desk, operator):
+    words = f"MIT {operator} Apache-2.0"
+    mit, apache = (
+        hashlib.md5((desk.bench.core / "meta/files/common-licenses" / name).read_bytes()).hexdigest()
+        for name in ("MIT", "Apache-2.0")
+    )
+    return f"""\
+SUMMARY = "The App as a Docker image"
+DESCRIPTION = "Serves 'pages' of {{TMPDIR}}"
+HOMEPAGE = "https://app.example/"
+LICENSE = "{words}"
+LIC_FILES_CHKSUM = " \\
+    file://${{COMMON_LICENSE_DIR}}/MIT;md5={mit} \\
+    file://${{COMMON_LICENSE_DIR}}/Apache-2.0;md5={apache} \\
+"
+
+inherit dockin
+
+SRC_URI = "docker://{desk.image};tag=${{PV}}"
+SRC_URI[sha256sum] = "{desk.app.hex}"
+"""
+
+
+def status_of(desk, recipe, *options):
+    """Return what dockin-status says of a recipe's only image."""
+    path = desk.build.path / "status.json"
+    path.unlink(missing_ok=True)
+    desk.build.run("bitbake-layers", "dockin-status", recipe, "--json", "--output", str(path), *options).ok()
+    [image] = json.loads(path.read_text())["images"]
+    return image
+
+
+@pytest.mark.timeout(1500)
+def test_life_of_a_recipe(release, desk):
+    build = desk.build
+    # add-docker
+    assert desk.devtool("add-docker", f"docker://{desk.image}", "--tag", "1.0.0").ok()
+    recipe = desk.workspace / "recipes" / "app-docker" / "app-docker_1.0.0.bb"
+    operator = "OR" if release.name == "master" else "|"
+    text = recipe.read_text()
+    assert text == expected_recipe(desk, operator)
+
+    # What core's subcommands say of it
+    assert re.search(rf"^app-docker: .*\({recipe}\)$", desk.devtool("status").ok().output, re.M)
+    assert str(recipe) in desk.devtool("find-recipe", "app-docker").ok().output.splitlines()
+    build.environment["VISUAL"] = build.environment["EDITOR"] = "cat"
+    assert desk.app.hex in desk.devtool("edit-recipe", "app-docker").ok().output
+    assert "Latest version: 1.1.0" in desk.devtool("latest-version", "app-docker").ok().output
+    assert re.search(r"^app-docker +1\.0\.0 +1\.1\.0 ", desk.devtool("check-upgrade-status", "app-docker").ok().output, re.M)
+
+    # build, and what then can be said of it
+    before = status_of(desk, "app-docker")
+    assert (before["fetched"], before["packaged"]) == (False, None)
+    desk.devtool("build", "app-docker").ok()
+    files = desk.devtool("deploy-target", "-n", "app-docker", "root@device").ok().output
+    stem = f"{desk.registry.address}-team-app-1.0.0".replace(":", "-")
+    assert f"/usr/share/dockin/archive/{stem}.tar.xz" in files
+    build.bitbake("app-docker").ok()
+    built = status_of(desk, "app-docker", "--remote")
+    assert (built["layer"], built["fetched"], built["notes"]) == ("workspace", True, [])
+    assert built["packaged"]["source_digest"] == desk.app.digest
+    assert built["archive"] == f"/usr/share/dockin/archive/{stem}.tar.xz"
+    assert (built["remote"]["state"], built["remote"]["created"]) == ("current", images.CREATED)
+
+    # finish: the recipe is in the layer as it was written, and nothing is lost
+    desk.devtool("update-recipe", "app-docker").ok()
+    assert recipe.read_text() == text
+    desk.devtool("finish", "app-docker", "meta-mine").ok()
+    [finished] = desk.layer.rglob("*.bb")
+    assert (finished.name, finished.read_text()) == ("app-docker_1.0.0.bb", text)
+    assert "app-docker" not in desk.devtool("status").ok().output
+
+    # The tag moves; the build does not, until the recipe is refreshed.
+    moved = content("moved", LABELS)
+    desk.registry.push(moved, "team/app", "1.0.0")
+    found = build.run("bitbake-layers", "dockin-status", "app-docker", "--check")
+    assert found.returncode == 3 and f"moved to {moved.hex[:12]}" in found.output, found.output
+    desk.devtool("refresh-docker", "app-docker").ok()
+    assert finished.read_text() == text.replace(desk.app.hex, moved.hex)
+    build.bitbake("app-docker").ok()
+    deb = build.deb("app-docker")
+    name = f"/usr/share/dockin/archive/{stem}.image"
+    assert information.parse(deb.read(name).decode(), name).source_digest == moved.digest
+
+    # upgrade: new tag, new pin
+    desk.devtool("upgrade", "app-docker", "--version", "1.1.0").ok()
+    upgraded = desk.workspace / "recipes" / "app-docker" / "app-docker_1.1.0.bb"
+    assert upgraded.read_text() == text.replace(desk.app.hex, desk.newer.hex)
+    desk.devtool("reset", "--remove-work", "app-docker").ok()
+
+    # modify: the archive is in the source tree, and is what gets packaged
+    desk.devtool("modify", "app-docker").ok()
+    archive = desk.workspace / "sources" / "app-docker" / f"{stem}.tar"
+    assert archive.is_file()
+    build.bitbake("app-docker").ok()
+    assert any(path.startswith(f"/usr/share/dockin/archive/{stem}.tar") for path in build.deb("app-docker").files)
+    desk.devtool("reset", "--remove-work", "app-docker").ok()
+    assert finished.read_text() == text.replace(desk.app.hex, moved.hex)
+    assert not list((desk.workspace / "appends").iterdir())
+
+
+@pytest.mark.timeout(900)
+def test_compose_file(release, desk):
+    compose = desk.build.path / "compose.yml"
+    desk.bench.write(compose, COMPOSE.replace("@REGISTRY@", desk.registry.address))
+    desk.registry.push(desk.app, "team/app", "1.0.0")
+    desk.devtool("add-docker", "--compose", str(compose)).ok()
+    directory = desk.workspace / "recipes" / "shop-docker"
+    text = (directory / "shop-docker_1.0.bb").read_text()
+    assert f'SRC_URI[web.sha256sum] = "{desk.app.hex}"\nSRC_URI[probe.sha256sum] = "{desk.tool.hex}"\n' in text
+    assert "LicenseRef-Dockin-Unreviewed" in text
+    desk.build.bitbake("shop-docker").ok()
+    deb = desk.build.deb("shop-docker")
+    assert deb.read("/usr/share/shop-docker/compose.yml").decode() == compose.read_text()
+    unit = deb.read("/usr/lib/systemd/system/shop-docker.service").decode()
+    loads = {path.rsplit("/", 1)[1] for path in desk.build.deb("shop-docker-preload").files if path.endswith(".service")}
+    assert len(loads) == 2
+    for key in ("Requires", "After"):
+        named = " ".join(re.findall(rf"^{key}=(.*)$", unit, re.M)).split()
+        assert loads <= set(named)
+    assert "--file /usr/share/shop-docker/compose.yml up" in unit
+    files = {path.name: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    desk.devtool("finish", "--remove-work", "shop-docker", "meta-mine").ok()
+    moved = {path.name: path.read_bytes() for path in (desk.layer / "recipes-shop-docker").rglob("*") if path.is_file()}
+    assert moved == files
+    assert sorted(files) == ["compose.yml", "shop-docker.service", "shop-docker_1.0.bb"]
+
+
+@pytest.mark.timeout(600)
+def test_into_a_layer(desk):
+    text = {}
+    for name in ("meta-mine", str(desk.layer)):
+        # Not made as a workspace recipe: none is needed.
+        desk.devtool("add-docker", f"{desk.registry.address}/team/tool", "--layer", name, "--compression", "none").ok()
+        recipe = desk.layer / "recipes-containers" / "tool-docker" / "tool-docker_1.0.bb"
+        text[name] = recipe.read_text()
+        again = desk.devtool("add-docker", f"{desk.registry.address}/team/tool", "--layer", name)
+        again.failed("is there already: nothing is overwritten")
+        assert recipe.read_text() == text[name]
+        recipe.unlink()
+        recipe.parent.rmdir()
+    # The same input gives the same file.
+    assert len(set(text.values())) == 1
+    assert 'COMPRESSION_TYPE = "none"' in text["meta-mine"]
+    assert 'LICENSE = "LicenseRef-Dockin-Unreviewed"' in text["meta-mine"]
+
+
+@pytest.mark.timeout(900)
+def test_refusals(desk):
+    """A clear error, and no half-made recipe."""
+    before = desk.left()
+    address = desk.registry.address
+    for name, arguments, message in [
+        ("hello-world", [f"{desk.image}:1.0.0"], r"hello-world is taken: .*hello-world_1\.0\.bb provides it"),
+        ("Upper", [f"{desk.image}:1.0.0"], "Invalid recipe name 'Upper'"),
+        ("fresh", [f"{desk.image}:1.0.0", "--tag", "2"], r"Two tags: '1\.0\.0' in .*--tag '2'; keep one"),
+        ("fresh", [f"{desk.image}:9.9"], "the registry has no such tag"),
+        ("fresh", [f"{address}/team/mainframe:1.0"], "linux/s390x"),
+        ("fresh", ["127.0.0.1:1/team/app"], "could not be reached"),
+        ("fresh", [f"{desk.image}:1.0.0", "--compression", "brotli"], "COMPRESSION_TYPE"),
+        ("fresh", [f"{desk.image}:1.0.0", "--layer", "/nonexistent"], "No layer /nonexistent"),
+        ("fresh", [], "Give an IMAGE or --compose FILE"),
+    ]:
+        result = desk.devtool("add-docker", *arguments, "--recipe-name", name).failed(message)
+        assert "Traceback" not in result.output, result.output
+        assert desk.left() == before
