@@ -21,6 +21,7 @@ import subprocess
 from pathlib import Path
 
 from support import cache
+from support.account import Unavailable
 
 SECONDS = 600
 
@@ -46,10 +47,6 @@ echo 'disable *' > "$1/etc/systemd/system-preset/99-default.preset"
 # What apt prints when the archive can't be reached; everything else is a fault in here.
 _NO_NETWORK = re.compile(r"Could not (?:resolve|connect|wait)|Temporary failure|Unable to connect|Failed to fetch|"
                          r"Connection (?:refused|timed out|failed)|does not have a Release file")
-
-
-class Unavailable(Exception):
-    """A root file system can't be had on this machine; str() says which and why."""
 
 
 class RootfsError(Exception):
