@@ -85,7 +85,7 @@ def test_bitbake_layers(shell):
 def test_a_registry_that_does_not_answer_costs_no_more_than_its_time():
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and never says a word
         start = time.monotonic()
-        arguments = argparse.Namespace(image="127.0.0.1:%d/team/app" % silent.getsockname()[1])
+        arguments = argparse.Namespace(image=f"127.0.0.1:{silent.getsockname()[1]}/team/app")
         assert completion.tags("", arguments) == []
         assert time.monotonic() - start < 2 * completion.SECONDS
 

@@ -1,0 +1,170 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""The status of images: the table, the JSON, what registries say, exit codes."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+
+import pytest
+
+from dockin import exitcodes, information, platforms, reference, registry, status
+from dockin.resolver import ResolveError
+
+PIN, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+TODAY = datetime.date(2026, 11, 23)
+PACKAGED = information.ImageInformation(
+    "docker.io/library/busybox:1.36.1", "busybox:1.36.1", "linux/amd64", "busybox-1.36.1.tar.xz", 881500, 2201600, 2190000,
+    PIN, PIN, PIN)
+
+
+def one(text=f"busybox:1.36.1@{PIN}", **changes):
+    values = {"recipe": "busybox-docker", "layer": "meta-mine", "file": "/x.bb", "reference": reference.parse(text),
+              "platform": platforms.parse("linux/amd64"), **changes}
+    return status.Status(**values)
+
+
+BUILT = one(packaged=PACKAGED, directory="/usr/share/dockin/archive", fetched=True, preload="enabled", flush=True,
+            installed=("core-image-minimal", "my-image"), download="x.tar")
+
+
+def test_table():
+    other = one("ghcr.io/org/app:v1", recipe="app-docker", fetched=False, notes=("not built for qemuarm",))
+    text = status.table([BUILT, other], TODAY)
+    assert text == """\
+RECIPE          LAYER      IMAGE            TAG     PIN           PLATFORM     FETCHED  \
+ARCHIVE                                              SIZE  UNPACKED  PRELOAD  FLUSH  INSTALLED IN
+busybox-docker  meta-mine  busybox          1.36.1  aaaaaaaaaaaa  linux/amd64  yes      \
+/usr/share/dockin/archive/busybox-1.36.1.tar.xz  881.5 kB    2.2 MB  enabled  yes    core-image-minimal, my-image
+app-docker      meta-mine  ghcr.io/org/app  v1      -             linux/amd64  no       \
+-                                                       -         -  -        -      -
+
+app-docker (ghcr.io/org/app:v1): not built for qemuarm
+"""
+
+
+def test_table_of_nothing():
+    assert status.table([], TODAY) == "No recipe with an image.\n"
+
+
+def test_table_with_the_registry():
+    remote = status.Remote(status.MOVED, OTHER, "2026-11-13T10:00:00Z")
+    head, line = status.table([dataclasses.replace(BUILT, remote=remote)], TODAY).splitlines()
+    assert head.endswith("REGISTRY                AGE") and line.endswith("moved to bbbbbbbbbbbb  10 d")
+
+
+@pytest.mark.parametrize("created, days", [
+    ("2026-11-23T23:59:59Z", 0), ("2026-11-13", 10), ("1970-01-01T00:00:00Z", None), ("", None), ("soon", None)])
+def test_age(created, days):
+    assert status.age(created, TODAY) == days
+
+
+def test_json_is_the_same_for_the_same():
+    text = status.to_json([BUILT], machine="qemuarm", notes=[])
+    assert text == status.to_json([BUILT], notes=[], machine="qemuarm")
+    document = json.loads(text)
+    assert (document["schema"], document["mode"], document["machine"]) == (1, "status", "qemuarm")
+    [image] = document["images"]
+    assert (image["image"], image["pin"], image["platform"]) == ("busybox:1.36.1", PIN, "linux/amd64")
+    assert image["packaged"]["unpacked_size"] == 2201600
+    assert image["remote"] is None
+
+
+def test_stale_notes():
+    assert status.stale_notes(BUILT) == []
+    assert status.stale_notes(one()) == []
+    newer = dataclasses.replace(BUILT, reference=reference.parse(f"busybox:1.36.1@{OTHER}"))
+    assert status.stale_notes(newer) == ["built with aaaaaaaaaaaa, the recipe now wants bbbbbbbbbbbb: build it again"]
+    arm = dataclasses.replace(BUILT, platform=platforms.parse("linux/arm64"))
+    assert status.stale_notes(arm) == ["built for linux/amd64, the recipe now wants linux/arm64/v8: build it again"]
+
+
+def test_installed_in(tmp_path):
+    for number, (name, packages) in enumerate({
+        "my-image-qemux86-64.rootfs-20261122101010.manifest": "old-docker",
+        "my-image-qemux86-64.rootfs-20261123101010.manifest": "busybox-docker",
+        "core-image-minimal-qemux86-64.manifest": "base-files",
+        "tiny-qemux86-64-20261123101010.rootfs.manifest": "tiny-docker",
+    }.items()):
+        path = tmp_path / name
+        path.write_text(f"{packages} x86_64 1.0\nlibc6 x86_64 2.39\n")
+        os.utime(path, (number, number))
+    assert status.installed_in(tmp_path, "qemux86-64") == {
+        "my-image": {"busybox-docker", "libc6"}, "core-image-minimal": {"base-files", "libc6"},
+        "tiny": {"tiny-docker", "libc6"}}
+    assert status.installed_in(tmp_path / "none", "qemux86-64") == {}
+
+
+class Registry:
+    """What a Resolver answers, without a registry."""
+
+    def __init__(self, tag, pin=None, created="2026-01-01"):
+        self.tag, self.pin, self.created = tag, pin, created
+
+    def digest(self, wanted):
+        answer = self.pin if wanted.digest else self.tag
+        if isinstance(answer, Exception):
+            raise answer
+        return answer or wanted.digest
+
+    def image(self, wanted, platform):
+        class Image:
+            class config:  # noqa: N801
+                created = self.created
+        return Image
+
+
+def gone():
+    return ResolveError("not-found", "manifest unknown\nremedy")
+
+
+def down():
+    return ResolveError("network", "no route\nremedy")
+
+
+@pytest.mark.parametrize("text, answers, expected", [
+    (f"a:1@{PIN}", Registry(PIN), status.Remote(status.CURRENT, PIN, "2026-01-01")),
+    (f"a:1@{PIN}", Registry(OTHER), status.Remote(status.MOVED, OTHER, "2026-01-01")),
+    (f"a:1@{PIN}", Registry(OTHER, gone()), status.Remote(status.LOST, OTHER, message="manifest unknown")),
+    (f"a:1@{PIN}", Registry(gone()), status.Remote(status.TAG_GONE, created="2026-01-01")),
+    (f"a:1@{PIN}", Registry(gone(), gone()), status.Remote(status.LOST, "", message="manifest unknown")),
+    (f"a:1@{PIN}", Registry(down()), status.Remote(status.ERROR, message="no route")),
+    (f"a:1@{PIN}", Registry(PIN, down()), status.Remote(status.ERROR, PIN, message="no route")),
+    ("a:1", Registry(PIN), status.Remote(status.UNPINNED, PIN)),
+    ("a:1", Registry(gone()), status.Remote(status.TAG_GONE)),
+])
+def test_look_up(text, answers, expected):
+    [found] = status.look_up([one(text)], answers)
+    assert found.remote == expected
+
+
+def states(*names):
+    return [one(remote=status.Remote(name)) for name in names]
+
+
+@pytest.mark.parametrize("names, check, code", [
+    ([], True, exitcodes.FINE),
+    ([status.CURRENT], True, exitcodes.FINE),
+    ([status.CURRENT, status.MOVED], False, exitcodes.FINE),
+    ([status.CURRENT, status.MOVED], True, exitcodes.STALE),
+    ([status.UNPINNED], True, exitcodes.STALE),
+    ([status.CURRENT, status.ERROR], False, exitcodes.PARTIAL),
+    ([status.MOVED, status.ERROR], True, exitcodes.PARTIAL),
+    ([status.ERROR, status.ERROR], True, exitcodes.ERROR),
+    ([status.LOST, status.ERROR, status.MOVED], True, exitcodes.LOST),
+])
+def test_exit_code(names, check, code):
+    assert status.exit_code(states(*names), check) == code
+
+
+@pytest.mark.parametrize("size, text", [
+    (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2201600, "2.2 MB"), (5 * 10**9, "5.0 GB")])
+def test_human(size, text):
+    assert status.human(size) == text
+
+
+def test_errors_are_of_one_kind():
+    assert registry.ResolveError is ResolveError
