@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: MIT
 """PREMIRRORS, MIRRORS and variables that forbid the network: as for https://, never with other content."""
 
+import shutil
+
 import pytest
 
-from support import registry
+from support import bbrun, registry
+from support.fetching import FIRST, Bench
 from support.imagefiles import documents, sha256_file
 
 NOWHERE = "docker://registry.invalid/some/app"
@@ -22,22 +25,36 @@ def url(server):
     return f"docker://{server.address}/mirrored/app;tag=v1"
 
 
+@pytest.fixture(scope="session")
+def fetched(server, tmp_path_factory):
+    """Return the image tarball of an image in the registry, as a fetch leaves it."""
+    found = {}
+
+    def tarball(repository, content):
+        if content.digest not in found:
+            folder = tmp_path_factory.mktemp("fetched")
+            with bbrun.Runner(FIRST) as first:
+                Bench(first, folder).fetch(f"docker://{server.address}/{repository};tag=v1", content.digest)
+            (found[content.digest],) = (folder / "downloads").glob("*.tar")
+        return found[content.digest]
+
+    return tarball
+
+
 @pytest.fixture
-def good(bench, url, content):
+def good(bench, content, fetched):
     """The DL_DIR of somebody who has the image."""
     other = bench.second()
-    other.fetch(url, content.digest)
+    shutil.copy(fetched("mirrored/app", content), other.dl_dir)
     return other
 
 
 @pytest.fixture
-def other_image(bench, server, image):
-    """An image tarball that is good, but of another image."""
+def other_image(server, image, fetched):
+    """An image tarball that is good, but of another image: (image, file)."""
     made = image("another-one")
     server.push(made, "mirrored/other", "v1")
-    other = bench.second()
-    other.fetch(f"docker://{server.address}/mirrored/other;tag=v1", made.digest)
-    return made, other.only_file()
+    return made, fetched("mirrored/other", made)
 
 
 @pytest.mark.parametrize("variable", ["PREMIRRORS", "MIRRORS"])

@@ -18,6 +18,7 @@ files itself.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import http.client
@@ -323,12 +324,14 @@ def layer(files: Mapping[str, Content], compression: str = "gzip") -> Layer:
     return Layer(stream.getvalue(), compression)
 
 
+@functools.lru_cache(maxsize=32)
 def filler_layer(name: str, size: int, compression: str = "gzip") -> Layer:
     """Return a layer with one incompressible file of size bytes, the same every time for a name."""
     block = b"".join(hashlib.sha256(f"{name} {number}".encode()).digest() for number in range(-(-size // 32)))
     return layer({f"srv/{name}": block[:size]}, compression)
 
 
+@functools.lru_cache(maxsize=32)
 def busybox_layer(platform: str | None = None, compression: str = "gzip") -> Layer:
     """Return a root file system of busybox: this machine's binary, or a stand-in for a foreign platform.
 
@@ -530,6 +533,7 @@ def _split(platform: str) -> tuple[str, str, str]:
     return system, architecture, variant[0] if variant else ""
 
 
+@functools.lru_cache(maxsize=64)
 def _pack(data: bytes, compression: str) -> bytes:
     if compression == "none":
         return data

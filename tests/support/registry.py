@@ -259,7 +259,9 @@ class Registry:
         )
 
     def push(self, content: images.Manifest | images.Index, repository: str, tag: str | None = None) -> str:
-        """Push content and return its digest."""
+        """Push content, unless it is there under this tag, and return its digest."""
+        if tag and self._holds(content, repository, tag):
+            return content.digest
         client = self.client()
         try:
             return content.push(client, repository, tag)
@@ -322,6 +324,12 @@ class Registry:
         return (
             self._store / "repositories" / repository / "_manifests" / "tags" / tag / "current" / "link"
         ).read_text()
+
+    def _holds(self, content: images.Manifest | images.Index, repository: str, tag: str) -> bool:
+        link = self._store / "repositories" / repository / "_manifests" / "tags" / tag / "current" / "link"
+        if not link.exists() or link.read_text() != content.digest:
+            return False
+        return all(self.blob_path(digest).exists() for digest in content.blobs())
 
     @property
     def _store(self) -> Path:
