@@ -114,7 +114,7 @@ def parse(text: str) -> ImageReference:
         rest, tag = rest[:colon], rest[colon + 1 :]
         check_tag(tag, text)
     if not rest:
-        raise InvalidReference(f"Invalid image reference {text!r}: it names no repository, such as busybox or ghcr.io/org/app")
+        raise InvalidReference(f"Invalid image reference {text!r}: it names no repository, as busybox or ghcr.io/org/app do")
     registry, repository = _split_registry(rest)
     _check_name(registry, repository, text)
     return ImageReference(registry.lower(), repository, tag, digest or None)

@@ -83,8 +83,8 @@ class Extent:
     size: int
 
 
-def file_name(reference: ImageReference, platform: str) -> str:
-    """Return the name in DL_DIR for a reference and a platform slug.
+def file_name(reference: ImageReference, slug: str) -> str:
+    """Return the name in DL_DIR for a reference and a platform's slug.
 
     With a pin it carries digest and platform only, so that every mirror of the image has it under the same name.
     Without one the whole reference has to tell images apart; '+' and '=' stand for '/' and ':', which no reference has.
@@ -95,7 +95,7 @@ def file_name(reference: ImageReference, platform: str) -> str:
         subject = reference.canonical.replace("/", "+").replace(":", "=")
         if len(subject) > _MAX_SUBJECT:
             subject = hashlib.sha256(reference.canonical.encode()).hexdigest()
-    return f"{PREFIX}{subject}_{platform}{SUFFIX}"
+    return f"{PREFIX}{subject}_{slug}{SUFFIX}"
 
 
 def read(path: str) -> dict[str, Extent]:

@@ -413,6 +413,12 @@ def test_decompressed(data, expected, chunk):
     assert decompress(data, chunk) == expected
 
 
+def test_uncompressed_size():
+    assert archive.uncompressed_size(iter([deflated(TEXT), deflated(TEXT)]), "a.tar.gz") == 2 * len(TEXT)
+    with pytest.raises(InvalidLayer, match="Damaged layer a.tar.gz: its gzip stream ends too early"):
+        archive.uncompressed_size(iter([deflated(TEXT)[:-1]]), "a.tar.gz")
+
+
 def test_gzip_with_a_name_and_a_comment():
     """All of the optional fields of a header."""
     head = b"\x1f\x8b\x08\x1e\0\0\0\0\0\xff" + b"\x02\0ab" + b"layer.tar\0" + b"comment\0"

@@ -612,6 +612,7 @@ def test_blobs_are_found_in_other_tarballs(tmp_path):
     wanted = {FIRST.blob("oci").digest, other.layers[1].digest, SINGLE.config.digest, OTHER}
     found = tarball.find_blobs(str(tmp_path), wanted)
     assert found.keys() == wanted - {OTHER}
+    assert tarball.find_blobs(str(tmp_path), set()) == {}
     for digest, extent in found.items():
         assert images.sha256(b"".join(tarball.chunks(extent))) == digest
 
@@ -623,6 +624,7 @@ def test_damaged_tarballs_are_no_hit(tmp_path, whole):
     (tmp_path / "docker_c.tar").write_bytes(b"x" * 10240)
     (tmp_path / "docker_d.tar").symlink_to("nowhere")
     (tmp_path / "docker_e.tar").mkdir()
+    os.mkfifo(tmp_path / "docker_e2.tar")
     pack(tmp_path / "docker_f.tar", [(info(BLOBS + digest[7:], tarfile.SYMTYPE, "/etc/passwd"), b"")])
     assert tarball.find_blobs(str(tmp_path), {digest}) == {}
     (tmp_path / "docker_z.tar").write_bytes(whole)
