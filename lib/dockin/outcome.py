@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import typing
 
 from dockin import exitcodes, refresh, registry
@@ -62,7 +63,7 @@ def as_json(report: Report, statistics: registry.Statistics) -> str:
         "images": [_image(result) for result in report.results],
         "notes": report.notes,
     }
-    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
 
 def as_text(report: Report, statistics: registry.Statistics) -> str:
@@ -108,10 +109,7 @@ def as_diff(report: Report) -> str:
         new = recipe.shown(change.renamed or change.path) if recipe else change.renamed or change.path
         if change.renamed:
             parts.append(f"rename from {old}\nrename to {new}\n")
-        lines = difflib.unified_diff(
-            change.old.splitlines(keepends=True), change.new.splitlines(keepends=True), f"a/{old}", f"b/{new}"
-        )
-        for line in lines:
+        for line in difflib.unified_diff(_lines(change.old), _lines(change.new), f"a/{old}", f"b/{new}"):
             parts.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
     return "".join(parts)
 
@@ -119,6 +117,11 @@ def as_diff(report: Report) -> str:
 def short(digest: str) -> str:
     """Return a digest as people read it: 7 hex digits."""
     return digest.partition(":")[2][:_SHORT]
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines as diff counts them: str.splitlines() knows more line ends."""
+    return re.findall(r"[^\n]*\n|[^\n]+$", text)
 
 
 def _pin_gone(result: Result) -> bool:

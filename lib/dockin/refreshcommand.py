@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import collections.abc
+import io
 import pathlib
 import re
 import sys
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--commit",
         action=_Commit,
         nargs="?",
+        const=gitcommit.UNITS[0],
         metavar="recipe|all",
         help="commit the changed files with git: a commit for each recipe (default), or one for all",
     )
@@ -79,6 +81,10 @@ def run(
     getvar gives DOCKIN_ variables; environment is the user's.
     """
     stdout, stderr = stdout or sys.stdout, stderr or sys.stderr
+    for stream in (stdout, stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Recipes may hold bytes that are no UTF-8, and a diff of them does so, too.
+            stream.reconfigure(errors="surrogateescape")
     if (arguments.tag_regex and not arguments.upgrade) or (arguments.signoff and not arguments.commit):
         needed = "--upgrade" if arguments.tag_regex and not arguments.upgrade else "--commit"
         print(f"ERROR: {'--tag-regex' if needed == '--upgrade' else '--signoff'} needs {needed}", file=stderr)
@@ -126,7 +132,7 @@ def _print(
     elif arguments.dry_run:
         formatted = outcome.as_diff(report)
     if arguments.output:
-        pathlib.Path(arguments.output).write_text(formatted, encoding="utf-8")
+        pathlib.Path(arguments.output).write_text(formatted, encoding="utf-8", errors="surrogateescape")
         stdout.write(text)
     elif arguments.json or arguments.markdown or arguments.dry_run:
         # Standard output can be piped: into jq, or into git apply.

@@ -231,9 +231,7 @@ class Client:
                 if error.kind != "network":
                     raise
                 failure = error
-            # Silence has cost the whole time limit: more than once is not worth it.
-            tries = min(self._retries, 1) if isinstance(failure.__cause__, socket.timeout) else self._retries
-            if attempt >= tries or wait > LONGEST_WAIT:
+            if attempt >= _retries(failure, self._retries) or wait > LONGEST_WAIT:
                 if failure.kind == "network" or wait > LONGEST_WAIT:
                     self._down[host] = failure
                 raise failure
@@ -525,6 +523,18 @@ def _transport_error(host: str, error: Exception, timeout: float) -> ResolveErro
     if isinstance(error, OSError):
         return ResolveError("network", f"{host} can't be reached: {error.strerror or error}")
     return ResolveError("network", f"{host} does not answer as a web server does: {type(error).__name__}")
+
+
+def _retries(failure: ResolveError, most: int) -> int:
+    """Return how often a failure is worth another try."""
+    cause = failure.__cause__
+    if isinstance(cause, socket.timeout):
+        # Silence has cost the whole time limit.
+        return min(most, 1)
+    if isinstance(cause, (ConnectionRefusedError, socket.gaierror)):
+        # Nothing listens there, or there is no such name: seldom for seconds only.
+        return min(most, 2)
+    return most
 
 
 def _retry_after(headers: http.client.HTTPMessage) -> float:

@@ -74,6 +74,7 @@ class Resolver:
         self._lock = threading.Lock()
         self._documents: dict[ImageReference, bytes] = {}
         self._digests: dict[ImageReference, str] = {}
+        self._digest_locks: dict[ImageReference, threading.Lock] = {}
         self._types: dict[str, str] = {}
 
     def __enter__(self) -> Resolver:
@@ -90,10 +91,13 @@ class Resolver:
 
     def digest(self, reference: ImageReference) -> str:
         """Return the digest of the index or manifest that a tag or digest names now. Raises ResolveError."""
-        found = self._digests.get(reference.pinned)
-        if not found:
-            found = self._digests[reference.pinned] = self._digest(reference)
-        return found
+        key = reference.pinned
+        with self._lock:
+            lock = self._digest_locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._digests:
+                self._digests[key] = self._digest(reference)
+            return self._digests[key]
 
     def document(self, reference: ImageReference) -> bytes:
         """Return the bytes of an index or manifest; they have the reference's digest if it has one. Raises ResolveError."""

@@ -1,0 +1,553 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""scripts/dockin on a layer and real registries: what it finds, writes, commits and prints, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from support import faults, images, registry
+from support.fixtures import LOGIN
+
+SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "dockin"
+SECONDS = 100
+
+
+class Layer:
+    """A layer's checkout, and a user who runs scripts/dockin in it."""
+
+    def __init__(self, directory, cache):
+        self.root = directory / "meta-site"
+        (self.root / "conf").mkdir(parents=True)
+        (self.root / "conf" / "layer.conf").write_text("")
+        self.environment = {
+            "PATH": os.environ["PATH"], "HOME": str(directory), "DOCKIN_TLS_VERIFY": "0", "PYTHONPYCACHEPREFIX": str(cache),
+            "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "Test", "GIT_AUTHOR_EMAIL": "test@example.com",
+            "GIT_COMMITTER_NAME": "Test", "GIT_COMMITTER_EMAIL": "test@example.com",
+        }
+
+    def recipe(self, name, text):
+        """Write a recipe or what belongs to it, and return its path."""
+        path = self.root / "recipes-containers" / "some" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+        return path
+
+    def pinned(self, name, image, digest):
+        """Write the usual recipe for an image."""
+        return self.recipe(name, f'inherit dockin\nSRC_URI = "docker://{image}"\nSRC_URI[sha256sum] = "{digest[7:]}"\n')
+
+    def git(self, *arguments):
+        argv = ["git", "-C", str(self.root), *arguments]
+        return subprocess.run(argv, env=self.environment, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def versioned(self):
+        """Put all there is under git."""
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message=start")
+
+    def start(self, *arguments, **environment):
+        return subprocess.Popen([sys.executable, str(SCRIPT), *arguments], cwd=self.root, text=True,
+                                env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def run(self, *arguments, code=0, **environment):
+        """Run it, expect an exit code, and return what it prints, standard error behind."""
+        with self.start(*arguments, **environment) as process:
+            out, err = process.communicate(timeout=SECONDS)
+        assert process.returncode == code, out + err
+        assert "Traceback" not in err
+        return out + err
+
+    def json(self, *arguments, code=0, **environment):
+        with self.start(*arguments, "--json", **environment) as process:
+            out, err = process.communicate(timeout=SECONDS)
+        assert process.returncode == code, out + err
+        return json.loads(out)
+
+
+@pytest.fixture(scope="session")
+def bytecode(tmp_path_factory):
+    """Where the many runs keep compiled modules: compiling takes longer than the rest of a run."""
+    return tmp_path_factory.mktemp("bytecode")
+
+
+@pytest.fixture
+def layer(tmp_path, bytecode):
+    return Layer(tmp_path, bytecode)
+
+
+def make(name, platforms=("linux/amd64", "linux/arm64/v8"), **keywords):
+    """Return an index with an image of this name for each platform."""
+    children = [images.image([images.layer({"etc/name": f"{name} {platform}"})], platform, **keywords)
+                for platform in platforms]
+    return images.index(children)
+
+
+def statuses(document):
+    return {f"{one['recipe']}:{one['tag']}": one["status"] for one in document["images"]}
+
+
+def test_nothing_changed_costs_heads_only(server, layer):
+    digest = server.push(make("same"), "refresh/same", "v1")
+    paths = [layer.pinned(f"app{number}_1.0.bb", f"{server.address}/refresh/same;tag=v1", digest) for number in range(3)]
+    before = [path.stat().st_mtime_ns for path in paths]
+    with server.recording() as requests:
+        text = layer.run("refresh")
+        layer.run("check")
+    assert [one.method for one in requests] == ["HEAD", "HEAD"]
+    assert "3 images: 3 current" in text
+    assert [path.stat().st_mtime_ns for path in paths] == before
+
+
+def test_check_then_refresh(server, layer):
+    old = server.push(make("before"), "refresh/moved", "v1")
+    path = layer.pinned("app_1.0.bb", f"{server.address}/refresh/moved;tag=v1", old)
+    text = path.read_text()
+    new = server.push(make("after"), "refresh/moved", "v1")
+    assert "stale" in layer.run("check", code=3)
+    assert path.read_text() == text
+    assert "updated" in layer.run("refresh")
+    assert path.read_text() == text.replace(old[7:], new[7:])
+    assert "current" in layer.run("check")
+
+
+def test_dry_run_is_a_patch_of_what_a_run_writes(server, layer):
+    old = server.push(make("1"), "refresh/patch", "v1")
+    crlf = layer.recipe("a_1.0.bb", f'SRC_URI = "docker://{server.address}/refresh/patch;tag=v1;digest={old}"\r\n')
+    plain = layer.pinned("b_1.0.bb", f"{server.address}/refresh/patch;tag=v1", old)
+    layer.versioned()
+    server.push(make("2"), "refresh/patch", "v1")
+    with layer.start("refresh", "--dry-run") as process:
+        process.stdout.reconfigure(newline="")
+        diff = process.stdout.read()
+        process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
+    assert layer.git("status", "--porcelain") == ""
+    layer.run("refresh")
+    written = [crlf.read_bytes(), plain.read_bytes()]
+    layer.git("checkout", "--quiet", ".")
+    patch = layer.root.parent / "patch"
+    patch.write_bytes(diff.encode())
+    layer.git("apply", str(patch))
+    assert [crlf.read_bytes(), plain.read_bytes()] == written
+
+
+def test_two_tags_of_one_repository(server, layer):
+    """Both had one digest once; now they differ, and each gets its own."""
+    old = server.push(make("one"), "refresh/tags", "a")
+    path = layer.recipe("app_1.0.bb", f'''SRC_URI = "docker://{server.address}/refresh/tags;tag=a;name=a \\
+    docker://{server.address}/refresh/tags;tag=b;name=b"
+SRC_URI[a.sha256sum] = "{old[7:]}"
+SRC_URI[b.sha256sum] = "{old[7:]}"
+''')
+    server.push(make("one"), "refresh/tags", "b")
+    new = server.push(make("other"), "refresh/tags", "b")
+    layer.run("refresh")
+    assert f'[a.sha256sum] = "{old[7:]}"' in path.read_text()
+    assert f'[b.sha256sum] = "{new[7:]}"' in path.read_text()
+
+
+def test_one_pin_for_two_images_is_not_written(server, layer):
+    old = server.push(make("one"), "refresh/shared", "1.0")
+    server.push(make("one"), "refresh/shared", "2.0")
+    layer.recipe("app_1.0.bb", "require app.inc\n")
+    layer.recipe("app_2.0.bb", "require app.inc\n")
+    include = layer.pinned("app.inc", f"{server.address}/refresh/shared;tag=${{PV}}", old)
+    text = include.read_text()
+    server.push(make("two"), "refresh/shared", "2.0")
+    server.push(make("three"), "refresh/shared", "1.0")
+    document = layer.json("refresh", code=1)
+    assert {one["error"]["kind"] for one in document["images"]} == {"unsupported-expression"}
+    assert include.read_text() == text
+
+
+# Exit codes
+
+@pytest.fixture
+def mixed(server, layer):
+    """Half of the registries are down; of the others, one image has moved."""
+    old = server.push(make("mixed"), "refresh/mixed", "v1")
+    good = layer.pinned("good_1.0.bb", f"{server.address}/refresh/mixed;tag=v1", old)
+    bad = layer.pinned("bad_1.0.bb", f"{faults.closed_address()}/refresh/mixed;tag=v1", old)
+    new = server.push(make("mixed too"), "refresh/mixed", "v1")
+    return good, bad, old, new
+
+
+def test_half_of_the_registries_are_down(layer, mixed):
+    good, bad, old, new = mixed
+    document = layer.json("check", code=4)
+    assert statuses(document) == {"good:v1": "stale", "bad:v1": "error"}
+    assert document["summary"]["errors"] == 1
+    text = layer.run("refresh", code=4)
+    assert "can't be reached" in text
+    assert (new[7:] in good.read_text(), old[7:] in bad.read_text()) == (True, True)
+
+
+def test_all_registries_are_down(layer):
+    layer.pinned("bad_1.0.bb", f"{faults.closed_address()}/x/y;tag=v1", "sha256:" + "0" * 64)
+    layer.run("check", code=1)
+    layer.run("refresh", code=1)
+
+
+def test_a_registry_that_hangs_does_not_hold_up_others(server, layer):
+    digest = server.push(make("hang"), "refresh/hang", "v1")
+    with faults.Silent() as silent:
+        for number in range(4):
+            layer.pinned(f"hang{number}_1.0.bb", f"{silent.address}/x/y{number};tag=v1", digest)
+            layer.pinned(f"good{number}_1.0.bb", f"{server.address}/refresh/hang;tag=v1", digest)
+        start = time.monotonic()
+        document = layer.json("check", "--timeout", "1", code=4)
+    assert time.monotonic() - start < 15
+    assert (document["summary"]["current"], document["summary"]["errors"]) == (4, 4)
+
+
+def test_pin_that_is_gone(own_server, layer):
+    old = own_server.push(make("lost"), "refresh/lost", "v1")
+    path = layer.pinned("app_1.0.bb", f"{own_server.address}/refresh/lost;tag=v1", old)
+    new = own_server.push(make("found"), "refresh/lost", "v1")
+    own_server.delete_manifest("refresh/lost", old)
+    document = layer.json("check", code=5)
+    assert (document["images"][0]["status"], document["images"][0]["pin_exists"]) == ("stale", False)
+    assert "gone" in layer.run("refresh")
+    assert new[7:] in path.read_text()
+    own_server.delete_manifest("refresh/lost", new)
+    for command in ("check", "refresh"):
+        assert statuses(layer.json(command, code=5)) == {"app:v1": "pin-lost"}
+
+
+def test_tag_that_is_gone(server, layer):
+    digest = server.push(make("tagless"), "refresh/tagless")
+    layer.pinned("app_1.0.bb", f"{server.address}/refresh/tagless;tag=v1", digest)
+    document = layer.json("refresh", code=1)
+    assert (document["images"][0]["status"], document["images"][0]["pin_exists"]) == ("tag-gone", True)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["refresh", "--check", "--commit"], "not allowed"),
+    (["refresh", "--json", "--markdown"], "not allowed"),
+    (["refresh", "--jobs", "0"], "whole number"),
+    (["refresh", "--timeout", "soon"], "seconds"),
+    (["refresh", "--min-age", "3"], "such as 3d"),
+    (["refresh", "--upgrade", "all"], "invalid choice"),
+    (["refresh", "--tag-regex", "x"], "needs --upgrade"),
+    (["refresh", "--upgrade", "major", "--tag-regex", "("], "regular expression"),
+    (["refresh", "--index-changes", "maybe"], "invalid choice"),
+    (["refresh", "--platform", "beos/68k"], "platform"),
+    (["refresh", "--output", "x"], "needs --json"),
+    (["refresh", "--signoff"], "needs --commit"),
+    (["refresh", "--nonsense"], "unrecognized"),
+    ([], "required"),
+])
+def test_wrong_usage(layer, arguments, words):
+    assert words in layer.run(*arguments, code=2)
+
+
+@pytest.mark.parametrize(("arguments", "environment", "words"), [
+    (["refresh", "none"], {}, "There is no 'none'"),
+    (["refresh", "conf/layer.conf"], {}, "Not a recipe"),
+    (["check"], {"DOCKIN_RESOLVER": "magic"}, "expected auto, http, skopeo"),
+    (["check"], {"DOCKIN_REGISTRIES_CONF": "/none/registries.conf"}, "/none/registries.conf"),
+])
+def test_errors(layer, arguments, environment, words):
+    assert words in layer.run(*arguments, code=1, **environment)
+
+
+def test_no_images_is_fine(layer):
+    assert "0 images" in layer.run("check")
+
+
+# Output
+
+KEYS = ["arch", "error", "file", "kind", "layer", "line", "new", "old", "pin_exists", "recipe", "registry", "repository",
+        "resolver", "retagged", "status", "tag", "uri", "variant", "verified"]
+
+
+def test_json(server, layer):
+    old = server.push(make("json"), "refresh/json", "1.2.3")
+    layer.pinned("app_1.2.3.bb", f"{server.address}/refresh/json;tag=${{PV}}", old)
+    layer.recipe("loose_1.0.bb", f'SRC_URI = "docker://{server.address}/refresh/json;tag=1.2.3"\n')
+    new = server.push(make("json too"), "refresh/json", "1.2.3")
+    document = layer.json("check", "--platform", "linux/arm64", code=3)
+    assert (document["schema"], document["tool"], document["mode"]) == (1, "meta-dockin", "check")
+    assert document["summary"] == {"images": 2, "stale": 1, "updated": 0, "index_only": 0, "current": 0, "held": 0,
+                                   "lost": 0, "errors": 0, "unpinned": 1}
+    first = document["images"][0]
+    assert sorted(first) == KEYS
+    assert (first["recipe"], first["layer"], first["file"], first["line"]) == (
+        "app", "meta-site", "recipes-containers/some/app_1.2.3.bb", 2)
+    assert (first["registry"], first["repository"], first["tag"]) == (server.address, "refresh/json", "1.2.3")
+    assert (first["arch"], first["variant"], first["kind"], first["resolver"]) == ("arm64", "v8", "index", "http-head")
+    assert (first["old"]["index"], first["new"]["index"], first["retagged"]) == (old, new, True)
+    assert first["old"]["platform"] == make("json").manifest("linux/arm64/v8").digest
+    assert first["new"]["platform"] == make("json too").manifest("linux/arm64/v8").digest
+    assert document["images"][1]["status"] == "unpinned"
+    assert document["network"]["requests"] == 4
+    assert layer.json("check", "--platform", "linux/arm64", code=3) == document
+
+
+def test_output_to_a_file(server, layer):
+    digest = server.push(make("file"), "refresh/file", "v1")
+    layer.pinned("app_1.0.bb", f"{server.address}/refresh/file;tag=v1", digest)
+    text = layer.run("check", "--markdown", "--output", "report.md")
+    assert "1 image: 1 current" in text
+    assert "1 of 1 images need no change" in (layer.root / "report.md").read_text()
+
+
+def test_markdown(layer, mixed):
+    good, bad, old, new = mixed
+    text = layer.run("refresh", "--markdown", code=4)
+    assert f"| `{old[7:14]}` | `{new[7:14]}` |" in text
+    assert "### Not refreshed" in text
+    assert "can't be reached" in text
+
+
+def test_no_secret_gets_out(secure_server, private_ca, layer, tmp_path):
+    old = secure_server.push(make("secret"), "refresh/secret", "v1")
+    layer.pinned("app_1.0.bb", f"{secure_server.address}/refresh/secret;tag=v1", old)
+    layer.pinned("other_1.0.bb", f"{secure_server.address}/refresh/none;tag=v1", old)
+    secure_server.push(make("secret too"), "refresh/secret", "v1")
+    authfile = tmp_path / "auth.json"
+    authfile.write_text(LOGIN.auth_json(secure_server.address))
+    certs = str(private_ca.cert_dir(tmp_path / "certs"))
+    environment = {"DOCKIN_TLS_VERIFY": "1", "DOCKIN_CERT_DIR": certs}
+    text = layer.run("refresh", "--authfile", str(authfile), code=5, **environment)
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text(registry.Login(LOGIN.user, LOGIN.password + "x").auth_json(secure_server.address))
+    text += layer.run("check", code=1, DOCKIN_AUTHFILE=str(wrong), **environment)
+    for login in (authfile, wrong):
+        token = json.loads(login.read_text())["auths"][secure_server.address]["auth"]
+        assert token not in text
+    assert LOGIN.password not in text
+    assert str(wrong) in text
+
+
+# Choices
+
+def test_only_and_exclude(server, layer):
+    digests = {name: server.push(make(name), f"choice/{name}", "v1") for name in ("one", "two", "three")}
+    paths = {name: layer.pinned(f"{name}_1.0.bb", f"{server.address}/choice/{name};tag=v1", digest)
+             for name, digest in digests.items()}
+    for name in digests:
+        server.push(make(name + " new"), f"choice/{name}", "v1")
+    layer.run("refresh", "--only", "*/choice/t*", "--exclude", "*/three:v1")
+    assert [name for name, path in paths.items() if digests[name][7:] not in path.read_text()] == ["two"]
+
+
+def test_pin_unpinned(server, layer):
+    digest = server.push(make("loose"), "refresh/loose", "v1")
+    path = layer.recipe("app_1.0.bb", f'SRC_URI = "docker://{server.address}/refresh/loose;tag=v1"\n# end\n')
+    layer.run("check")
+    layer.run("check", "--pin-unpinned", code=3)
+    layer.run("refresh")
+    assert "sha256sum" not in path.read_text()
+    layer.run("refresh", "--pin-unpinned")
+    lines = path.read_text().splitlines()
+    assert lines[1:] == [f'SRC_URI[sha256sum] = "{digest[7:]}"', "# end"]
+    assert "1 current" in layer.run("check")
+
+
+def test_index_that_changes_for_others_only(server, layer):
+    arm, first, second = (make(name).children for name in ("arm", "first", "second"))
+    old = server.push(images.index([first[0], arm[1]]), "refresh/index", "v1")
+    path = layer.pinned("app_1.0.bb", f"{server.address}/refresh/index;tag=v1", old)
+    new = server.push(images.index([second[0], arm[1]]), "refresh/index", "v1")
+    assert statuses(layer.json("check", "--platform", "linux/arm64")) == {"app:v1": "index-only"}
+    assert statuses(layer.json("check", "--platform", "linux/amd64", code=3)) == {"app:v1": "stale"}
+    assert statuses(layer.json("check", code=3)) == {"app:v1": "stale"}
+    layer.run("refresh", "--platform", "linux/arm64")
+    assert old[7:] in path.read_text()
+    layer.run("refresh", "--platform", "linux/arm64", "--index-changes", "update")
+    assert new[7:] in path.read_text()
+
+
+def test_index_that_only_grows(server, layer):
+    children = make("grows", ("linux/amd64", "linux/arm64/v8", "linux/s390x")).children
+    old = server.push(images.index(children[:2]), "refresh/grows", "v1")
+    layer.pinned("app_1.0.bb", f"{server.address}/refresh/grows;tag=v1", old)
+    server.push(images.index(children, attestations=True), "refresh/grows", "v1")
+    assert statuses(layer.json("check")) == {"app:v1": "index-only"}
+
+
+def test_platform_that_is_missing_now(server, layer):
+    old = server.push(make("leaves"), "refresh/leaves", "v1")
+    layer.pinned("app_1.0.bb", f"{server.address}/refresh/leaves;tag=v1;platform=linux/arm64", old)
+    server.push(make("left", ("linux/amd64",)), "refresh/leaves", "v1")
+    document = layer.json("refresh", code=1)
+    assert document["images"][0]["error"]["kind"] == "arch-missing"
+
+
+def test_min_age(server, layer):
+    old = server.push(make("age"), "refresh/age", "v1")
+    path = layer.pinned("app_1.0.bb", f"{server.address}/refresh/age;tag=v1", old)
+    made = time.strftime("%Y-%m-%dT%H:%M:%S.123456789Z", time.gmtime(time.time() - 7200))
+    server.push(make("young", config={"created": made}), "refresh/age", "v1")
+    document = layer.json("refresh", "--min-age", "3d")
+    assert (document["images"][0]["status"], document["images"][0]["new"]["created"]) == ("held", made)
+    assert old[7:] in path.read_text()
+    assert statuses(layer.json("refresh", "--min-age", "1h")) == {"app:v1": "updated"}
+
+
+def test_image_without_an_age_is_old_enough(server, layer):
+    old = server.push(make("timeless"), "refresh/timeless", "v1")
+    layer.pinned("app_1.0.bb", f"{server.address}/refresh/timeless;tag=v1", old)
+    server.push(make("epoch", config={"created": "1970-01-01T00:00:00Z"}), "refresh/timeless", "v1")
+    assert statuses(layer.json("refresh", "--min-age", "3d")) == {"app:v1": "updated"}
+
+
+@pytest.mark.parametrize(("level", "regex", "expected"), [
+    ("patch", "", "1.36.2"), ("minor", "", "1.37.0"), ("major", "", "2.0.0"), ("major", r"^1\.", "1.37.0"),
+    ("patch", "^9", "1.36.1"),
+])
+def test_upgrade(server, layer, level, regex, expected):
+    repository = f"upgrade/{level}{len(regex)}"
+    old = server.push(make("u 1.36.1"), repository, "1.36.1")
+    for tag in ("1.36.0", "1.36.2", "1.36.3-rc1", "1.36.9-musl", "1.37.0", "2.0.0", "2.1", "latest"):
+        server.push(make(f"u {tag}"), repository, tag)
+    path = layer.recipe("app_1.0.bb", f'SRC_URI = "docker://{server.address}/{repository};tag=1.36.1;digest={old}"\n')
+    layer.run("refresh", "--upgrade", level, *(["--tag-regex", regex] if regex else []))
+    new = server.tag_digest(repository, expected)
+    assert path.read_text() == f'SRC_URI = "docker://{server.address}/{repository};tag={expected};digest={new}"\n'
+
+
+def test_upgrade_of_a_version_in_the_file_name(server, layer):
+    old = server.push(make("v1"), "upgrade/name", "1.0.0")
+    new = server.push(make("v2"), "upgrade/name", "1.0.1")
+    path = layer.pinned("app_1.0.0.bb", f"{server.address}/upgrade/name;tag=${{PV}}", old)
+    text = path.read_text()
+    layer.versioned()
+    layer.run("refresh", "--upgrade", "patch", "--commit")
+    assert not path.exists()
+    assert path.with_name("app_1.0.1.bb").read_text() == text.replace(old[7:], new[7:])
+    assert layer.git("log", "-1", "--format=%s").strip() == "app: upgrade 1.0.0 -> 1.0.1"
+    assert layer.git("status", "--porcelain") == ""
+
+
+def test_upgrade_that_would_leave_an_image_behind(server, layer):
+    old = server.push(make("v1"), "upgrade/pair", "1.0.0")
+    server.push(make("v2"), "upgrade/pair", "1.0.1")
+    server.push(make("v1"), "upgrade/other", "1.0.0")
+    path = layer.recipe("app_1.0.0.bb", f'''SRC_URI = "docker://{server.address}/upgrade/pair;tag=${{PV}};name=a \\
+    docker://{server.address}/upgrade/other;tag=${{PV}};name=b"
+SRC_URI[a.sha256sum] = "{old[7:]}"
+SRC_URI[b.sha256sum] = "{old[7:]}"
+''')
+    text = path.read_text()
+    assert "don't follow" in layer.run("refresh", "--upgrade", "patch", code=4)
+    assert path.read_text() == text
+
+
+# Commits
+
+def test_a_commit_for_each_recipe(server, layer):
+    old = server.push(make("commit"), "refresh/commit", "1.36.1")
+    for name in ("one", "two"):
+        layer.pinned(f"{name}_1.0.bb", f"{server.address}/refresh/commit;tag=1.36.1", old)
+    layer.versioned()
+    (layer.root / "mine.txt").write_text("staged, and none of its business")
+    layer.git("add", "mine.txt")
+    new = server.push(make("commit too"), "refresh/commit", "1.36.1")
+    layer.run("refresh", "--commit", "--signoff", "recipes-containers")
+    subjects = layer.git("log", "-2", "--format=%s").splitlines()
+    assert subjects == [f"{name}: refresh 1.36.1 digest {old[7:14]} -> {new[7:14]}" for name in ("two", "one")]
+    assert "Signed-off-by: Test <test@example.com>" in layer.git("log", "-1", "--format=%b")
+    assert layer.git("show", "--stat", "--format=", "HEAD").count("|") == 1
+    assert layer.git("status", "--porcelain").strip() == "A  mine.txt"
+    head = layer.git("rev-parse", "HEAD")
+    layer.run("refresh", "--commit")
+    assert layer.git("rev-parse", "HEAD") == head
+
+
+def test_one_commit_for_all(server, layer):
+    old = server.push(make("all"), "refresh/all", "v1")
+    for name in ("one", "two"):
+        layer.pinned(f"{name}_1.0.bb", f"{server.address}/refresh/all;tag=v1", old)
+    layer.versioned()
+    server.push(make("all too"), "refresh/all", "v1")
+    layer.run("refresh", "--commit=all")
+    assert layer.git("rev-list", "--count", "HEAD").strip() == "2"
+    assert layer.git("show", "--stat", "--format=", "HEAD").count("|") == 2
+
+
+def test_commit_does_not_take_changes_of_the_user(server, layer):
+    old = server.push(make("dirty"), "refresh/dirty", "v1")
+    path = layer.pinned("app_1.0.bb", f"{server.address}/refresh/dirty;tag=v1", old)
+    layer.versioned()
+    path.write_text(path.read_text() + "# mine\n")
+    text = path.read_text()
+    server.push(make("dirty too"), "refresh/dirty", "v1")
+    assert "not committed yet" in layer.run("refresh", "--commit", code=1)
+    assert path.read_text() == text
+    assert layer.git("rev-list", "--count", "HEAD").strip() == "1"
+
+
+def test_commit_without_git(server, layer):
+    old = server.push(make("nogit"), "refresh/nogit", "v1")
+    layer.pinned("app_1.0.bb", f"{server.address}/refresh/nogit;tag=v1", old)
+    server.push(make("nogit too"), "refresh/nogit", "v1")
+    assert "not a git repository" in layer.run("refresh", "--commit", code=1)
+
+
+# Files
+
+def test_file_that_can_not_be_written(server, layer):
+    old = server.push(make("ro"), "refresh/ro", "v1")
+    image = f"{server.address}/refresh/ro;tag=v1"
+    good = layer.pinned("good_1.0.bb", image, old)
+    text = f'SRC_URI = "docker://{image}"\nSRC_URI[sha256sum] = "{old[7:]}"\n' + "#\n" * 100_000
+    bad = layer.recipe("bad_1.0.bb", text)
+    server.push(make("ro too"), "refresh/ro", "v1")
+    # A file system that is full, for files of more than 100 kB.
+    limited = ["prlimit", "--fsize=100000", sys.executable, str(SCRIPT), "refresh", "--json"]
+    done = subprocess.run(limited, cwd=layer.root, env=layer.environment, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert {one["recipe"]: one["status"] for one in json.loads(done.stdout)["images"]} == {"good": "updated", "bad": "error"}
+    assert (old[7:] in good.read_text(), bad.read_text()) == (False, text)
+    assert sorted(os.listdir(bad.parent)) == ["bad_1.0.bb", "good_1.0.bb"]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_killed_while_it_writes(server, layer, number):
+    old = server.push(make("kill"), "refresh/kill", "v1")
+    text = f'SRC_URI = "docker://{server.address}/refresh/kill;tag=v1"\nSRC_URI[sha256sum] = "{old[7:]}"\n' + "#\n" * 50_000
+    paths = [layer.recipe(f"app{index}_1.0.bb", text) for index in range(30)]
+    new = server.push(make("kill too"), "refresh/kill", "v1")
+    with layer.start("refresh") as process:
+        deadline = time.monotonic() + SECONDS
+        while paths[0].read_text() == text and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(random.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=20)
+    assert {path.read_text() for path in paths} <= {text, text.replace(old[7:], new[7:])}
+    layer.run("refresh")
+    assert {path.read_text() for path in paths} == {text.replace(old[7:], new[7:])}
+    assert len(os.listdir(paths[0].parent)) == 30
+
+
+def test_status(server, layer):
+    old = server.push(make("status"), "refresh/status", "v1")
+    layer.pinned("app_1.0.bb", f"{server.address}/refresh/status;tag=v1", old)
+    assert old[7:19] in layer.run("status")
+    server.push(make("status too"), "refresh/status", "v1")
+    assert "moved" in layer.run("status", "--remote")
+    assert layer.json("status")["images"][0]["recipe"] == "app"
+
+
+def test_resolver_skopeo(server, layer):
+    old = server.push(make("by"), "refresh/by", "v1")
+    path = layer.pinned("app_1.0.bb", f"{server.address}/refresh/by;tag=v1", old)
+    new = server.push(make("by too"), "refresh/by", "v1")
+    document = layer.json("refresh", DOCKIN_RESOLVER="skopeo")
+    assert document["images"][0]["resolver"] == "skopeo"
+    assert new[7:] in path.read_text()
