@@ -426,6 +426,19 @@ def test_interrupted_in_a_layer(bench, faulty, content, number, group):
 
 
 @pytest.mark.one_library
+def test_the_file_appears_whole(bench, faulty):
+    """Whoever looks into a shared DL_DIR during a fetch finds the file complete, or not at all."""
+    content = images.image([images.layer({"srv/zeros": bytes(32 << 20)}, "none")])
+    faulty.add(content, "faults/app", "v1")
+    job = bench.begin(address(faulty), pin=content.digest)
+    sizes = set()
+    while job.alive():
+        sizes.update(file.stat().st_size for file in bench.files())
+    assert job.wait().error is None
+    assert sizes <= {bench.only_file().stat().st_size}
+
+
+@pytest.mark.one_library
 def test_killed_at_random_instants(bench, server, content):
     """Six fetches are killed somewhere; DL_DIR never holds a wrong file, and the last fetch succeeds."""
     server.push(content, "faults/app", "v1")
