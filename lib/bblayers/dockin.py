@@ -24,11 +24,14 @@ if str(_LAYER / "lib") not in sys.path:
 import dockin.completion  # noqa: E402
 import dockin.exitcodes  # noqa: E402
 import dockin.information  # noqa: E402
+import dockin.parsedrecipes  # noqa: E402
 import dockin.platforms  # noqa: E402
+import dockin.refreshcommand  # noqa: E402
 import dockin.resolver  # noqa: E402
 import dockin.settings  # noqa: E402
 import dockin.source  # noqa: E402
 import dockin.status  # noqa: E402
+import dockin.stdout  # noqa: E402
 import dockin.tarball  # noqa: E402
 from dockin.errors import DockinError  # noqa: E402
 
@@ -70,10 +73,25 @@ class DockinPlugin(LayerPlugin):
             logger.error("%s", error)
             return dockin.exitcodes.ERROR
 
+    def do_dockin_refresh(self, args):
+        """Refresh the digests of Docker images in recipes
+
+        Looks up what the tags of container images stand for now, and writes the new digests into the recipes. Exit codes:
+        0 fine or written; 1 error; 2 usage; 3 stale (with --check); 4 some images failed, the others are done; 5 a pinned
+        digest is gone from its registry."""
+
+        def read_tasks():
+            self.tinfoil.parse_recipes()
+            return dockin.parsedrecipes.read_tasks(self.tinfoil, [*args.recipe, *args.taken], args.platform)
+
+        d = self.tinfoil.config_data
+        with dockin.stdout.reserved() as stdout:
+            return dockin.refreshcommand.run(args, read_tasks, dockin.settings.user_first(d.getVar), os.environ, stdout)
+
     def _ask(self, statuses):
         """Return the statuses with what the registries say."""
         d = self.tinfoil.config_data
-        mode = os.environ.get("DOCKIN_RESOLVER") or d.getVar("DOCKIN_RESOLVER") or "auto"
+        mode = dockin.settings.user_first(d.getVar)("DOCKIN_RESOLVER") or "auto"
         options, downloads = dockin.settings.options(d.getVar), d.getVar("DL_DIR")
         with dockin.resolver.Resolver(options, dict(os.environ), mode) as resolver:
             return dockin.status.look_up(statuses, resolver, downloads=downloads)
@@ -89,21 +107,18 @@ class DockinPlugin(LayerPlugin):
         status.add_argument("--image", metavar="IMAGE_RECIPE", help="only what is installed in this image")
         status.add_argument("--json", action="store_true", help="as JSON; call bitbake-layers with -q, or use --output")
         status.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
+        refresh = self.add_command(sp, "dockin-refresh", self.do_dockin_refresh, parserecipes=False)
+        recipe = refresh.add_argument("recipe", nargs="*", metavar="RECIPE", help="only these recipes; may have * and ?")
+        dockin.completion.attach(recipe, dockin.completion.recipes)
+        dockin.refreshcommand.add_arguments(refresh)
 
 
 @contextlib.contextmanager
 def _output(path):
     """Yield a function that writes the command's output, while what BitBake prints goes to standard error."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
     parts = []
-    try:
+    with dockin.stdout.reserved():
         yield parts.append
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
     text = "".join(parts)
     if not path:
         sys.stdout.write(text)

@@ -1,6 +1,9 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""devtool plugin: add-docker makes a recipe for an image in a registry. What there is to decide is decided in lib/dockin."""
+"""devtool plugin: add-docker makes a recipe for an image in a registry, refresh-docker brings pins up to date.
+
+What there is to decide is decided in lib/dockin.
+"""
 
 import argparse
 import concurrent.futures
@@ -35,10 +38,13 @@ import dockin.compose  # noqa: E402
 import dockin.dockerfetcher  # noqa: E402
 import dockin.licences  # noqa: E402
 import dockin.newrecipe  # noqa: E402
+import dockin.parsedrecipes  # noqa: E402
 import dockin.platforms  # noqa: E402
 import dockin.reference  # noqa: E402
+import dockin.refreshcommand  # noqa: E402
 import dockin.resolver  # noqa: E402
 import dockin.settings  # noqa: E402
+import dockin.stdout  # noqa: E402
 from dockin.errors import DockinError  # noqa: E402
 
 logger = logging.getLogger("devtool")
@@ -87,8 +93,23 @@ def register_commands(subparsers, context):
     parser.add_argument("--compression", default="", metavar="TYPE", help="COMPRESSION_TYPE: xz, zstd, gzip, none …")
     parser.add_argument("--authfile", default="", metavar="FILE", help="login file; does not go into the recipe")
     parser.set_defaults(func=add_docker, fixed_setup=context.fixed_setup)
+    _register_refresh(subparsers)
     dockin.completion.attach(image, dockin.completion.images)
     dockin.completion.attach(tag, dockin.completion.tags)
+
+
+def _register_refresh(subparsers):
+    parser = subparsers.add_parser(
+        "refresh-docker",
+        help="Refresh the digests of Docker images in recipes",
+        description=dockin.refreshcommand.DESCRIPTION,
+        group="starting",
+        order=94,
+    )
+    recipe = parser.add_argument("recipe", nargs="*", metavar="RECIPE", help="only these recipes; may have * and ?")
+    dockin.completion.attach(recipe, dockin.completion.recipes)
+    dockin.refreshcommand.add_arguments(parser)
+    parser.set_defaults(func=refresh_docker, no_workspace=True)
 
 
 class _LayerAction(argparse.Action):
@@ -110,6 +131,21 @@ def add_docker(args, config, basepath, workspace):
             tinfoil.shutdown()
     except DockinError as error:
         raise DevtoolError(str(error)) from error
+
+
+def refresh_docker(args, config, basepath, workspace):
+    """Entry point for the devtool 'refresh-docker' subcommand"""
+    with dockin.stdout.reserved() as stdout:
+        tinfoil = setup_tinfoil(basepath=basepath)
+        try:
+            getvar = dockin.settings.user_first(tinfoil.config_data.getVar)
+
+            def read_tasks():
+                return dockin.parsedrecipes.read_tasks(tinfoil, [*args.recipe, *args.taken], args.platform)
+
+            return dockin.refreshcommand.run(args, read_tasks, getvar, os.environ, stdout)
+        finally:
+            tinfoil.shutdown()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import typing
 
@@ -26,6 +27,11 @@ def options(getvar: GetVar, authfile: str = "") -> skopeo.Options:
         getvar("DOCKIN_REGISTRIES_CONF") or "",
         (getvar("DOCKIN_TLS_VERIFY") or "1").lower() not in _FALSE,
     )
+
+
+def user_first(getvar: GetVar) -> GetVar:
+    """Return a getvar in which DOCKIN_RESOLVER of the user's environment goes before the configuration's."""
+    return lambda name: (os.environ.get(name) if name == "DOCKIN_RESOLVER" else None) or getvar(name)
 
 
 def target_platform(getvar: GetVar) -> platforms.Platform:

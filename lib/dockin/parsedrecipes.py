@@ -1,0 +1,78 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Recipes with images as BitBake has parsed them: what the front-ends in devtool and bitbake-layers refresh.
+
+The text is read as scripts/dockin reads it, so that the result is the same; BitBake adds the values that the text does not
+have, the appends and the includes of other layers, and the machine's platform.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import typing
+
+from dockin import platforms, recipefile, settings, source
+from dockin.errors import DockinError
+from dockin.recipefile import Image, Recipe
+from dockin.refresh import Task
+
+_CLASS = "dockin.bbclass"
+
+
+def read_tasks(tinfoil: typing.Any, patterns: list[str], platform: platforms.Platform | None = None) -> list[Task]:
+    """Return the recipes that inherit the class, all versions of them; patterns are names, which may have * and ?.
+
+    Raises DockinError for a pattern that fits none.
+    """
+    unmatched = set(patterns)
+    tasks: dict[str, Task] = {}
+    for multiconfig in ["", *(tinfoil.config_data.getVar("BBMULTICONFIG") or "").split()]:
+        cache = tinfoil.cooker.recipecaches[multiconfig]
+        for file_name, classes in sorted(cache.inherits.items()):
+            if not any(os.path.basename(path) == _CLASS for path in classes):
+                continue
+            name = cache.pkg_fn[file_name]
+            fitting = [pattern for pattern in patterns if fnmatch.fnmatchcase(name, pattern)]
+            unmatched.difference_update(fitting)
+            path = file_name[file_name.index("/") :]
+            if (fitting or not patterns) and path not in tasks:
+                tasks[path] = _task(tinfoil, file_name, path, platform)
+    if unmatched:
+        names = ", ".join(sorted(unmatched))
+        raise DockinError(f"No recipe with images is called {names}: bitbake-layers dockin-status lists all there are")
+    return list(tasks.values())
+
+
+def _task(tinfoil: typing.Any, file_name: str, path: str, platform: platforms.Platform | None) -> Task:
+    d = tinfoil.parse_recipe_file(file_name)
+
+    def lookup(name: str) -> str | None:
+        if not name.startswith("@"):
+            value = d.getVar(name)
+            return None if value is None else str(value)
+        value = d.expand("${" + name + "}")
+        return None if "${" in value else str(value)
+
+    appends = sorted(tinfoil.get_file_appends(file_name), key=os.path.basename)
+    search = (d.getVar("BBPATH") or "").split(":")
+    recipe = recipefile.read(path, appends, [folder for folder in search if folder], lookup)
+    recipe.name = d.getVar("PN")
+    recipe.images += _unseen(recipe, d.getVar("SRC_URI") or "")
+    if platform is None:
+        try:
+            platform = settings.target_platform(d.getVar)
+        except DockinError:
+            platform = None
+    return Task(recipe, platform)
+
+
+def _unseen(recipe: Recipe, src_uri: str) -> list[Image]:
+    """Return, as problems, the images that BitBake sees and the text does not show: from classes, code or configuration."""
+    shown = {image.source.reference.tagged for image in recipe.images if image.source}
+    found = []
+    for entry in src_uri.split():
+        if source.is_docker(entry) and source.parse_entry(entry).reference.tagged not in shown:
+            problem = f"{entry} stands in no text of the recipe: a class, code or the configuration has put it into SRC_URI"
+            found.append(Image(recipe.path, 1, entry, None, problem=problem))
+    return found
