@@ -121,18 +121,19 @@ class Shop:
         """Return a build directory that takes docker.io for our registry."""
         return self.bench.build(name, self.settings + local_conf, **options)
 
-    def text(self, recipe):
-        """Return a recipe's text with the registry and the pins filled in."""
+    def recipe(self, name):
+        """Return the text of one of RECIPES with the registry and the pins filled in."""
+        text = RECIPES[name]
         values = {"REGISTRY": self.registry.address, "BUSYBOX": self.busybox.hex, "APP": self.app.hex}
-        for name, value in values.items():
-            recipe = recipe.replace(f"@{name}@", value)
-        return recipe
+        for key, value in values.items():
+            text = text.replace(f"@{key}@", value)
+        return text
 
     def add(self, build, *names):
         """Write recipes of RECIPES into a build directory."""
         for name in names:
             files = {"compose.yml": COMPOSE, "several.service": SERVICE} if name == "several" else None
-            build.recipe(f"{name}_1.0.bb", self.text(RECIPES[name]), files)
+            build.recipe(f"{name}_1.0.bb", self.recipe(name), files)
 
 
 @pytest.fixture(scope="session")
@@ -143,14 +144,23 @@ def shop(bench, registry, busybox, app):
     return Shop(bench, registry, busybox, app, settings)
 
 
+@dataclass(frozen=True)
+class Built:
+    """The large build: its directory, what BitBake said, and what the registry was asked for."""
+
+    build: oe.Build
+    result: oe.Result
+    requests: registries.Requests
+
+
 @pytest.fixture(scope="session")
 def built(shop):
-    """The build directory of the large build, with its result."""
     build = shop.build("packages")
     shop.add(build, *RECIPES)
     serve_demos(shop, build)
-    result = build.bitbake("-k", *RECIPES, *DEMOS, timeout=600)
-    return build, result
+    with shop.registry.recording() as requests:
+        result = build.bitbake("-k", *RECIPES, *DEMOS, timeout=600)
+    return Built(build, result, requests)
 
 
 def serve_demos(shop, build):

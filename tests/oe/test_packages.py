@@ -26,7 +26,7 @@ NOT_OURS = r"-(dbg|dev|doc|src|locale)$"
 
 @pytest.fixture
 def build(built):
-    return built[0]
+    return built.build
 
 
 def unit_of(deb, name=BUSYBOX_UNIT):
@@ -53,16 +53,22 @@ def contents(archive):
 
 
 def test_only_the_image_without_a_pin_warns(built):
-    built[1].ok(UNPINNED)
+    built.result.ok(UNPINNED)
 
 
 def test_the_warning_has_the_line_to_add(built, busybox):
-    [warning] = built[1].warnings
+    [warning] = built.result.warnings
     assert warning.splitlines()[-1] == f'SRC_URI[sha256sum] = "{busybox.hex}"'
 
 
 def test_nothing_changed_nothing_runs_again(build):
     assert build.bitbake("single", "several", "hello-world").ok().tasks() == set()
+
+
+def test_recipes_that_share_an_image_fetch_it_once(built, busybox):
+    # Several of them fetched it at the same time.
+    layers = {blob.digest for blob in busybox.manifest("linux/amd64").layers}
+    assert sorted(digest for digest in built.requests.blobs() if digest in layers) == sorted(layers)
 
 
 def test_one_image(build):

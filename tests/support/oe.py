@@ -236,7 +236,8 @@ class Bench:
     def _copy(self, checkout: Path, name: str) -> Path:
         """Copy a checkout; its folders are the account's, so that Python can keep compiled files there."""
         target = self.root / name
-        shutil.copytree(checkout, target, symlinks=True, ignore=shutil.ignore_patterns(".git", "__pycache__"))
+        made = (".git", "__pycache__", "pyshtables.py")
+        shutil.copytree(checkout, target, symlinks=True, ignore=shutil.ignore_patterns(*made))
         _open_up(target)
         self.account.own_folders(target)
         return target
@@ -292,12 +293,12 @@ class Build:
         """Run a command of BitBake's or OE-core's as the account, in the build directory."""
         self.bench.account.own_folders(self.path / "conf")
         self.bench.account.own_folders(self.test_layer)
+        self._wait_for_server()
         started = time.monotonic()
         with tempfile.TemporaryFile() as output:
             code = self._run(argv, output, timeout)
             output.seek(0)
             text = output.read().decode(errors="replace")
-        self._wait_for_server()
         return Result(" ".join(argv), code, text, time.monotonic() - started)
 
     def bitbake(self, *arguments: str, timeout: float = SECONDS) -> Result:
@@ -375,6 +376,7 @@ class Build:
 
     def stop(self) -> None:
         """Stop a BitBake server that is left in this build directory, and the tasks that it runs."""
+        self._wait_for_server(2)
         pid = _server(self.path)
         if not pid:
             return

@@ -136,11 +136,20 @@ with open(@ANSWER@, "w") as file:
 # What Build.parse lets it do.
 PARSE = """
 import logging
+import time
 
 class Collect(logging.Handler):
     def emit(self, record):
         if logging.WARNING <= record.levelno <= logging.CRITICAL:
             (errors if record.levelno >= logging.ERROR else warnings).append(record.getMessage())
+
+def drain(seconds, enough):
+    # The server's log comes by another way than its answers.
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not enough():
+        event = tinfoil.wait_event(0.05)
+        if isinstance(event, logging.LogRecord):
+            tinfoil.logger.handle(event)
 
 files, variables = json.loads(sys.argv[1])
 logging.getLogger("BitBake").addHandler(Collect())
@@ -150,8 +159,11 @@ for name, file in files.items():
     try:
         d = tinfoil.parse_recipe_file(file, appends=False)
         values = {variable: d.getVar(variable) for variable in variables}
+        drain(0.05, lambda: False)
+    except bb.BBHandledException:
+        drain(10, lambda: errors)
     except Exception as problem:
-        errors.append(str(problem) or type(problem).__name__)
+        errors.append(str(problem))
     answer[name] = {"errors": errors, "warnings": warnings, "values": values}
 """
 
