@@ -131,6 +131,17 @@ def dockin_choice(variable, choices, d):
     if value not in choices:
         raise dockin.errors.DockinError("Invalid %s = %r: expected %s" % (variable, value, ', '.join(map(repr, choices))))
 
+def dockin_check_archivedir(d):
+    """Raise DockinError for a directory that FILES, a list of patterns, or a unit could not hold."""
+    import posixpath
+    import re
+
+    value = d.getVar('docker_archivedir') or ''
+    if not re.fullmatch(r'(?:/[A-Za-z0-9._+-]+)+', value) or posixpath.normpath(value) != value:
+        raise dockin.errors.DockinError(
+            "Invalid docker_archivedir = %r: expected an absolute path like /data/archives, whose components have letters,"
+            " digits, '.', '_', '+' and '-'" % value)
+
 # What can be known to be wrong is said when the recipe is parsed.
 python () {
     pn = d.getVar('PN')
@@ -144,6 +155,7 @@ python () {
         dockin_choice('DOCKIN_PIN', ('warn', 'require', 'ignore'), d)
         dockin_choice('DOCKIN_LAYERS', ('decompressed', 'registry'), d)
         dockin_choice('DOCKIN_PRELOAD_FLUSH', ('0', '1'), d)
+        dockin_check_archivedir(d)
         prefix = 'COMPRESSION_CMD:'
         dockin_choice('COMPRESSION_TYPE', sorted(key[len(prefix):] for key in d.keys() if key.startswith(prefix)), d)
         if d.getVar('DOCKIN_PLATFORM'):
