@@ -82,8 +82,15 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(bench, registry):
-    address = registry.address
+def market(bench):
+    """A registry of these tests' own, in which tags move."""
+    with registries.Registry(bench.root / "market") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def desk(bench, market):
+    registry, address = market, market.address
     app, newer, tool = content("app", LABELS), content("newer", LABELS), content("tool")
     registry.push(app, "team/app", "1.0.0")
     registry.push(newer, "team/app", "1.1.0")
@@ -248,6 +255,29 @@ def test_into_a_layer(desk):
     assert len(set(text.values())) == 1
     assert 'COMPRESSION_TYPE = "none"' in text["meta-mine"]
     assert 'LICENSE = "LicenseRef-Dockin-Unreviewed"' in text["meta-mine"]
+
+
+@pytest.mark.timeout(600)
+def test_login(desk):
+    login = registries.Login("builder", "correct-horse-battery")
+    with registries.Registry(desk.bench.root / "private", login=login) as private:
+        private.push(desk.tool, "team/secret", "1.0")
+        # It has no TLS: that is said for this command, in an environment as of a CI job.
+        conf = desk.bench.root / "private.conf"
+        desk.bench.write(conf, f'[[registry]]\nlocation = "{private.address}"\ninsecure = true\n')
+        authfile = desk.bench.root / "auth.json"
+        desk.bench.write(authfile, login.auth_json(private.address))
+        build = desk.bench.build("login", f'DOCKIN_REGISTRIES_CONF = "{conf}"\n', layers=[desk.bench.layer, desk.layer])
+        command = ["devtool", "add-docker", f"{private.address}/team/secret:1.0", "--layer", "meta-mine"]
+        before = desk.left()
+        result = build.run(*command).failed(f"log in with 'skopeo login {private.address}'")
+        assert "Traceback" not in result.output and desk.left() == before
+        result = build.run(*command, "--authfile", str(authfile)).ok()
+        assert login.password not in result.output
+        recipe = desk.layer / "recipes-containers" / "secret-docker" / "secret-docker_1.0.bb"
+        assert desk.tool.hex in recipe.read_text() and "auth" not in recipe.read_text()
+        recipe.unlink()
+        recipe.parent.rmdir()
 
 
 @pytest.mark.timeout(900)
