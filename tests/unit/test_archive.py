@@ -217,6 +217,15 @@ def test_two_blobs_of_one_content(tmp_path, mode):
 
 
 @pytest.mark.parametrize("mode", archive.LAYER_MODES)
+def test_one_blob_under_two_media_types(tmp_path, mode):
+    """The bytes decide on the compression, not the type, which may be wrong."""
+    one, other = blob(GOOD), blob(GOOD, "none")
+    made = assemble(tmp_path, image_of((one, FIRST.diff_id), (other, FIRST.diff_id)), mode)
+    assert made.archive.layers_size == 2 * len(FIRST.tar)
+    assert len(set(made.json("manifest.json")[0]["Layers"])) == 1
+
+
+@pytest.mark.parametrize("mode", archive.LAYER_MODES)
 def test_an_empty_layer(tmp_path, mode):
     diff_id = images.sha256(b"")
     packed, plain = blob(deflated(b"")), blob(b"", "none")

@@ -617,6 +617,13 @@ def test_blobs_are_found_in_other_tarballs(tmp_path):
         assert images.sha256(b"".join(tarball.chunks(extent))) == digest
 
 
+def test_the_first_of_two_tarballs_is_taken(tmp_path, whole):
+    for name in "cab":
+        (tmp_path / f"docker_{name}.tar").write_bytes(whole)
+    found = tarball.find_blobs(str(tmp_path), {SINGLE.digest, OTHER})
+    assert found[SINGLE.digest].path == str(tmp_path / "docker_a.tar")
+
+
 def test_damaged_tarballs_are_no_hit(tmp_path, whole):
     digest = SINGLE.layers[0].digest
     (tmp_path / "docker_a.tar").write_bytes(b"")
