@@ -35,7 +35,6 @@ DECOMPRESSED = "decompressed"
 REGISTRY = "registry"
 LAYER_MODES = (DECOMPRESSED, REGISTRY)
 
-_BLOBS = "blobs/sha256/"
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # Longest output of one step of the decompressor, so that memory stays flat whatever the input.
@@ -87,7 +86,7 @@ def assemble(source: str, image: tarball.Image, reference: ImageReference, mode:
             layers, layers_size = _decompress_layers(writer, image, blobs)
             top = _write_manifest(writer, image, layers)
             manifest_digest = str(top["digest"])
-        writer.add(_BLOBS + image.manifest.config.digest[7:], image.config_bytes)
+        writer.add(tarball.blob_name(image.manifest.config.digest), image.config_bytes)
         writer.add("manifest.json", _json([_docker_entry(image, reference, [layer.digest for layer in layers])]))
         writer.add("index.json", _json(_oci_index(top, reference)))
         writer.add("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
@@ -111,7 +110,7 @@ def _decompress_layers(
             # The same layer, compressed in another way: it is in the archive already, but has to be what the config says.
             _length(content)
         else:
-            sizes[diff_id] = writer.stream(_BLOBS + diff_id[7:], content)
+            sizes[diff_id] = writer.stream(tarball.blob_name(diff_id), content)
     layers = [manifests.Descriptor(manifests.OCI_LAYER, diff_id, sizes[diff_id]) for diff_id in image.config.diff_ids]
     return layers, sum(layer.size for layer in layers)
 
@@ -124,7 +123,7 @@ def _keep_layers(
     for layer, diff_id in _layers(image):
         extent = blobs[layer.digest]
         if layer.digest not in sizes:
-            writer.stream(_BLOBS + layer.digest[7:], tarball.verified_chunks(extent, layer))
+            writer.stream(tarball.blob_name(layer.digest), tarball.verified_chunks(extent, layer))
         sizes[layer.digest] = _length(_content(extent, layer, diff_id))
     return list(image.manifest.layers), sum(sizes[layer.digest] for layer in image.manifest.layers)
 
@@ -142,7 +141,7 @@ def _keep_documents(writer: tarball.TarWriter, image: tarball.Image) -> dict[str
     """
     for digest, data in image.documents.items():
         if digest != image.manifest.config.digest:
-            writer.add(_BLOBS + digest[7:], data)
+            writer.add(tarball.blob_name(digest), data)
     media_type = manifests.parse(image.top).media_type
     return {"mediaType": media_type, "digest": image.digest, "size": len(image.top)}
 
@@ -161,15 +160,15 @@ def _write_manifest(
         }
     )
     digest = manifests.digest_of(data)
-    writer.add(_BLOBS + digest[7:], data)
+    writer.add(tarball.blob_name(digest), data)
     return {"mediaType": manifests.OCI_MANIFEST, "digest": digest, "size": len(data)}
 
 
 def _docker_entry(image: tarball.Image, reference: ImageReference, layers: list[str]) -> dict[str, object]:
     return {
-        "Config": _BLOBS + image.manifest.config.digest[7:],
+        "Config": tarball.blob_name(image.manifest.config.digest),
         "RepoTags": [reference.tagged.familiar],
-        "Layers": [_BLOBS + digest[7:] for digest in layers],
+        "Layers": [tarball.blob_name(digest) for digest in layers],
     }
 
 

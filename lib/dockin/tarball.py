@@ -98,6 +98,11 @@ def file_name(reference: ImageReference, slug: str) -> str:
     return f"{PREFIX}{subject}_{slug}{SUFFIX}"
 
 
+def blob_name(digest: str) -> str:
+    """Return a blob's path in an OCI image layout: blobs/sha256/<hex>."""
+    return _BLOBS + digest.partition(":")[2]
+
+
 def read(path: str) -> dict[str, Extent]:
     """Return the blobs of an image tarball, by digest as its member names claim. Raises InvalidTarball, OSError.
 
@@ -223,9 +228,9 @@ def load(path: str, wanted: platforms.Platform) -> Image:
     digest = _read_top(path, members)
 
     def read_blob(blob: manifests.Descriptor) -> bytes:
-        return _read_member(members, _BLOBS + blob.digest[7:], manifests.MAX_CONFIG_SIZE, path)
+        return _read_member(members, blob_name(blob.digest), manifests.MAX_CONFIG_SIZE, path)
 
-    top = _read_member(members, _BLOBS + digest[7:], manifests.MAX_MANIFEST_SIZE, path)
+    top = _read_member(members, blob_name(digest), manifests.MAX_MANIFEST_SIZE, path)
     check_bytes(top, digest, "index or manifest")
     return make_image(digest, top, wanted, read_blob)
 
@@ -258,10 +263,10 @@ def write(path: str, image: Image, layers: dict[str, Extent]) -> None:
         tar.add(_LAYOUT_NAME, _LAYOUT)
         tar.add(_INDEX_NAME, _top_index(image))
         for digest, data in image.documents.items():
-            tar.add(_BLOBS + digest[7:], data)
+            tar.add(blob_name(digest), data)
         for blob in image.manifest.blobs:
             if blob.digest not in image.documents:
-                tar.stream(_BLOBS + blob.digest[7:], verified_chunks(layers[blob.digest], blob))
+                tar.stream(blob_name(blob.digest), verified_chunks(layers[blob.digest], blob))
         tar.close()
 
 
