@@ -33,7 +33,7 @@ import urllib.parse
 from base64 import b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Sequence, Union
+from typing import Any, Mapping, Sequence, Union
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -295,7 +295,10 @@ def host_architecture() -> str:
         "riscv64": "linux/riscv64",
         "s390x": "linux/s390x",
     }
-    return names[host_platform.machine()]
+    machine = host_platform.machine()
+    if machine not in names:
+        raise LookupError(f"no OCI platform is known for this machine's {machine!r}; add it to {__name__}")
+    return names[machine]
 
 
 def layer(files: Mapping[str, Content], compression: str = "gzip") -> Layer:
@@ -503,25 +506,6 @@ def busybox(
         for platform in platforms
     ]
     return index(children, form, attestations=attestations and form == "oci")
-
-
-def write_oci_layout(directory: Path, content: Manifest | Index, name: str | None = None) -> Path:
-    """Write content as an OCI layout directory, the entry named by annotation when name is given."""
-    blobs = directory / "blobs" / "sha256"
-    blobs.mkdir(parents=True, exist_ok=True)
-    for blob in content.blobs().values():
-        (blobs / blob.hex).write_bytes(blob.data)
-    (directory / "oci-layout").write_bytes(b'{"imageLayoutVersion": "1.0.0"}')
-    extra = {"annotations": {"org.opencontainers.image.ref.name": name}} if name else {}
-    (directory / "index.json").write_bytes(
-        to_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [content.descriptor(**extra)]})
-    )
-    return directory
-
-
-def walk(content: Manifest | Index) -> Iterator[tuple[str, Blob]]:
-    """Yield (digest, blob) of content, in a fixed order."""
-    yield from sorted(content.blobs().items())
 
 
 def _bytes(content: bytes | str) -> bytes:
