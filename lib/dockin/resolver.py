@@ -401,10 +401,12 @@ def _client_certificate(directory: str) -> str:
 
 def _context(directory: str, insecure: bool) -> ssl.SSLContext:
     """Return the TLS settings: the system's authorities and those in a directory. Raises ResolveError."""
-    context = ssl.create_default_context()
     if insecure:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    else:
+        context = ssl.create_default_context()
     for path in sorted(pathlib.Path(directory).glob("*.crt")) if directory else []:
         try:
             context.load_verify_locations(path)

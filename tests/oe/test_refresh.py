@@ -25,7 +25,12 @@ LAYERSERIES_COMPAT_pins = "@SERIES@"
 LAYERDEPENDS_pins = "core dockin"
 """
 
-HEAD = 'SUMMARY = "An image"\nLICENSE = "CLOSED"\ninherit dockin\n'
+HEAD = '''\
+SUMMARY = "An image"
+LICENSE = "MIT"
+LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302"
+inherit dockin
+'''
 
 # Every file, with PIN where the digest is that moves.
 FILES = {
