@@ -21,7 +21,6 @@ import os
 import pathlib
 import random
 import shlex
-import shutil
 import subprocess
 import tempfile
 import time
@@ -93,7 +92,7 @@ class Docker(FetchMethod):
             ud.source = source.pinned(d.getVarFlag("SRC_URI", source.pin_flag))
             ud.platform = wanted_platform(ud.source, d)
         except DockinError as error:
-            raise ParameterError(str(error), ud.url) from error
+            raise ParameterError(str(error), _without_password(ud.url)) from error
 
         # Written out, so that mirror rules and BB_ALLOWED_NETWORKS see the registry that is really asked.
         ud.url = source.url
@@ -132,6 +131,21 @@ class Docker(FetchMethod):
         # A mirror may have helped where a download had been interrupted.
         bb.utils.remove(_partial(ud), recurse=True)
         super().update_donestamp(ud, d)
+
+    def try_mirrors(self, fetch, ud, d, mirrors, check=False):
+        """Ask the mirrors in turn. BitBake is content with the first that gives something; here it has to be the image."""
+        datastore = d.createCopy()
+        for mirror in bb.fetch2.build_mirroruris(ud, mirrors, datastore)[1]:
+            found = bb.fetch2.try_mirror_url(fetch, ud, mirror, datastore, check)
+            if not found:
+                continue
+            try:
+                if not check:
+                    self._verify(ud, d)
+                return found
+            except ChecksumError as error:
+                logger.warning("%s\nThis came from the mirror %s; trying other sources.", error.msg, mirror.url)
+        return None
 
     def checkstatus(self, fetch, ud, d):
         """Check whether the registry has the image."""
@@ -379,7 +393,6 @@ class _Download:
         pathlib.Path(self._path(descriptor)).write_bytes(data)
         image = dockin.tarball.make_image(digest, top, self.platform, self._read)
         self._write(image)
-        shutil.rmtree(self.partial, ignore_errors=True)
 
     def _top(self):
         """Return digest and bytes of what the pin or the tag names."""
@@ -465,11 +478,10 @@ class _Download:
         target = os.path.join(self.partial, "image.tar")
         try:
             dockin.tarball.write(target, image, layers)
-        except DockinError:
-            # The next fetch finds out which blob is bad, and asks for that one only.
+            os.replace(target, self.ud.localpath)
+        finally:
+            # What failed is no use. The next fetch finds out which blob is bad, and asks for that one only.
             bb.utils.remove(target)
-            raise
-        os.replace(target, self.ud.localpath)
 
     def _path(self, blob):
         return os.path.join(self.blobs, blob.digest[len("sha256:") :])
@@ -489,6 +501,15 @@ def _fetch_errors(ud):
         raise FetchError(f"{ud.source.reference.canonical}: {error}", ud.url) from error
     except OSError as error:
         raise FetchError(f"{ud.source.reference.canonical}: {error}", ud.url) from error
+
+
+def _without_password(url):
+    """Return a url as it may be printed: BitBake puts that of an error into its message."""
+    scheme, _, rest = url.partition("://")
+    user, at, host = rest.partition("@")
+    if not at or "/" in user or host.startswith("sha256:"):
+        return url
+    return f"{scheme}://<user>@{host}"
 
 
 def _needed_platform(ud):

@@ -180,6 +180,9 @@ def test_no_password_in_the_url(bench, form):
     assert outcome.error_type == "ParameterError"
     message = outcome.error.partition(url)  # BitBake itself prints the URL of a ParameterError
     assert "hunter2-hunter2" not in message[2]
+    if "@" in form:
+        assert not message[1], "the fetcher gives BitBake a URL without the password"
+        assert "hunter2-hunter2" not in message[0]
 
 
 # ------------------------------------------------------------------------------------------------------ TLS
