@@ -74,7 +74,7 @@ def main() -> int:
     parser.add_argument("--connect", type=float, default=0.08, help="seconds for a connection (default: %(default)s)")
     parser.add_argument("--request", type=float, default=0.04, help="seconds for a request (default: %(default)s)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dockin-bench-") as folder, registry.Registry(Path(folder, "registry")) as server:
+    with tempfile.TemporaryDirectory() as folder, registry.Registry(Path(folder, "registry")) as server:
         content = images.index([images.image([images.layer({"x": name})], name) for name in PLATFORMS])
         names = [f"bench/app{number}" for number in range(options.images)]
         digests = [server.push(content, name, "v1") for name in names]

@@ -14,6 +14,7 @@ import concurrent.futures
 import datetime
 import fnmatch
 import itertools
+import os
 import typing
 from dataclasses import dataclass, field, replace
 
@@ -180,8 +181,17 @@ def run(
 
 def read_tasks(paths: list[str], platform: platforms.Platform | None = None) -> list[Task]:
     """Return the recipes with images in files and directories. Raises RecipeError."""
-    recipes = (recipefile.read(path, appends) for path, appends in recipefile.find(paths))
-    return [Task(recipe, platform) for recipe in recipes if recipe.images]
+    tasks = []
+    for path, appends in recipefile.find(paths):
+        try:
+            recipe = recipefile.read(path, appends)
+        except recipefile.RecipeError as error:
+            # One that can't be read does not keep the others from it.
+            problem = Image(path, 1, path, None, problem=str(error))
+            recipe = Recipe(path, os.path.basename(path), recipefile.layer_of(path), [problem])
+        if recipe.images:
+            tasks.append(Task(recipe, platform))
+    return tasks
 
 
 class _Examination:

@@ -148,7 +148,8 @@ class Client:
         self._locks: collections.defaultdict[typing.Any, threading.RLock] = collections.defaultdict(threading.RLock)
         self._plain: set[str] = set()
         self._heads: set[str] = {_HUB}
-        self._challenges: dict[str, Challenge | None] = {}
+        self._probed: set[str] = set()
+        self._challenges: dict[str, Challenge] = {}
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
         self._down: dict[str, ResolveError] = {}
 
@@ -243,14 +244,16 @@ class Client:
     ) -> Answer:
         """Send a request with the login that the host is known to want, or finds out now that it wants."""
         host = _host(reference)
-        if host in self._challenges:
-            return self._with_login(reference, method, path, headers, limit)
-        # The first to ask a host finds out for all; meanwhile others wait.
-        with self._lock:
-            lock = self._locks[host]
-        with lock:
-            if host not in self._challenges:
-                return self._with_login(reference, method, path, headers, limit)
+        if host not in self._probed:
+            # The first to ask a host finds out for all; meanwhile others wait.
+            with self._lock:
+                lock = self._locks[host]
+            with lock:
+                if host not in self._probed:
+                    try:
+                        return self._with_login(reference, method, path, headers, limit)
+                    finally:
+                        self._probed.add(host)
         return self._with_login(reference, method, path, headers, limit)
 
     def _with_login(
@@ -261,7 +264,6 @@ class Client:
         authorization = self._authorization(reference, challenge) if challenge else ""
         answer = self._send(reference, method, path, headers, authorization, limit)
         if answer.status != 401:
-            self._challenges.setdefault(host, None)
             return answer
         asked = _challenge(answer.headers, host)
         if asked is None:
