@@ -129,7 +129,7 @@ def add_docker(args, config, basepath, workspace):
             return _add(args, wishes, config, basepath, workspace, tinfoil)
         finally:
             tinfoil.shutdown()
-    except DockinError as error:
+    except (DockinError, OSError) as error:
         raise DevtoolError(str(error)) from error
 
 
@@ -208,6 +208,8 @@ def _add(args, wishes, config, basepath, workspace, tinfoil):
 
 def _lookup(wishes, args, d):
     """Return a function that gets the images from their registries, in the order of the references."""
+    if bb.utils.to_boolean(d.getVar("BB_NO_NETWORK")):
+        raise DockinError("BB_NO_NETWORK is set: add-docker has to ask a registry; unset it for this command")
     environment = dict(os.environ)
     options = dockin.settings.options(d.getVar, os.path.abspath(args.authfile) if args.authfile else "")
     wanted = [wishes.platform] * len(wishes.references)

@@ -270,6 +270,8 @@ def test_login(desk):
         build = desk.bench.build("login", f'DOCKIN_REGISTRIES_CONF = "{conf}"\n', layers=[desk.bench.layer, desk.layer])
         command = ["devtool", "add-docker", f"{private.address}/team/secret:1.0", "--layer", "meta-mine"]
         before = desk.left()
+        offline = desk.bench.build("offline", 'BB_NO_NETWORK = "1"\n', layers=[desk.bench.layer, desk.layer])
+        offline.run(*command).failed("BB_NO_NETWORK is set: add-docker has to ask a registry")
         result = build.run(*command).failed(f"log in with 'skopeo login {private.address}'")
         assert "Traceback" not in result.output and desk.left() == before
         result = build.run(*command, "--authfile", str(authfile)).ok()

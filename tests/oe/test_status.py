@@ -8,21 +8,18 @@ import json
 
 import pytest
 
-RECIPE = """
-inherit dockin
-SRC_URI = "docker://busybox;tag=1.36.1"
-SRC_URI[sha256sum] = "@BUSYBOX@"
-"""
-UNPINNED = 'inherit dockin\nSRC_URI = "docker://@REGISTRY@/team/app;tag=v1"\nDOCKIN_PRELOAD_FLUSH = "0"\n'
-SKIPPED = RECIPE + 'COMPATIBLE_MACHINE = "nosuchmachine"\n'
 IMAGE = 'inherit nopackages\nPACKAGE_INSTALL = "packagegroup-core-boot one"\n'
 
 
 @pytest.fixture(scope="module")
 def build(shop):
     made = shop.build("status")
-    for name, text in {"one": RECIPE, "loose": UNPINNED, "skipped": SKIPPED, "my-image": IMAGE}.items():
-        made.recipe(f"{name}_1.0.bb", shop.text(text))
+    pinned = f'inherit dockin\nSRC_URI = "docker://busybox;tag=1.36.1"\nSRC_URI[sha256sum] = "{shop.busybox.hex}"\n'
+    loose = f'inherit dockin\nSRC_URI = "docker://{shop.registry.address}/team/app;tag=v1"\nDOCKIN_PRELOAD_FLUSH = "0"\n'
+    made.recipe("one_1.0.bb", pinned)
+    made.recipe("loose_1.0.bb", loose)
+    made.recipe("skipped_1.0.bb", pinned + 'COMPATIBLE_MACHINE = "nosuchmachine"\n')
+    made.recipe("my-image_1.0.bb", IMAGE)
     made.multiconfig(arm="qemuarm64")
     return made
 
