@@ -89,7 +89,8 @@ def auth(user, password="secret"):
 
 @pytest.mark.parametrize(("key", "registry", "found"), [
     ("https://index.docker.io/v1/", "docker.io", True), ("docker.io", "docker.io", True),
-    ("index.docker.io", "docker.io", True), ("docker.io/library", "docker.io", True), ("docker.io/other", "docker.io", False), ("https://quay.io", "quay.io", True),
+    ("index.docker.io", "docker.io", True), ("docker.io/library", "docker.io", True),
+    ("docker.io/other", "docker.io", False), ("https://quay.io", "quay.io", True),
     ("quay.io", "quay.io", True), ("quay.io:8443", "quay.io", False), ("quay.io/library/app", "quay.io", True),
     ("quay.io/library/ap", "quay.io", False),
 ])
