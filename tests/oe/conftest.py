@@ -64,6 +64,18 @@ DEMOS = ("hello-world", "compose-example")
 UNPINNED = r"busybox:1\.36\.1 is not pinned"
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave out the other releases of a test with a mark "release": what it looks at does not differ between them."""
+    def is_other(item):
+        mark, parameters = item.get_closest_marker("release"), getattr(getattr(item, "callspec", None), "params", {})
+        return mark and "release" in parameters and str(parameters["release"]) != mark.args[0]
+
+    others = [item for item in items if is_other(item)]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if not is_other(item)]
+
+
 @pytest.fixture(scope="session", params=cache.releases(), ids=str)
 def release(request):
     return request.param

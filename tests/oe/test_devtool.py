@@ -7,14 +7,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tempfile
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from dockin import information
-from support import account, images, oe, registry as registries
+from dockin import archive, information, platforms, reference, tarball
+from support import account, images, installed, oe, registry as registries
 
 PLATFORMS = ("linux/amd64", "linux/arm64/v8")
 LABELS = {
@@ -133,6 +134,16 @@ SRC_URI[sha256sum] = "{desk.app.hex}"
 """
 
 
+def save(image, name, path):
+    """Write an image as docker save does."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source.tar"
+        platform = platforms.parse("linux/amd64")
+        installed.write_tarball(source, image, platform)
+        loaded = tarball.load(str(source), platform)
+        archive.assemble(str(source), loaded, name, archive.DECOMPRESSED, str(path))
+
+
 def status_of(desk, recipe, *options):
     """Return what dockin-status says of a recipe's only image."""
     path = desk.build.path / "status.json"
@@ -202,10 +213,14 @@ def test_life_of_a_recipe(release, desk):
 
     # modify: the archive is in the source tree, and is what gets packaged
     desk.devtool("modify", "app-docker").ok()
-    archive = desk.workspace / "sources" / "app-docker" / f"{stem}.tar"
-    assert archive.is_file()
+    saved = desk.workspace / "sources" / "app-docker" / f"{stem}.tar"
+    assert saved.is_file()
+    own = images.image([images.layer({"etc/name": "made on this desk"})], "linux/amd64")
+    save(own, reference.parse(f"{desk.image}:1.0.0"), saved)
     build.bitbake("app-docker").ok()
-    assert any(path.startswith(f"/usr/share/dockin/archive/{stem}.tar") for path in build.deb("app-docker").files)
+    deb = build.deb("app-docker")
+    assert f"/usr/share/dockin/archive/{stem}.tar.xz" in deb.files
+    assert information.parse(deb.read(name).decode(), name).image_id == own.config.digest
     desk.devtool("reset", "--remove-work", "app-docker").ok()
     assert finished.read_text() == text.replace(desk.app.hex, moved.hex)
     assert not list((desk.workspace / "appends").iterdir())
@@ -238,6 +253,7 @@ def test_compose_file(release, desk):
     assert sorted(files) == ["compose.yml", "shop-docker.service", "shop-docker_1.0.bb"]
 
 
+@pytest.mark.release("master")
 @pytest.mark.timeout(600)
 def test_into_a_layer(desk):
     text = {}
@@ -257,6 +273,7 @@ def test_into_a_layer(desk):
     assert 'LICENSE = "LicenseRef-Dockin-Unreviewed"' in text["meta-mine"]
 
 
+@pytest.mark.release("wrynose")
 @pytest.mark.timeout(600)
 def test_login(desk):
     login = registries.Login("builder", "correct-horse-battery")
@@ -282,6 +299,7 @@ def test_login(desk):
         recipe.parent.rmdir()
 
 
+@pytest.mark.release("scarthgap")
 @pytest.mark.timeout(900)
 def test_refusals(desk):
     """A clear error, and no half-made recipe."""

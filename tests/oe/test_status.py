@@ -20,7 +20,8 @@ def build(shop):
     made.recipe("loose_1.0.bb", loose)
     made.recipe("skipped_1.0.bb", pinned + 'COMPATIBLE_MACHINE = "nosuchmachine"\n')
     made.recipe("my-image_1.0.bb", IMAGE)
-    made.multiconfig(arm="qemuarm64")
+    made.bench.write(made.path / "conf" / "multiconfig" / "arm.conf", 'MACHINE = "qemuarm64"\nTMPDIR = "${TOPDIR}/tmp-arm"\n')
+    made.local_conf('BBMULTICONFIG = "arm"')
     return made
 
 
@@ -74,6 +75,13 @@ def test_status(build, busybox, app):
     build.bench.write(deployed / "my-image-qemux86-64.rootfs.manifest", "one x86-64-v3 1.0\none-preload x86-64-v3 1.0\n")
     installed = images(build, "--image", "my-image")
     assert set(installed) == {("", "one")} and installed["", "one"]["installed"] == ["my-image"]
+
+    # Built, but for another machine.
+    build.environment.update(MACHINE="qemux86", BB_ENV_PASSTHROUGH_ADDITIONS="MACHINE")
+    other = images(build, "one")["", "one"]
+    build.environment.clear()
+    assert (other["machine"], other["platform"], other["packaged"]) == ("qemux86", "linux/386", None)
+    assert other["notes"] == ["not built for qemux86; it is built for qemux86-64"]
 
     # Of a registry: the tag of one is where it was, the other has no pin.
     remote = images(build, "one", "loose", "--check", code=3)
