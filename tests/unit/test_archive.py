@@ -29,7 +29,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import images, installed
 
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])  # the machine may be busy
+# The machine may be busy.
+SETTINGS = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 AMD64 = platforms.parse("linux/amd64")
 BLOBS = "blobs/sha256/"
 NAME = reference.parse("ghcr.io/org/app:v1")

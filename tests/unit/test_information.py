@@ -14,7 +14,7 @@ from dockin.information import ImageInformation, InvalidInformation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-SETTINGS = settings(deadline=None)  # the machine may be busy
+SETTINGS = settings(deadline=None, max_examples=50)  # the machine may be busy
 KEYS = [field.name for field in dataclasses.fields(ImageInformation)]
 GOOD = ImageInformation(
     reference="docker.io/library/busybox:1.36.1",

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 # The machine may be busy. The file of tmp_path is written anew by each example.
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SECRET = base64.b64encode(b"user:s3cret").decode()
 LOGIN = {"auth": SECRET}
 

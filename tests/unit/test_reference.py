@@ -13,7 +13,7 @@ from dockin.reference import ImageReference, InvalidReference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-SETTINGS = settings(deadline=None)  # the machine may be busy
+SETTINGS = settings(deadline=None, max_examples=50)  # the machine may be busy
 HEX = "0123456789abcdef" * 4
 DIGEST = "sha256:" + HEX
 

@@ -17,7 +17,7 @@ from dockin.skopeo import Options, SkopeoError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-SETTINGS = settings(deadline=None)  # the machine may be busy
+SETTINGS = settings(deadline=None, max_examples=50)  # the machine may be busy
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 TAGGED = reference.parse("ghcr.io/org/app:v1")
 BOTH = reference.parse(f"ghcr.io/org/app:v1@{DIGEST}")

@@ -16,7 +16,7 @@ from dockin.source import DockerSource, InvalidSource
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-SETTINGS = settings(deadline=None)  # the machine may be busy
+SETTINGS = settings(deadline=None, max_examples=50)  # the machine may be busy
 HEX = "0123456789abcdef" * 4
 OTHER_HEX = "f" * 64
 DIGEST = "sha256:" + HEX

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from support import images, installed
 
 # The machine may be busy. The files of tmp_path are written anew by each example.
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 AMD64 = platforms.parse("linux/amd64")
 BLOBS = "blobs/sha256/"
 OTHER = "sha256:" + "0" * 64

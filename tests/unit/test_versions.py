@@ -15,7 +15,7 @@ from dockin.versions import VersionTag
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-SETTINGS = settings(deadline=None)  # the machine may be busy
+SETTINGS = settings(deadline=None, max_examples=50)  # the machine may be busy
 
 # As Docker Hub has them for busybox, shortened.
 BUSYBOX = [
