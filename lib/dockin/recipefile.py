@@ -345,6 +345,8 @@ class _Reader:
             where = f"{_VARIABLE}[{parsed.pin_flag}] at {self._where(flag)}"
             if _HEX.fullmatch(flag.value.characters) and flag.value.spot:
                 spots.append(flag.value.spot)
+            elif not flag.value:
+                problem = f"{where} is empty: write the 64 hex digits of the digest, or remove it"
             elif "${" in flag.value.characters:
                 problem = f"{where} is built from variables ({flag.value.characters}); write the 64 hex digits out"
         try:

@@ -256,8 +256,11 @@ class _Examination:
             result.status, result.pin_exists = CURRENT, True
         else:
             self._examine_change(result, wanted, digest, named)
-        if result.status == STALE and self._options.min_age:
-            self._hold_young(result, wanted, digest)
+        if result.status == STALE:
+            # Before it is written: the registry really has an image there, under this digest and for this platform.
+            self._entries(replace(wanted, tag=None, digest=digest), result.platform)
+            if self._options.min_age:
+                self._hold_young(result, wanted, digest)
 
     def _examine_change(self, result: Result, wanted: ImageReference, digest: str, named: ImageReference) -> None:
         result.pin_exists = digest == named.digest or self._exists(named)

@@ -379,6 +379,20 @@ def test_index_that_only_grows(server, layer):
     assert statuses(layer.json("check")) == {"app:v1": "index-only"}
 
 
+def test_digest_that_the_registry_has_not(faulty, layer, server):
+    """A proxy that answers HEAD with another's digest: nothing of it gets into a recipe."""
+    content = make("proxy")
+    old = faulty.add(content, "proxy/app", "v1")
+    path = layer.pinned("app_1.0.bb", f"{faulty.address}/proxy/app;tag=v1", old)
+    text = path.read_text()
+    headers = {"Content-Type": content.media_type, "Docker-Content-Digest": "sha256:" + "1" * 64}
+    faulty.fail("/manifests/v1", faults.status(200, headers))
+    for arguments in ([], ["--index-changes", "update"]):
+        document = layer.json("refresh", *arguments, code=1)
+        assert document["images"][0]["error"]["kind"] == "not-found"
+    assert path.read_text() == text
+
+
 def test_platform_that_is_missing_now(server, layer):
     old = server.push(make("leaves"), "refresh/leaves", "v1")
     layer.pinned("app_1.0.bb", f"{server.address}/refresh/leaves;tag=v1;platform=linux/arm64", old)

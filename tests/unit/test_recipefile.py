@@ -174,6 +174,7 @@ PROBLEMS = {
     "no digest": ('SRC_URI = "docker://a/b;digest=sha256:beef"\n', 1, "64 lower-case hex digits"),
     "no pin": ('SRC_URI = "docker://a/b"\nSRC_URI[sha256sum] = "beef"\n', 1, "64 lower-case hex digits"),
     "pins that differ": ('SRC_URI = "docker://a/b;digest=sha256:KEEP"\nSRC_URI[sha256sum] = "' + NEW + '"\n', 1, "differ"),
+    "empty pin": ('SRC_URI = "docker://a/b"\nSRC_URI[sha256sum] = ""\n', 1, "is empty"),
     "unknown parameter": ('SRC_URI = "docker://a/b;sha256=KEEP"\n', 1, "Unknown parameter"),
 }
 
