@@ -123,7 +123,11 @@ def main() -> int:
     unpacked = sum(len(layer.tar) for layer in made)
     pulled = sum(blob.size for blob in image.blobs().values())
     print(f"image: {len(made)} layers, {unpacked / 1e6:.0f} MB unpacked, {pulled / 1e6:.0f} MB in the registry")
-    with tempfile.TemporaryDirectory() as directory, registry.Registry(Path(directory)) as server, oe.Bench(release) as bench:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        registry.Registry(Path(directory)) as server,
+        oe.Bench(release) as bench,
+    ):
         digest = server.push(image, "bench/large", "1")
         build = bench.build("memory", f'DOCKIN_TLS_VERIFY = "0"\nCOMPRESSION_TYPE = "{options.compression}"')
         build.recipe("large_1.bb", RECIPE.format(address=server.address, digest=digest.partition(":")[2]))

@@ -35,6 +35,8 @@ DOCKIN_POLICY[doc] = "A containers-policy.json that says which signatures images
 DOCKIN_REGISTRIES_CONF[doc] = "A containers-registries.conf with mirrors and insecure registries; by default the host's."
 DOCKIN_FETCH_TIMEOUT[doc] = "Seconds without any progress after which a fetch is given up; 300 by default."
 DOCKIN_FETCH_RETRIES[doc] = "How often a fetch is tried again after a fault that may pass; 3 by default."
+DOCKIN_RESOLVER[doc] = "How the tools learn what a tag stands for: auto, http (requests of their own) or skopeo; also from \
+the environment. Fetching is always skopeo's."
 
 COMPRESSION_TYPE ?= "xz"
 COMPRESSION_TYPE[doc] = "Compression of the archives: xz, zstd, gzip, none, or a type of one's own with a \
@@ -96,7 +98,7 @@ def dockin_code(names, d):
 do_fetch[vardeps] += "DOCKIN_PLATFORM"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS"
 do_unpack[file-checksums] += "${@dockin_code('archive dockerfetcher information manifests reference source tarball', d)}"
-do_compile[file-checksums] += "${@dockin_code('information reference source units', d)}"
+do_compile[file-checksums] += "${@dockin_code('information reference savedarchive source units', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@'' if 'xz' in d.getVar('HOSTTOOLS').split() else 'xz-native:do_populate_sysroot'}"
 do_compile[cleandirs] = "${B}"
@@ -152,8 +154,8 @@ python () {
         references = [source.reference.tagged for source in sources] or dockin_external_references(d)
         if not references:
             raise dockin.errors.DockinError("SRC_URI has no docker:// entry: add one, or do not inherit dockin")
-        dockin_choice('DOCKIN_PIN', ('warn', 'require', 'ignore'), d)
-        dockin_choice('DOCKIN_LAYERS', ('decompressed', 'registry'), d)
+        dockin_choice('DOCKIN_PIN', dockin.dockerfetcher.PIN_CHOICES, d)
+        dockin_choice('DOCKIN_LAYERS', dockin.archive.LAYER_MODES, d)
         dockin_choice('DOCKIN_PRELOAD_FLUSH', ('0', '1'), d)
         dockin_check_archivedir(d)
         prefix = 'COMPRESSION_CMD:'

@@ -32,7 +32,7 @@ def describe(path: str, information: ImageInformation) -> ImageInformation:
     try:
         with tarfile.open(path) as tar:
             return _describe(tar, path, information)
-    except (tarfile.TarError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (tarfile.TarError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidArchive(f"{path} is no archive of 'docker save': {error}") from error
 
 
