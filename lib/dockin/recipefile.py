@@ -9,6 +9,7 @@ be known is no image, but a problem with file and line. Files are changed at the
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import fnmatch
 import os
 import pathlib
@@ -182,6 +183,27 @@ def store(path: str, old: str, new: str) -> None:
     Raises RecipeError, also where somebody else has changed the file meanwhile.
     """
     target = os.path.realpath(path)
+    _write_beside(path, target, old, new, lambda temporary: os.replace(temporary, target))
+
+
+def move(path: str, renamed: str, old: str, new: str) -> None:
+    """Put a new text under another file name in the place of the old file. Killed between, one finds both, each whole.
+
+    Raises RecipeError, also where there is such a file already.
+    """
+
+    def put(temporary: str) -> None:
+        os.link(temporary, renamed)  # which replaces nothing
+        os.unlink(temporary)
+        os.unlink(path)
+
+    if os.path.lexists(renamed):
+        raise RecipeError(f"Can't rename {path}: there is a {renamed} already")
+    _write_beside(path, os.path.realpath(path), old, new, put)
+
+
+def _write_beside(path: str, target: str, old: str, new: str, put: typing.Callable[[str], None]) -> None:
+    """Write a text to a file beside the target, with its mode and owner, and have it put to its place."""
     if load(target) != old:
         raise RecipeError(f"{path} was changed by something else meanwhile; run the command again")
     directory, name = os.path.split(target)
@@ -197,22 +219,13 @@ def store(path: str, old: str, new: str) -> None:
                     _keep_owner(file.fileno(), state)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, target)
+            put(temporary)
         except BaseException:
-            os.unlink(temporary)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
             raise
     except OSError as error:
         raise RecipeError(f"Can't write {path}: {error.strerror}") from error
-
-
-def rename(old: str, new: str) -> None:
-    """Give a recipe another file name. Raises RecipeError, also where there is such a file."""
-    if os.path.lexists(new):
-        raise RecipeError(f"Can't rename {old}: there is a {new} already")
-    try:
-        os.rename(old, new)
-    except OSError as error:
-        raise RecipeError(f"Can't rename {old} to {new}: {error.strerror}") from error
 
 
 class _Reader:
@@ -505,3 +518,12 @@ def name_with_version(path: str, version: str) -> str:
     if "_" in version:
         raise RecipeError(f"{version!r} can't be a version in the name of {path}: '_' ends it")
     return os.path.join(directory, f"{pn}_{version}{underscore}{revision}{RECIPE}")
+
+
+def tied_to_version(recipe: Recipe) -> list[str]:
+    """Return appends and directories that belong to the version in the name of a recipe's file."""
+    directory, name = os.path.split(recipe.path)
+    stem = name[: -len(RECIPE)]
+    appends = [path for path in recipe.files if os.path.basename(path) == stem + APPEND]
+    files = os.path.join(directory, "-".join(stem.split("_")[:2]))
+    return appends + ([files] if os.path.isdir(files) else [])

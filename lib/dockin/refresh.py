@@ -385,6 +385,9 @@ def _tag_edits(result: Result, results: list[Result]) -> list[Edit]:
     if image.tag:
         return [Edit(image.tag, result.new.tag)]
     result.renamed = recipefile.name_with_version(result.recipe.path, result.new.tag)
+    for path in recipefile.tied_to_version(result.recipe):
+        shown = result.recipe.shown(path)
+        raise recipefile.RecipeError(f"{shown} is for this version of {result.recipe.name} alone: use devtool upgrade")
     return []
 
 
@@ -404,9 +407,10 @@ def _drop_conflicts(edits: dict[str, dict[Edit, list[Result]]]) -> None:
 
 def _write(change: Change) -> None:
     try:
-        recipefile.store(change.path, change.old, change.new)
         if change.renamed:
-            recipefile.rename(change.path, change.renamed)
+            recipefile.move(change.path, change.renamed, change.old, change.new)
+        else:
+            recipefile.store(change.path, change.old, change.new)
         change.written = True
     except recipefile.RecipeError as error:
         for result in change.results:

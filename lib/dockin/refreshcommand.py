@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import collections.abc
 import io
+import os
 import pathlib
 import re
 import sys
@@ -109,6 +110,8 @@ def _run(
     stdout: typing.TextIO,
     stderr: typing.TextIO,
 ) -> int:
+    if arguments.authfile and not os.path.isfile(arguments.authfile):
+        raise DockinError(f"No login file {arguments.authfile}: --authfile wants what skopeo login or docker login writes")
     mode = getvar("DOCKIN_RESOLVER") or "auto"
     with Resolver(settings.options(getvar, arguments.authfile or ""), environment, mode, arguments.timeout) as resolver:
         before_write = gitcommit.check if arguments.commit else lambda changes: None

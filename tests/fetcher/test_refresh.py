@@ -247,6 +247,7 @@ def test_tag_that_is_gone(server, layer):
     (["refresh", "--output", "x"], "needs --json"),
     (["refresh", "--signoff"], "needs --commit"),
     (["refresh", "--nonsense"], "unrecognized"),
+    (["check", "--commit"], "for refresh"),
     ([], "required"),
 ])
 def test_wrong_usage(layer, arguments, words):
@@ -256,6 +257,7 @@ def test_wrong_usage(layer, arguments, words):
 @pytest.mark.parametrize(("arguments", "environment", "words"), [
     (["refresh", "none"], {}, "There is no 'none'"),
     (["refresh", "conf/layer.conf"], {}, "Not a recipe"),
+    (["check", "--authfile", "none.json"], {}, "No login file none.json"),
     (["check"], {"DOCKIN_RESOLVER": "magic"}, "expected auto, http, skopeo"),
     (["check"], {"DOCKIN_REGISTRIES_CONF": "/none/registries.conf"}, "/none/registries.conf"),
 ])
@@ -445,6 +447,18 @@ def test_upgrade_of_a_version_in_the_file_name(server, layer):
     assert path.with_name("app_1.0.1.bb").read_text() == text.replace(old[7:], new[7:])
     assert layer.git("log", "-1", "--format=%s").strip() == "app: upgrade 1.0.0 -> 1.0.1"
     assert layer.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("tied", ["app_1.0.0.bbappend", "app-1.0.0/file.txt", "app_1.0.1.bb"])
+def test_upgrade_of_what_else_has_the_version(server, layer, tied):
+    old = server.push(make("v1"), "upgrade/tied", "1.0.0")
+    server.push(make("v2"), "upgrade/tied", "1.0.1")
+    path = layer.pinned("app_1.0.0.bb", f"{server.address}/upgrade/tied;tag=${{PV}}", old)
+    text = path.read_text()
+    layer.recipe(tied, "# mine\n")
+    document = layer.json("refresh", "--upgrade", "patch", code=1)
+    assert os.path.basename(tied.partition("/")[0]) in document["images"][0]["error"]["message"]
+    assert (path.read_text(), layer.recipe(tied, "# mine\n").exists()) == (text, True)
 
 
 def test_upgrade_that_would_leave_an_image_behind(server, layer):

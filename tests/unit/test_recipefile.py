@@ -337,6 +337,18 @@ def test_store_refuses_what_somebody_changed(layer):
     assert path.read_text() == "theirs"
 
 
+def test_move(layer):
+    path, other = layer / "app_1.0.bb", layer / "app_1.1.bb"
+    path.write_text("old")
+    path.chmod(0o600)
+    recipefile.move(str(path), str(other), "old", "new")
+    assert (path.exists(), other.read_text(), other.stat().st_mode & 0o777) == (False, "new", 0o600)
+    path.write_text("old")
+    with pytest.raises(RecipeError, match="already"):
+        recipefile.move(str(path), str(other), "old", "newer")
+    assert (path.read_text(), other.read_text()) == ("old", "new")
+
+
 WRITER = """
 import sys
 sys.path.insert(0, sys.argv[1])
