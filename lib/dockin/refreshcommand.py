@@ -13,7 +13,7 @@ import re
 import sys
 import typing
 
-from dockin import exitcodes, gitcommit, outcome, platforms, refresh, settings, versions
+from dockin import completion, exitcodes, gitcommit, outcome, platforms, refresh, settings, versions
 from dockin.errors import DockinError
 from dockin.resolver import Resolver
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--check", action="store_true", help="change nothing; exit with 3 if a digest is stale")
     modes.add_argument("-n", "--dry-run", action="store_true", help="change nothing; show what would change as a diff")
-    modes.add_argument(
+    commit = modes.add_argument(
         "--commit",
         action=_Commit,
         nargs="?",
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="recipe|all",
         help="commit the changed files with git: a commit for each recipe (default), or one for all",
     )
+    completion.attach(commit, lambda prefix, **_: [unit for unit in gitcommit.UNITS if unit.startswith(prefix)])
     parser.add_argument("--signoff", action="store_true", help="add Signed-off-by to the commits")
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="print the outcome as JSON")

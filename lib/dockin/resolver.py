@@ -10,6 +10,7 @@ by skopeo, too, and the answers have to agree.
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import os
 import pathlib
 import random
@@ -18,6 +19,7 @@ import subprocess
 import threading
 import time
 import types
+import typing
 import urllib.request
 from dataclasses import dataclass, replace
 
@@ -359,24 +361,17 @@ class _Skopeo:
             self._checked = True
 
 
-class _explained:  # noqa: N801  used as a function
-    """Adds to a ResolveError what can be done about it."""
-
-    def __init__(self, reference: ImageReference, logins: credentials.Credentials) -> None:
-        self._reference = reference
-        self._logins = logins
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
-    ) -> None:
-        if isinstance(error, ResolveError) and "\n" not in str(error):
-            host = self._reference.registry
-            remedy = remedies.remedy(error.kind, host, self._logins.describe(host))
-            if remedy:
-                raise ResolveError(error.kind, f"{error}\n{remedy}") from error
+@contextlib.contextmanager
+def _explained(reference: ImageReference, logins: credentials.Credentials) -> typing.Iterator[None]:
+    """Add to a ResolveError what can be done about it."""
+    try:
+        yield
+    except ResolveError as error:
+        host = reference.registry
+        remedy = remedies.remedy(error.kind, host, logins.describe(host))
+        if not remedy or "\n" in str(error):
+            raise
+        raise ResolveError(error.kind, f"{error}\n{remedy}") from error
 
 
 def _certificates(chosen: str, host: str, environment: collections.abc.Mapping[str, str]) -> str:

@@ -572,6 +572,21 @@ def test_status(server, layer):
     assert layer.json("status")["images"][0]["recipe"] == "app"
 
 
+@pytest.mark.parametrize(("line", "expected"), [
+    ("dockin re", {"refresh "}), ("dockin refresh --upgrade ", {"patch", "minor", "major"}),
+    ("dockin refresh --commit=", {"recipe", "all"}), ("dockin refresh --min", {"--min-age "}),
+    ("dockin check app", {"app.bb "}),
+])
+def test_completion(layer, line, expected):
+    """argcomplete's protocol: the line in variables, the answer on descriptor 8."""
+    (layer.root / "app.bb").write_text("")
+    answer = layer.root.parent / "answer"
+    variables = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    subprocess.run(["sh", "-c", 'exec "$@" 8>"$0" 9>/dev/null', str(answer), sys.executable, str(SCRIPT)], cwd=layer.root,
+                   env={**layer.environment, **variables}, check=True, timeout=SECONDS)
+    assert {word.rpartition("=")[2] for word in answer.read_text().split("\n")} >= expected
+
+
 def test_resolver_skopeo(server, layer):
     old = server.push(make("by"), "refresh/by", "v1")
     path = layer.pinned("app_1.0.bb", f"{server.address}/refresh/by;tag=v1", old)
