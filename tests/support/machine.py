@@ -22,6 +22,7 @@ even by SIGKILL, and with it the machine; nothing is left mounted. Needs root.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -358,9 +359,10 @@ class System:
         What it finds wrong before journald runs, as cycles are, is on the console alone.
         """
         assert not self.is_running and self.journal, "the journal is read when the machine is switched off"
-        early = [line for line in self.console.splitlines() if not _FORWARDED.match(line) and _FAULTS.search(line)]
-        return early + [entry.message for entry in self.journal if entry.identifier == "systemd"
-                        and (entry.message_id == _FAILED_START or _FAULTS.search(entry.message))]
+        early = itertools.takewhile(lambda line: not _FORWARDED.match(line), self.console.splitlines())
+        return [line for line in early if _FAULTS.search(line)] + [
+            entry.message for entry in self.journal if entry.identifier == "systemd"
+            and (entry.message_id == _FAILED_START or _FAULTS.search(entry.message))]
 
     def start(self) -> None:
         """Switch it on; return when its systemd runs."""
