@@ -8,11 +8,11 @@ import pytest
 
 from dockin import information
 
-# multiconfig: machine, platform, architecture of the package
+# multiconfig: its configuration, platform, architecture of the package. One of them is without systemd.
 MACHINES = {
-    "x86": ("qemux86-64", "linux/amd64", "amd64"),
-    "arm64": ("qemuarm64", "linux/arm64/v8", "arm64"),
-    "arm": ("qemuarm", "linux/arm/v7", "armhf"),
+    "x86": ('MACHINE = "qemux86-64"\nINIT_MANAGER = "sysvinit"', "linux/amd64", "amd64"),
+    "arm64": ('MACHINE = "qemuarm64"', "linux/arm64/v8", "arm64"),
+    "arm": ('MACHINE = "qemuarm"', "linux/arm/v7", "armhf"),
 }
 PATH = "/usr/share/dockin/archive/busybox-1.36.1.image"
 
@@ -21,7 +21,7 @@ PATH = "/usr/share/dockin/archive/busybox-1.36.1.image"
 def machines(shop):
     """A build directory with the packages of all machines."""
     build = shop.build("machines")
-    build.multiconfig(**{name: machine for name, (machine, _, _) in MACHINES.items()})
+    build.multiconfig(**{name: conf for name, (conf, _, _) in MACHINES.items()})
     shop.add(build, "single")
     build.bitbake(*(f"mc:{name}:single" for name in MACHINES)).ok()
     return build
@@ -36,6 +36,15 @@ def test_image_of_the_platform(machines, busybox, name):
     assert found.image_id == busybox.manifest(platform).config.digest
     assert found.source_digest == busybox.digest
     assert deb.control["Architecture"] == architecture
+
+
+def test_without_systemd_there_are_archives_alone(machines):
+    deb = machines.deb("single", "x86")
+    assert [path.rsplit("/", 1)[1] for path in deb.files] == ["busybox-1.36.1.image", "busybox-1.36.1.tar.xz"]
+    assert deb.recommends == []
+    assert "single-preload" in machines.deb("single", "arm64").recommends
+    files = [path for one in machines.debs("x86").values() for path in one.files]
+    assert [path for path in files if "/systemd/" in path] == []
 
 
 def test_one_file_a_platform_in_the_download_directory(machines, busybox):

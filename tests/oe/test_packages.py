@@ -65,12 +65,6 @@ def test_nothing_changed_nothing_runs_again(build):
     assert build.bitbake("single", "several", "hello-world").ok().tasks() == set()
 
 
-def test_recipes_that_share_an_image_fetch_it_once(built, busybox):
-    # Several of them fetched it at the same time.
-    layers = {blob.digest for blob in busybox.manifest("linux/amd64").layers}
-    assert sorted(digest for digest in built.requests.blobs() if digest in layers) == sorted(layers)
-
-
 def test_one_image(build):
     deb = build.deb("single")
     assert deb.files == [f"{ARCHIVES}/busybox-1.36.1.image", f"{ARCHIVES}/busybox-1.36.1.tar.xz"]

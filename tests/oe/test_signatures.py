@@ -103,7 +103,9 @@ def test_each_change_reaches_its_tasks(shop, changing):
 @pytest.mark.parametrize("release", cache.releases()[-1:], ids=str, indirect=True, scope="session")
 def test_changes_rebuild_the_packages(shop):
     layer = shop.bench.copy_layer("layer-rebuilt")
-    build = shop.build("rebuild", layers=[layer])
+    state = shop.bench.folder("shared-state")
+    shared = f'SSTATE_DIR = "{state}"\nBB_HASHSERVE_DB_DIR = "{state}"\n'
+    build = shop.build("rebuild", shared, layers=[layer])
     shop.add(build, "single")
     build.bitbake("single").ok()
     unit = "dockin-preload-busybox-1.36.1.service"
@@ -124,6 +126,14 @@ def test_changes_rebuild_the_packages(shop):
     assert {"do_fetch", "do_unpack", "do_compile", "do_install", "do_package_write_deb"} <= result.tasks("single")
     assert package(build, unit)[0] != before[0]
     assert build.bitbake("single").ok().tasks() == set()
+
+    # Another build directory takes all that from the shared state: nothing is fetched there.
+    other = shop.build("from-sstate", shared, layers=[layer])
+    shop.add(other, "single")
+    other.recipe("single_%.bbappend", f'SRC_URI[sha256sum] = "{newer.hex}"\n')
+    result = other.bitbake("single").ok()
+    assert not {"do_fetch", "do_unpack", "do_compile", "do_package"} & result.tasks("single")
+    assert package(other, unit) == package(build, unit)
 
 
 def package(build, unit):

@@ -112,13 +112,18 @@ def test_mirror_rules_and_the_sanity_check(shop):
     build.bitbake("-p").ok(r"Invalid protocol \(docker\) in PREMIRRORS")
 
 
-def test_runall_checkuri_and_cleanall(shop):
+def test_runall_checkuri_and_cleanall(shop, registry, busybox):
     build = shop.build("tasks")
     shop.add(build, "single", "several")
-    result = build.bitbake("--runall=fetch", "several", "single").ok()
+    with registry.recording() as requests:
+        result = build.bitbake("--runall=fetch", "several", "single").ok()
+    # They share an image, and fetch it at the same time.
+    blobs = {blob.digest for manifest in busybox.manifests() for blob in (*manifest.layers, manifest.config)}
+    fetched = [digest for digest in requests.blobs() if digest in blobs]
+    wanted = busybox.manifest("linux/amd64")
+    assert sorted(fetched) == sorted(blob.digest for blob in (*wanted.layers, wanted.config))
     assert "do_fetch" in result.tasks("several") & result.tasks("single")
     assert not {"do_unpack", "do_compile"} & result.tasks()
-    # They share one of the images.
     assert len(list(build.downloads.glob("docker_*.tar"))) == 2
     assert "do_checkuri" in build.bitbake("-c", "checkuri", "several", "single").ok().tasks("several")
     build.bitbake("-c", "cleanall", "several").ok()

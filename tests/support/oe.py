@@ -174,7 +174,8 @@ class Bench:
         try:
             self.bitbake = self._copy(release.bitbake.path, "bitbake")
             self.core = self._copy(release.oecore.path, "openembedded-core")
-            self.layer = self.copy_layer("meta-dockin", layer)
+            self.layer = self.root / "meta-dockin"
+            self._copy_layer(layer)
             self.home = self.folder("home")
             self.write(self.home / ".gitconfig", GIT_CONFIG)
         except BaseException:
@@ -201,14 +202,10 @@ class Bench:
         self._builds.append(build)
         return build
 
-    def copy_layer(self, name: str, layer: Path = LAYER) -> Path:
-        """Return a new copy of the layer: of what git tracks, and would if it were added."""
+    def copy_layer(self, name: str) -> Path:
+        """Return a copy of the bench's layer, to be changed."""
         target = self.root / name
-        for source in _layer_files(layer):
-            copy = target / source.relative_to(layer)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, copy, follow_symlinks=False)
-        _open_up(target)
+        shutil.copytree(self.layer, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         return target
 
     def folder(self, name: str) -> Path:
@@ -232,6 +229,14 @@ class Bench:
             print(f"kept: {self.root}", file=sys.stderr)
         else:
             shutil.rmtree(self.root, ignore_errors=True)
+
+    def _copy_layer(self, layer: Path) -> None:
+        """Copy the layer: what git tracks, and what it would if it were added."""
+        for source in _layer_files(layer):
+            copy = self.layer / source.relative_to(layer)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, copy, follow_symlinks=False)
+        _open_up(self.layer)
 
     def _copy(self, checkout: Path, name: str) -> Path:
         """Copy a checkout; its folders are the account's, so that Python can keep compiled files there."""
@@ -280,12 +285,16 @@ class Build:
         with (self.path / "conf" / "local.conf").open("a") as conf:
             conf.write(text + "\n")
 
-    def multiconfig(self, **machines: str) -> None:
-        """Add multiconfigs, as arm="qemuarm": targets are then "mc:arm:hello", TMPDIR is tmp-arm."""
-        for name, machine in machines.items():
-            text = oe_conf.fill(oe_conf.MULTICONFIG_CONF, machine=machine, name=name)
-            self.bench.write(self.path / "conf" / "multiconfig" / f"{name}.conf", text)
-        self.local_conf(f'BBMULTICONFIG = "{" ".join(machines)}"')
+    def multiconfig(self, **configs: str) -> None:
+        """Add multiconfigs, of a machine (arm="qemuarm") or of lines of configuration (arm='MACHINE = "qemuarm"').
+
+        Targets are then "mc:arm:hello", TMPDIR is tmp-arm.
+        """
+        for name, text in configs.items():
+            lines = text if "=" in text else f'MACHINE = "{text}"'
+            conf = f'{lines}\nTMPDIR = "${{TOPDIR}}/tmp-{name}"\n'
+            self.bench.write(self.path / "conf" / "multiconfig" / f"{name}.conf", conf)
+        self.local_conf(f'BBMULTICONFIG = "{" ".join(configs)}"')
 
     # -------------------------------------------------------------------------- commands
 

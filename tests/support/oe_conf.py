@@ -47,21 +47,35 @@ FAKEROOTBASEENV:remove = "PSEUDO_BINDIR=${PSEUDO_SYSROOT}${bindir_native}"
 FAKEROOTBASEENV:remove = "PSEUDO_LIBDIR=${PSEUDO_SYSROOT}${prefix_native}/lib/pseudo/lib"
 FAKEROOTBASEENV:remove = "PSEUDO_PREFIX=${PSEUDO_SYSROOT}${prefix_native}"
 FAKEROOTENV:remove = "PSEUDO_PREFIX=${PSEUDO_SYSROOT}${prefix_native}"
+# Since wrynose, OE-core tells pseudo what to follow, which Debian's is too old for: it is told what not to
+# follow, as scarthgap does. It would meet files that were replaced behind its back, and abort.
+PSEUDO_IGNORE_PATHS ?= "/usr/,/etc/,/lib,/dev/,/run/,${T},${WORKDIR}/recipe-sysroot,${STAMPS_DIR},${DEPLOY_DIR},\
+${SSTATE_DIR},${TMPDIR}/sstate-control,${TMPDIR}/buildstats,${TMPDIR}/sysroots-components,${TMPDIR}/pkgdata,\
+${WORKDIR}/deploy-,${WORKDIR}/sstate-build-package_,${WORKDIR}/sstate-install-package_,${WORKDIR}/pkgdata-sysroot,\
+${TOPDIR}/cache,${COREBASE}/scripts"
+FAKEROOTBASEENV:append = " PSEUDO_IGNORE_PATHS=${@oe.path.canonicalize(d.getVar('PSEUDO_IGNORE_PATHS'))}"
+FAKEROOTENV:append = " PSEUDO_IGNORE_PATHS=${@oe.path.canonicalize(d.getVar('PSEUDO_IGNORE_PATHS'))}"
 """
 
-# Lines of local.conf for one series alone. scarthgap would append "-glibc" to TMPDIR.
-QUIRKS = {"scarthgap": 'TCLIBCAPPEND = ""'}
+# What pseudo is not to look at, as scarthgap lists it. Later releases list what it is to look at instead, which
+# Debian's does not know: it would follow files that tasks without it make and remove, and meet their inodes again.
+PSEUDO_IGNORE_PATHS = (
+    "/usr/,/etc/,/lib,/dev/,/run/,${T},${WORKDIR}/recipe-sysroot,${SSTATE_DIR},${STAMPS_DIR},${DEPLOY_DIR},${TOPDIR}/cache"
+    ",${TMPDIR}/sstate-control,${TMPDIR}/buildstats,${TMPDIR}/sysroots-components,${TMPDIR}/pkgdata,${COREBASE}/scripts"
+    ",${WORKDIR}/deploy-,${WORKDIR}/sstate-build-package_,${WORKDIR}/sstate-install-package_,${WORKDIR}/pkgdata-sysroot"
+)
+
+# Lines of local.conf for one series alone; master is of wrynose's, too. scarthgap would append "-glibc" to TMPDIR.
+QUIRKS = {
+    "scarthgap": 'TCLIBCAPPEND = ""',
+    "wrynose": f'FAKEROOTENV:append = " PSEUDO_IGNORE_PATHS={PSEUDO_IGNORE_PATHS}"',
+}
 
 BBLAYERS_CONF = """
 LCONF_VERSION = "7"
 BBPATH = "${TOPDIR}"
 BBFILES ?= ""
 BBLAYERS = "@LAYERS@"
-"""
-
-MULTICONFIG_CONF = """
-MACHINE = "@MACHINE@"
-TMPDIR = "${TOPDIR}/tmp-@NAME@"
 """
 
 LAYER_CONF = """
