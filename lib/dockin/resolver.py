@@ -76,7 +76,7 @@ class Resolver:
         self._lock = threading.Lock()
         self._documents: dict[ImageReference, bytes] = {}
         self._digests: dict[ImageReference, str] = {}
-        self._digest_locks: dict[ImageReference, threading.Lock] = {}
+        self._turns: dict[tuple[str, ImageReference], threading.Lock] = {}
         self._types: dict[str, str] = {}
 
     def __enter__(self) -> Resolver:
@@ -94,9 +94,7 @@ class Resolver:
     def digest(self, reference: ImageReference) -> str:
         """Return the digest of the index or manifest that a tag or digest names now. Raises ResolveError."""
         key = reference.pinned
-        with self._lock:
-            lock = self._digest_locks.setdefault(key, threading.Lock())
-        with lock:
+        with self._turn("digest", key):
             if key not in self._digests:
                 self._digests[key] = self._digest(reference)
             return self._digests[key]
@@ -195,6 +193,11 @@ class Resolver:
             manifests.parse(data)
             return manifests.digest_of(data)
 
+    def _turn(self, what: str, key: ImageReference) -> threading.Lock:
+        """Return the lock by which threads that want the same ask for it once."""
+        with self._lock:
+            return self._turns.setdefault((what, key), threading.Lock())
+
     def _agreed(self, reference: ImageReference, found: str) -> str:
         if reference.digest and found != reference.digest:
             raise ResolveError("content", f"{reference.registry} has {found} under the name {reference.digest}")
@@ -202,17 +205,18 @@ class Resolver:
 
     def _fetch(self, reference: ImageReference) -> bytes:
         key = reference.pinned
-        with self._lock:
-            known = self._documents.get(key)
-        if known is not None:
-            return known
-        data = self._fetch_anew(reference)
-        actual = manifests.digest_of(data)
-        if reference.digest and actual != reference.digest:
-            raise ResolveError("content", f"{reference.registry} sent {actual} for {reference.digest}")
-        with self._lock:
-            self._documents[key] = self._documents[replace(key, tag=None, digest=actual)] = data
-        return data
+        with self._turn("document", key):
+            with self._lock:
+                known = self._documents.get(key)
+            if known is not None:
+                return known
+            data = self._fetch_anew(reference)
+            actual = manifests.digest_of(data)
+            if reference.digest and actual != reference.digest:
+                raise ResolveError("content", f"{reference.registry} sent {actual} for {reference.digest}")
+            with self._lock:
+                self._documents[key] = self._documents[replace(key, tag=None, digest=actual)] = data
+            return data
 
     def _fetch_anew(self, reference: ImageReference) -> bytes:
         if not self._by_skopeo(reference):
