@@ -20,7 +20,8 @@ def build(shop):
     made.recipe("loose_1.0.bb", loose)
     made.recipe("skipped_1.0.bb", pinned + 'COMPATIBLE_MACHINE = "nosuchmachine"\n')
     made.recipe("my-image_1.0.bb", IMAGE)
-    made.bench.write(made.path / "conf" / "multiconfig" / "arm.conf", 'MACHINE = "qemuarm64"\nTMPDIR = "${TOPDIR}/tmp-arm"\n')
+    arm = 'MACHINE = "qemuarm64"\nTMPDIR = "${TOPDIR}/tmp-arm"\n'
+    made.bench.write(made.path / "conf" / "multiconfig" / "arm.conf", arm)
     made.local_conf('BBMULTICONFIG = "arm"')
     return made
 
