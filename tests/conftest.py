@@ -26,8 +26,12 @@ def pytest_configure(config):
         config.pluginmanager.register(Report(pathlib.Path(report)))
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(config, items):
-    """Leave the tests marked long out unless -m asks for something."""
+    """Keep a release's tests in one process; leave the tests marked long out unless -m asks for something."""
+    for item in items:
+        if _release(item):
+            item.add_marker(pytest.mark.xdist_group(_release(item)))
     if config.getoption("-m"):
         return
     long = [item for item in items if item.get_closest_marker("long")]
@@ -83,9 +87,10 @@ class Report:
         self.tests = {}
 
     def pytest_runtest_logreport(self, report):
-        test = self.tests.setdefault(report.nodeid, {"outcome": "", "seconds": 0, "reason": ""})
+        release = dict(report.user_properties).get("release", "")
+        nodeid = report.nodeid.removesuffix(f"@{release}")  # which xdist adds for the group
+        test = self.tests.setdefault(nodeid, {"outcome": "", "seconds": 0, "release": release, "reason": ""})
         test["seconds"] += report.duration
-        test["release"] = dict(report.user_properties).get("release", "")
         if test["outcome"] != "failed" and not report.passed:
             test["outcome"] = report.outcome
             test["reason"] = _skip_reason(report) if report.skipped else report.when

@@ -83,7 +83,9 @@ def run_pytest(folder, *options):
     return records, done
 
 
-@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["one process", "xdist"])
+@pytest.mark.parametrize(
+    "options", [[], ["-n", "2", "--dist", "loadgroup"]], ids=["one process", "xdist"]
+)
 def test_every_test_is_reported_once_with_its_outcome(tmp_path, options):
     (tmp_path / "test_sample.py").write_text(SAMPLE)
     records, done = run_pytest(tmp_path, *options)
@@ -91,6 +93,21 @@ def test_every_test_is_reported_once_with_its_outcome(tmp_path, options):
     assert records["test_unavailable"]["reason"] == "unavailable: no such thing here"
     assert done.returncode == 1
     assert "a gap in the tests must show" in done.stdout
+
+
+def test_a_release_stays_in_one_process(tmp_path):
+    text = """
+import os, pathlib, pytest
+@pytest.mark.parametrize("release", ["wrynose", "master"])
+@pytest.mark.parametrize("number", range(8))
+def test_process(number, release):
+    (pathlib.Path(__file__).parent / f"{release}.{os.getpid()}").touch()
+"""
+    (tmp_path / "test_sample.py").write_text(text)
+    records, _ = run_pytest(tmp_path, "-n", "2", "--dist", "loadgroup")
+    assert len(records) == 16
+    processes = {release: set(tmp_path.glob(f"{release}.*")) for release in ("wrynose", "master")}
+    assert {release: len(found) for release, found in processes.items()} == {"wrynose": 1, "master": 1}
 
 
 def test_an_interrupted_test_has_not_passed(tmp_path):
