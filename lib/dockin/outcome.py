@@ -95,7 +95,8 @@ def as_markdown(report: Report, statistics: registry.Statistics) -> str:
         lines.append("No image has a new digest.")
     if others:
         lines += ["", "### Not refreshed", "", "| Recipe | Image | Why |", "|---|---|---|"]
-        lines += [f"| {_cell(r.recipe.name)} | `{_cell(_name(r))}` | {_cell(_reason(r))} |" for r in others]
+        # What a registry says stays text: no link, no mention, no HTML.
+        lines += [f"| {_cell(r.recipe.name)} | {_cell(_code(_name(r)))} | {_cell(_code(_reason(r)))} |" for r in others]
     lines += ["", f"{unchanged} of {len(report.results)} images need no change."]
     return "\n".join(lines) + "\n"
 
@@ -194,7 +195,7 @@ def _row(result: Result) -> str:
         remarks.append("old digest gone")
     if result.new.tag != result.old.tag:
         remarks.append(f"tag {result.new.tag}")
-    cells = (result.recipe.name, f"`{_name(result)}`", _code(short(result.old.index)), _code(short(result.new.index)))
+    cells = (result.recipe.name, _code(_name(result)), _code(short(result.old.index)), _code(short(result.new.index)))
     return f"| {' | '.join(map(_cell, cells))} | {_cell(', '.join(remarks))} |"
 
 
@@ -208,7 +209,7 @@ def _name(result: Result) -> str:
 
 
 def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
+    return "`" + text.replace("`", "'") + "`" if text else ""
 
 
 def _cell(text: str) -> str:

@@ -314,6 +314,16 @@ def test_markdown(layer, mixed):
     assert "can't be reached" in text
 
 
+def test_words_of_a_registry_are_no_markup(faulty, layer):
+    layer.pinned("app_1.0.bb", f"{faulty.address}/x/y;tag=v1", "sha256:" + "0" * 64)
+    words = json.dumps({"errors": [{"message": "`<b>| @all [x](http://x)\x1b[31m"}]}).encode()
+    faulty.fail("/manifests/", faults.status(404, {"Content-Type": "application/json"}, words))
+    text = layer.run("check", "--markdown", code=5)
+    row = next(line for line in text.splitlines() if line.startswith("| app"))
+    assert "@all" in row and "\x1b" not in text
+    assert row.count("`") == 4 and row.count("|") - row.count("\\|") == 4
+
+
 def test_no_secret_gets_out(secure_server, private_ca, layer, tmp_path):
     old = secure_server.push(make("secret"), "refresh/secret", "v1")
     layer.pinned("app_1.0.bb", f"{secure_server.address}/refresh/secret;tag=v1", old)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support import account, images, oe, registry as registries
+from support import account, faults, images, oe, registry as registries
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "dockin"
 
@@ -43,6 +44,7 @@ FILES = {
                                 'SRC_URI[more.sha256sum] = "PIN"\n',
     "recipes/hidden_1.0.bb": HEAD + 'SRC_URI = "docker://REGISTRY/team/still;tag=v1;digest=sha256:STILL"\n'
                                     "inherit hidden\n",
+    "recipes/down_1.0.bb": HEAD + 'SRC_URI = "docker://DOWN/team/app;tag=v1;digest=sha256:STILL"\n',
     "classes/hidden.bbclass": 'SRC_URI += "docker://REGISTRY/team/app;tag=v1.0;name=hidden"\n'
                               'SRC_URI[hidden.sha256sum] = "PIN"\n',
 }
@@ -56,6 +58,8 @@ class Desk:
     registry: registries.Registry
     layer: Path
     digests: list[str]
+    down: str
+    """Address of a registry that does not answer."""
 
     def fill(self, digest):
         """Write the layer with this digest as the pin that moves."""
@@ -64,7 +68,8 @@ class Desk:
 
     def text(self, text, digest):
         still = self.registry.tag_digest("team/still", "v1")
-        return text.replace("REGISTRY", self.registry.address).replace("PIN", digest[7:]).replace("STILL", still[7:])
+        words = {"REGISTRY": self.registry.address, "DOWN": self.down, "PIN": digest[7:], "STILL": still[7:]}
+        return re.sub("|".join(words), lambda found: words[found[0]], text)
 
     def path(self, name):
         return self.layer / name
@@ -92,7 +97,7 @@ def desk(bench):
         server.push(images.index([images.image([images.layer({"still": "one"})], "linux/amd64")]), "team/still", "v1")
         server.move_tag("team/app", "v1.0", digests[0])
         build.local_conf(f'DOCKIN_TLS_VERIFY = "0"\nMIRROR_OF_MINE = "{server.address}"\nMACHINE = "qemux86-64"\n')
-        yield Desk(build, server, layer, digests)
+        yield Desk(build, server, layer, digests, faults.closed_address())
 
 
 def states(document):
@@ -117,13 +122,15 @@ def test_refresh(desk):
     assert found["recipes/hidden_1.0.bb", None] == "error"
     moved = ["recipes/plain_1.0.bb", "recipes/plain_2.0.bb", "inc/shared.inc", "recipes/added_%.bbappend"]
     assert {name for (name, _), status in found.items() if status == "stale"} == set(moved)
+    assert {image["recipe"]: image["error"]["kind"] for image in reports["layers"]["images"] if image["error"]} == {
+        "hidden": "unsupported-expression", "down": "network"}
     assert {image["arch"] for image in reports["devtool"]["images"]} == {"amd64"}
 
     # Without BitBake, one variable is not known; all else is found in the same places.
     done = desk.script("check", "--json", "--platform", "linux/amd64")
     assert done.returncode == 4, done.stdout + done.stderr
     alone = states(json.loads(done.stdout))
-    assert alone["inc/shared.inc", None] == "error"
+    assert (alone["inc/shared.inc", None], alone["recipes/down_1.0.bb", "v1"]) == ("error", "error")
     assert {name for (name, _), status in alone.items() if status == "stale"} == set(moved) - {"inc/shared.inc"}
 
     assert desk.build.run("devtool", "refresh-docker").returncode == 4
