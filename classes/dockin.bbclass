@@ -22,7 +22,10 @@ A ;platform= in SRC_URI goes before it."
 DOCKIN_PLATFORM[vardepvalue] = "${DOCKIN_PLATFORM}"
 
 DOCKIN_PIN ?= "warn"
-DOCKIN_PIN[doc] = "What to do where an image has no pin: warn (print the lines to add), require (an error), or ignore."
+DOCKIN_PIN[doc] = "What to do where an image has no pin: warn (print the lines to add), require (an error), or ignore. Where \
+BB_STRICT_CHECKSUM is ignore, as devtool upgrade sets it, this counts as ignore."
+# What was fetched before a pin was required is fetched again, so that it is refused.
+DOCKIN_PIN[vardepvalue] = "${@dockin_missing_pin(d)}"
 
 DOCKIN_LAYERS ?= "decompressed"
 DOCKIN_LAYERS[doc] = "Layers in the archive: decompressed (smallest once compressed as a whole), or registry (as they were \
@@ -61,6 +64,9 @@ DOCKIN_PRELOAD_FLUSH[doc] = "Whether the archive is removed from the target once
 DOCKIN_COMPRESSION_CMD = "${@d.getVar('COMPRESSION_CMD:' + d.getVar('COMPRESSION_TYPE')) or ''}"
 DOCKIN_COMPRESSION_CMD[vardepvalue] = "${DOCKIN_COMPRESSION_CMD}"
 DOCKIN_COMPRESSION_CMD[doc] = "The command of the chosen COMPRESSION_TYPE; set COMPRESSION_CMD:<type> instead."
+DOCKIN_COMPRESSION_RDEPENDS = "${@d.getVar('COMPRESSION_RDEPENDS:' + d.getVar('COMPRESSION_TYPE')) or ''}"
+DOCKIN_COMPRESSION_RDEPENDS[vardepvalue] = "${DOCKIN_COMPRESSION_RDEPENDS}"
+DOCKIN_COMPRESSION_RDEPENDS[doc] = "The packages of the chosen COMPRESSION_TYPE; set COMPRESSION_RDEPENDS:<type> instead."
 DOCKIN_ARCHIVE_SUFFIX = ".tar${@dockin_compression_suffix(d)}"
 DOCKIN_ARCHIVE_SUFFIX[vardepvalue] = "${DOCKIN_ARCHIVE_SUFFIX}"
 DOCKIN_ARCHIVE_SUFFIX[doc] = "Suffix of the archives, which follows from COMPRESSION_TYPE."
@@ -68,7 +74,7 @@ DOCKIN_REFERENCES[doc] = "The images with registry and tag, which follow from SR
 DOCKIN_STEMS[doc] = "Names of the archives without suffix, which follow from SRC_URI; set by the class."
 
 # scarthgap unpacks into WORKDIR, which it does not clean, and has no UNPACKDIR.
-DOCKIN_IMAGEDIR = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}/docker-images"
+DOCKIN_IMAGEDIR = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}/${@dockin.dockerfetcher.UNPACK_SUBDIR}"
 DOCKIN_IMAGEDIR[doc] = "Where do_unpack puts the archives."
 do_unpack[cleandirs] += "${DOCKIN_IMAGEDIR}"
 S = "${DOCKIN_IMAGEDIR}"
@@ -85,7 +91,7 @@ PACKAGES =+ "${PN}-preload"
 SYSTEMD_PACKAGES = "${PN}-preload"
 FILES:${PN} += "${docker_archivedir}"
 SUMMARY:${PN}-preload ?= "${SUMMARY} (loaded into Docker on first boot)"
-RDEPENDS:${PN}-preload += "${PN} dockin-preload ${@d.getVar('COMPRESSION_RDEPENDS:' + d.getVar('COMPRESSION_TYPE')) or ''}"
+RDEPENDS:${PN}-preload += "${PN} dockin-preload ${DOCKIN_COMPRESSION_RDEPENDS}"
 # Recommended: an image without Docker, or without the preload, can be had by BAD_RECOMMENDATIONS or PACKAGE_EXCLUDE.
 RRECOMMENDS:${PN} += "${@bb.utils.contains('DISTRO_FEATURES', 'systemd', '${PN}-preload', '', d)}"
 RRECOMMENDS:${PN}-preload += "docker"
@@ -95,22 +101,41 @@ def dockin_code(names, d):
     directory = d.getVar('DOCKIN_LAYERDIR')
     return ' '.join('%s/lib/./dockin/%s.py:True' % (directory, name) for name in names.split())
 
-do_fetch[vardeps] += "DOCKIN_PLATFORM"
+do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN"
+do_fetch[file-checksums] += "${@dockin_code('platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS"
-do_unpack[file-checksums] += "${@dockin_code('archive dockerfetcher information manifests reference source tarball', d)}"
+do_unpack[file-checksums] += "${@dockin_code('archive dockerfetcher information manifests platforms reference source tarball', d)}"
 do_compile[file-checksums] += "${@dockin_code('information reference savedarchive source units', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
-do_compile[depends] += "${@'' if 'xz' in d.getVar('HOSTTOOLS').split() else 'xz-native:do_populate_sysroot'}"
+do_compile[depends] += "${@dockin_compressor_depends(d)}"
 do_compile[cleandirs] = "${B}"
 do_configure[noexec] = "1"
 
 def dockin_target_platform(d):
     """Return the platform that the target wants, empty where there is none."""
     try:
-        return str(dockin.platforms.from_target(
-            d.getVar('TARGET_ARCH') or '', d.getVar('TUNE_FEATURES') or '', d.getVar('MACHINEOVERRIDES') or ''))
+        return str(dockin.dockerfetcher.target_platform(d))
     except dockin.errors.DockinError:
         return ''
+
+def dockin_sources(d):
+    """Return the images in SRC_URI with their pins. Raises DockinError."""
+    sources = dockin.source.parse_src_uri(d.getVar('SRC_URI') or '')
+    flags = d.getVarFlags('SRC_URI', expand=[source.pin_flag for source in sources]) or {}
+    return dockin.source.pin_sources(sources, flags)
+
+def dockin_missing_pin(d):
+    """Return require where a pin is required that is not there, else nothing."""
+    if d.getVar('DOCKIN_PIN') != 'require' or all(source.reference.digest for source in dockin_sources(d)):
+        return ''
+    return 'require'
+
+def dockin_compressor_depends(d):
+    """Return the task that provides xz where that is the command and the host's may not be used."""
+    command = d.getVar('DOCKIN_COMPRESSION_CMD').split()
+    if 'xz' not in command[:1] or 'xz' in d.getVar('HOSTTOOLS').split():
+        return ''
+    return 'xz-native:do_populate_sysroot'
 
 def dockin_compression_suffix(d):
     """Return the suffix of the compression, empty for none."""
@@ -144,12 +169,21 @@ def dockin_check_archivedir(d):
             "Invalid docker_archivedir = %r: expected an absolute path like /data/archives, whose components have letters,"
             " digits, '.', '_', '+' and '-'" % value)
 
-# What can be known to be wrong is said when the recipe is parsed.
+# What can be known to be wrong is said when the recipe is parsed, and before base.bbclass reads the entries with bb.fetch2.URI,
+# which takes the tag of docker://busybox:1.36 for a port and has no word about what to do.
+addhandler dockin_check_src_uri
+dockin_check_src_uri[eventmask] = "bb.event.RecipePreFinalise"
+python dockin_check_src_uri () {
+    try:
+        dockin_sources(e.data)
+    except dockin.errors.DockinError as error:
+        bb.fatal("%s: %s" % (e.data.getVar('PN'), error))
+}
+
 python () {
     pn = d.getVar('PN')
     try:
-        sources = dockin.source.parse_src_uri(d.getVar('SRC_URI') or '')
-        dockin.source.pin_sources(sources, d.getVarFlags('SRC_URI', expand=[s.pin_flag for s in sources]) or {})
+        sources = dockin_sources(d)
         # externalsrc has emptied SRC_URI where it was inherited before; after devtool modify it will do so later.
         references = [source.reference.tagged for source in sources] or dockin_external_references(d)
         if not references:
@@ -160,6 +194,7 @@ python () {
         dockin_check_archivedir(d)
         prefix = 'COMPRESSION_CMD:'
         dockin_choice('COMPRESSION_TYPE', sorted(key[len(prefix):] for key in d.keys() if key.startswith(prefix)), d)
+        dockin.dockerfetcher.check_settings(d)
         if d.getVar('DOCKIN_PLATFORM'):
             dockin.platforms.parse(d.getVar('DOCKIN_PLATFORM'))
         units = [dockin.units.unit_name(reference) for reference in references]
@@ -168,8 +203,7 @@ python () {
 
     if not d.getVar('DOCKIN_PLATFORM') and not all(source.platform for source in sources):
         try:
-            dockin.platforms.from_target(
-                d.getVar('TARGET_ARCH') or '', d.getVar('TUNE_FEATURES') or '', d.getVar('MACHINEOVERRIDES') or '')
+            dockin.dockerfetcher.target_platform(d)
         except dockin.errors.DockinError as error:
             raise bb.parse.SkipRecipe(str(error))
 

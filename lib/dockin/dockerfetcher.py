@@ -59,6 +59,9 @@ UNPACK_SUBDIR = "docker-images"
 
 PIN_CHOICES = ("warn", "require", "ignore")
 
+# Variables that hold a number, and their defaults.
+_NUMBERS = {"DOCKIN_FETCH_TIMEOUT": 300, "DOCKIN_FETCH_RETRIES": 3}
+
 # Seconds before the first retry; doubled for each further one, and varied so that parallel fetches spread out.
 _FIRST_DELAY = 1.0
 
@@ -191,13 +194,18 @@ class Docker(FetchMethod):
         """
         Return the version of the newest tag that could follow the recipe's, for devtool latest-version,
         check-upgrade-status and the Auto Upgrade Helper. An error must not end their reports.
+
+        Where PV is not the version in the tag, as with several images, a newer tag is no newer version of the recipe.
         """
+        regex = d.getVar("UPSTREAM_CHECK_REGEX") or ""
+        current = dockin.versions.parse(ud.source.reference.tag)
+        if not regex and (current is None or current.version != d.getVar("PV")):
+            return ("", "")
         try:
             with _fetch_errors(ud):
                 tags = _Skopeo(ud, d).list_tags(ud.source.reference)
                 if filter_regex:
                     tags = dockin.versions.matching(tags, filter_regex)
-                regex = d.getVar("UPSTREAM_CHECK_REGEX") or ""
                 return (dockin.versions.newest(tags, ud.source.reference.tag, regex), "")
         except bb.fetch2.BBFetchException as error:
             logger.warning("No tags of %s: %s", ud.source.reference.name, error)
@@ -231,11 +239,21 @@ def wanted_platform(source, d):
         return source.platform
     if d.getVar("DOCKIN_PLATFORM"):
         return dockin.platforms.parse(d.getVar("DOCKIN_PLATFORM"))
-    if not d.getVar("TARGET_ARCH"):
-        return None
+    return target_platform(d) if d.getVar("TARGET_ARCH") else None
+
+
+def target_platform(d):
+    """Return what the target's tune runs. Raises DockinError where OCI has no name for it."""
     return dockin.platforms.from_target(
-        d.getVar("TARGET_ARCH"), d.getVar("TUNE_FEATURES") or "", d.getVar("MACHINEOVERRIDES") or ""
+        d.getVar("TARGET_ARCH") or "", d.getVar("TUNE_FEATURES") or "", d.getVar("MACHINEOVERRIDES") or ""
     )
+
+
+def check_settings(d):
+    """Check the variables of which skopeo's command line is made. Raises DockinError."""
+    _boolean(d, "DOCKIN_TLS_VERIFY", True)
+    for name, default in _NUMBERS.items():
+        _number(d, name, default)
 
 
 class _Skopeo:
@@ -245,15 +263,15 @@ class _Skopeo:
         self.ud = ud
         self.d = d
         self.reference = ud.source.reference
-        self.timeout = _number(d, "DOCKIN_FETCH_TIMEOUT", 300)
-        self.retries = _number(d, "DOCKIN_FETCH_RETRIES", 3)
+        self.timeout = _number(d, "DOCKIN_FETCH_TIMEOUT", _NUMBERS["DOCKIN_FETCH_TIMEOUT"])
+        self.retries = _number(d, "DOCKIN_FETCH_RETRIES", _NUMBERS["DOCKIN_FETCH_RETRIES"])
         self.options = dockin.skopeo.Options(
             tuple(shlex.split(d.getVar("FETCHCMD_docker") or "skopeo")),
             d.getVar("DOCKIN_AUTHFILE") or "",
             d.getVar("DOCKIN_CERT_DIR") or "",
             d.getVar("DOCKIN_POLICY") or "",
             d.getVar("DOCKIN_REGISTRIES_CONF") or "",
-            bb.utils.to_boolean(d.getVar("DOCKIN_TLS_VERIFY"), True),
+            _boolean(d, "DOCKIN_TLS_VERIFY", True),
         )
         self.environment = self._environment()
 
@@ -387,7 +405,8 @@ class _Download:
         descriptor, data, manifest = dockin.tarball.resolve(digest, top, self.platform, self._manifest)
         self._keep_good(manifest.blobs)
         self._reuse(manifest.blobs)
-        if not all(os.path.exists(self._path(blob)) for blob in manifest.blobs):
+        # A policy of the recipe's own is checked by skopeo copy alone, also where there is nothing to download.
+        if self.skopeo.options.policy or not all(os.path.exists(self._path(blob)) for blob in manifest.blobs):
             self._copy(descriptor.digest, manifest.blobs)
         # The manifest is in hand: what the registry served in copying it does not matter.
         pathlib.Path(self._path(descriptor)).write_bytes(data)
@@ -453,9 +472,12 @@ class _Download:
             return size
 
         scratch = os.path.join(self.partial, "scratch")
+        layout = os.path.join(self.partial, "layout")
+        # Blobs that a killed skopeo has not finished are there, under names that are never used again.
+        for directory in (scratch, layout):
+            bb.utils.remove(directory, recurse=True)
         bb.utils.mkdirhier(scratch)
         name = dockin.reference.ImageReference(self.reference.registry, self.reference.repository, None, digest)
-        layout = os.path.join(self.partial, "layout")
         argv = dockin.skopeo.copy_argv(self.skopeo.options, name, layout, self.partial, scratch)
         bb.note(f"Downloading {self.reference.canonical} for {self.platform}: {_human(total)} less what is there")
         self.skopeo.run(argv, progress)
@@ -582,6 +604,14 @@ def _number(d, variable, default):
     if not value.isdecimal():
         raise DockinError(f"Invalid {variable} = {value!r}: a whole number is expected")
     return int(value)
+
+
+def _boolean(d, variable, default):
+    """Return a variable's truth value. Raises DockinError."""
+    try:
+        return bb.utils.to_boolean(d.getVar(variable), default)
+    except ValueError as error:
+        raise DockinError(f"Invalid {variable} = {d.getVar(variable)!r}: 1 or 0 is expected") from error
 
 
 def _end_with_parent():

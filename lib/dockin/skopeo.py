@@ -70,12 +70,12 @@ _KINDS = tuple(
         ("denied", rf"\bdenied\b|forbidden|{_STATUS}403"),
         ("not-found", rf"manifest unknown|name unknown|blob unknown|not known to registry|{_STATUS}404"),
         ("tls", r"x509|certificate|server gave HTTP response to HTTPS client|tls: "),
-        ("server", rf"{_STATUS}50[0234]|internal server error|bad gateway|service unavailable|gateway timeout"),
+        ("server", rf"{_STATUS}5(?!01|05)\d\d|internal server error|bad gateway|service unavailable|gateway timeout"),
         ("content", r"digest did not match|does not match|mismatch|unsupported manifest|invalid character|invalid image"),
         (
             "network",
             r"connection refused|connection reset|broken pipe|timeout|deadline exceeded|\bEOF\b|no such host|name resolution"
-            rf"|unreachable|no route to host|server misbehaving|closed network connection|{_STATUS}(?:408|499|522)",
+            rf"|unreachable|no route to host|server misbehaving|closed network connection|{_STATUS}(?:408|499)",
         ),
     )
 )

@@ -4,8 +4,8 @@
 
     docker://[registry/]repository[;tag=TAG][;digest=sha256:HEX][;name=NAME][;platform=OS/ARCH[/VARIANT]]
 
-Tag and digest may also stand in the reference itself where BitBake lets it through (2.18 and later take the colon of
-docker://busybox:1.36 for a port and refuse it before any fetcher is asked).
+Tag and digest may also stand in the reference itself behind a '/'. Without one BitBake takes what follows the colon of
+docker://busybox:1.36 for a port, and says no more than that it is none.
 """
 
 from __future__ import annotations
@@ -112,9 +112,18 @@ def parse_entry(entry: str) -> DockerSource:
 def parse_src_uri(src_uri: str) -> list[DockerSource]:
     """Return the images of an expanded SRC_URI, in its order; other entries are passed over.
 
-    Raises what parse_entry() raises, and InvalidSource where two images would have the same archive.
+    Raises what parse_entry() raises, and InvalidSource where two images would have the same archive, or where BitBake
+    could not read the entry.
     """
-    sources = [parse_entry(entry) for entry in src_uri.split() if is_docker(entry)]
+    entries = [entry for entry in src_uri.split() if is_docker(entry)]
+    sources = [parse_entry(entry) for entry in entries]
+    for entry, source in zip(entries, sources):
+        host = entry[len(_PREFIX) :].partition(";")[0]
+        if "/" not in host.rstrip("/") and (":" in host or "@" in host):
+            raise InvalidSource(
+                f"Invalid entry {entry!r}: without a '/' BitBake takes what follows ':' or '@' for a port or a host;"
+                f" write {source.url}"
+            )
     first: dict[str, DockerSource] = {}
     for source in sources:
         other = first.setdefault(source.reference.stem, source)

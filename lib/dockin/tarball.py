@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import tarfile
 import typing
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ def file_name(reference: ImageReference, slug: str) -> str:
     if reference.digest:
         subject = reference.digest.replace(":", "-")
     else:
-        subject = reference.canonical.replace("/", "+").replace(":", "=")
+        # Without the brackets of an IPv6 address: bb.utils.remove() takes a path for a pattern.
+        subject = re.sub(r"[\[\]]", "", reference.canonical).replace("/", "+").replace(":", "=")
         if len(subject) > _MAX_SUBJECT:
             subject = hashlib.sha256(reference.canonical.encode()).hexdigest()
     return f"{PREFIX}{subject}_{slug}{SUFFIX}"

@@ -8,6 +8,9 @@ HOMEPAGE = "https://hub.docker.com/_/busybox"
 LICENSE = "GPL-2.0-only"
 LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/GPL-2.0-only;md5=801f80980d171dd6425610833a22dbe6"
 
+# Each of the images has a version of its own.
+UPSTREAM_VERSION_UNKNOWN = "1"
+
 inherit dockin
 
 SRC_URI = " \
@@ -31,4 +34,6 @@ do_install:append () {
 
 SYSTEMD_PACKAGES += "${PN}"
 SYSTEMD_SERVICE:${PN} = "compose-example.service"
+# Its service requires the units of the preload.
+RDEPENDS:${PN} += "${PN}-preload"
 RRECOMMENDS:${PN} += "docker-compose"

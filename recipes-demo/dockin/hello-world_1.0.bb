@@ -6,6 +6,9 @@ HOMEPAGE = "https://hub.docker.com/_/hello-world"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302"
 
+# The tag is no version.
+UPSTREAM_VERSION_UNKNOWN = "1"
+
 inherit dockin
 
 SRC_URI = "docker://hello-world"

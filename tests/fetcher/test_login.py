@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from support import registry
+from support import images, registry
 from support.fixtures import LOGIN
 from support.imagefiles import documents
 
@@ -258,6 +258,21 @@ def test_policy_that_forbids(bench, server, image):
         DOCKIN_POLICY=str(policy),
     )
     assert not bench.files()
+
+
+@pytest.mark.one_library
+def test_policy_that_forbids_what_needs_no_download(bench, server, image):
+    """Another index of an image whose blobs are all in DL_DIR."""
+    content = image("retagged")
+    url = f"docker://{server.address}/forbidden/app"
+    server.push(content, "forbidden/app", "v1")
+    bench.fetch(f"{url};tag=v1", content.digest)
+    again = images.index(content.manifests(), annotations={"again": "yes"})
+    server.push(again, "forbidden/app", "v2")
+    policy = bench.directory / "policy.json"
+    policy.write_text('{"default": [{"type": "reject"}]}')
+    bench.refuse(f"{url};tag=v2", "rejected", pin=again.digest, DOCKIN_POLICY=str(policy))
+    bench.fetch(f"{url};tag=v2", again.digest)
 
 
 @pytest.mark.one_library

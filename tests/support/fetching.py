@@ -25,6 +25,20 @@ def small_image(name, platform="linux/amd64", form="oci", compression="gzip", la
     return images.image(parts, platform, form, **keywords)
 
 
+# What a fetcher may raise: with it BitBake prints a message, with anything else a traceback.
+ERRORS = {
+    "BBFetchException",
+    "ChecksumError",
+    "FetchError",
+    "MissingParameterError",
+    "NetworkAccess",
+    "NoChecksumError",
+    "ParameterError",
+    "UnpackError",
+    "UntrustedUrl",
+}
+
+
 class Bench:
     """A DL_DIR and a user's home, and jobs that use them."""
 
@@ -73,13 +87,13 @@ class Bench:
         assert outcome.error is None, outcome.text
         return outcome
 
-    def refuse(self, url, *words, pin=None, steps=(), **keywords):
+    def refuse(self, url, *words, pin=None, steps=(), errors=ERRORS, **keywords):
         """Fetch, expect an error whose message has all the words, and return the outcome."""
         outcome = self.run(url, *steps, pin=pin, **keywords)
         assert outcome.error is not None, f"there was no error: {outcome.text}"
         for word in words:
             assert word in outcome.text, f"{word!r} is not in:\n{outcome.text}"
-        assert "Traceback" not in outcome.error
+        assert outcome.error_type in errors, f"{outcome.error_type} is no error of a fetcher:\n{outcome.text}"
         return outcome
 
     def files(self, pattern="*.tar"):

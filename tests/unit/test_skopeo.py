@@ -202,6 +202,8 @@ GET = 'Get "https://registry.example/v2/": '
         (GET + "http: server gave HTTP response to HTTPS client", "tls"),
         (GET + "remote error: tls: handshake failure", "tls"),
         ("received unexpected HTTP status: 503 Service Unavailable", "server"),
+        ("received unexpected HTTP status: 520", "server"),
+        ("received unexpected HTTP status: 501 Not Implemented", "other"),
         ("invalid status code from registry 500 (Internal Server Error)", "server"),
         ("fetching blob: received unexpected HTTP status: 502 Bad Gateway", "server"),
         ("received unexpected HTTP status: 504 Gateway Timeout", "server"),
