@@ -9,6 +9,7 @@ import argparse
 import concurrent.futures
 import contextlib
 import dataclasses
+import glob
 import hashlib
 import json
 import logging
@@ -37,6 +38,7 @@ import dockin.compose  # noqa: E402
 # devtool looks for newer versions in its own process, where no addpylib has registered the fetcher.
 import dockin.dockerfetcher  # noqa: E402
 import dockin.licences  # noqa: E402
+import dockin.names  # noqa: E402
 import dockin.newrecipe  # noqa: E402
 import dockin.parsedrecipes  # noqa: E402
 import dockin.platforms  # noqa: E402
@@ -190,12 +192,13 @@ def _add(args, wishes, config, basepath, workspace, tinfoil):
     if destination:
         _check_layer(destination, wishes.pn, d)
     lookup = _lookup(wishes, args, d)
-    # The registries answer while BitBake reads its cache of recipes. No thread but this one may ask BitBake for anything.
+    # The registries answer while the names of recipes are looked at. No thread but this one may ask BitBake for anything.
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(lookup)
         try:
-            tinfoil.parse_recipes()
-            _check_provided(wishes.pn, tinfoil)
+            if not dockin.names.certainly_free(wishes.pn, _recipe_files(d)):
+                tinfoil.parse_recipes()
+                _check_provided(wishes.pn, tinfoil)
         except BaseException:
             waiting.cancel()
             raise
@@ -281,6 +284,12 @@ def _check_new(pn, config, workspace, layer):
     for directory in (os.path.join(config.workspace_path, "recipes", pn), _source_tree(config, pn)):
         if os.path.lexists(directory):
             raise DockinError(f"{directory} is there already: move it away, or choose another name with --recipe-name")
+
+
+def _recipe_files(d):
+    """Return the recipe files of all layers, also those that BBMASK leaves out."""
+    patterns = [pattern for pattern in (d.getVar("BBFILES") or "").split() if pattern.endswith(".bb")]
+    return [path for pattern in patterns for path in glob.glob(pattern)]
 
 
 def _check_provided(pn, tinfoil):

@@ -1,0 +1,45 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Whether a recipe name is free, from the text of the layers' files: asking BitBake means to parse all recipes."""
+
+from __future__ import annotations
+
+import collections.abc
+import os
+import pathlib
+
+# What makes names of packages that no text has.
+_COMPUTED = ("PACKAGES_DYNAMIC", "do_split_packages")
+
+
+def certainly_free(pn: str, recipes: collections.abc.Iterable[str]) -> bool:
+    """Tell whether none of the recipe files provides a name, as recipe or as package; False where only BitBake knows.
+
+    Looked at are the files and the .inc files beside them.
+    """
+    directories: dict[str, bool] = {}
+    for path in recipes:
+        name = os.path.basename(path).partition("_")[0]
+        name = name[: -len(".bb")] if name.endswith(".bb") else name
+        if name == pn:
+            return False
+        directory = os.path.dirname(path)
+        # ${PN}-docker of a recipe busybox is busybox-docker, too.
+        suffix = pn[len(name) :] if pn.startswith(name + "-") else ""
+        included = directories.setdefault(directory, False)
+        if not _silent(path, pn, suffix):
+            return False
+        if not included or suffix:
+            directories[directory] = True
+            if not all(_silent(str(inc), pn, suffix) for inc in pathlib.Path(directory).glob("*.inc")):
+                return False
+    return True
+
+
+def _silent(path: str, pn: str, suffix: str) -> bool:
+    """Tell whether a file has neither the name nor what could become it."""
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return pn not in text and not (suffix and any(word in text for word in (suffix, *_COMPUTED)))
