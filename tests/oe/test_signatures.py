@@ -8,7 +8,8 @@ import pytest
 
 from support import cache, images
 
-RECIPES = ("single", "several", "dockin-preload", "target-packages")
+IMAGES = ("single", "several", "unpinned")
+RECIPES = (*IMAGES, "dockin-preload", "target-packages")
 CONSTANT = "\n_A_CONSTANT_THAT_NOBODY_READS = 1\n"
 
 
@@ -17,8 +18,14 @@ def changing(shop):
     """A build directory with a copy of the layer that may be changed, and the hashes before any change."""
     layer = shop.bench.copy_layer("layer-that-changes")
     build = shop.build("signatures", layers=[layer])
-    shop.add(build, "single", "several")
+    add(shop, build)
     return build, layer, hashes(build)
+
+
+def add(shop, build):
+    """Add the recipes; of one that has no pin nothing is fetched here."""
+    shop.add(build, "single", "several")
+    build.recipe("unpinned_1.0.bb", 'inherit dockin\nSRC_URI = "docker://registry.invalid/app;tag=1"\n')
 
 
 def hashes(build):
@@ -44,7 +51,7 @@ def append(path, text):
 def test_hashes_do_not_depend_on_where_the_build_is(shop, changing):
     _, _, before = changing
     other = shop.build("signatures-elsewhere")
-    shop.add(other, "single", "several")
+    add(shop, other)
     assert changed(before, hashes(other)) == {}
 
 
@@ -55,8 +62,8 @@ def test_each_change_reaches_its_tasks(shop, changing):
     append(layer / "recipes-support/dockin-preload/files/dockin-preload", "# a comment\n")
     after = hashes(build)
     found = changed(before, after)
-    assert set(found) == {"single", "several", "dockin-preload"}
-    for name in ("single", "several"):
+    assert set(found) == {*IMAGES, "dockin-preload"}
+    for name in IMAGES:
         assert {"do_unpack", "do_compile", "do_install", "do_package_write_deb"} <= found[name]
         assert "do_fetch" not in found[name], "a change of the archive's code must not fetch again"
     assert {"do_unpack", "do_install", "do_package_write_deb"} <= found["dockin-preload"]
@@ -65,10 +72,29 @@ def test_each_change_reaches_its_tasks(shop, changing):
     append(layer / "lib/dockin/units.py", CONSTANT)
     after = hashes(build)
     found = changed(before, after)
-    assert set(found) == {"single", "several"}
-    for name in ("single", "several"):
+    assert set(found) == set(IMAGES)
+    for name in IMAGES:
         assert {"do_install", "do_package_write_deb"} <= found[name]
         assert not {"do_fetch", "do_unpack"} & found[name], "a change of the units must not assemble again"
+    before = after
+
+    # What a package depends on; and a pin that is required is missed also where the image was fetched without.
+    build.local_conf('COMPRESSION_RDEPENDS:xz:pn-single = "xz gzip"\nDOCKIN_PIN = "require"')
+    after = hashes(build)
+    found = changed(before, after)
+    assert set(found) == {"single", "unpinned"}
+    assert {"do_package", "do_package_write_deb"} <= found["single"]
+    assert "do_install" not in found["single"]
+    assert "do_fetch" in found["unpinned"]
+    before = after
+
+    # Which entry of an index is taken is decided there.
+    append(layer / "lib/dockin/platforms.py", CONSTANT)
+    after = hashes(build)
+    found = changed(before, after)
+    assert set(found) == set(IMAGES)
+    for name in IMAGES:
+        assert {"do_fetch", "do_unpack", "do_package_write_deb"} <= found[name]
     before = after
 
     build.local_conf('COMPRESSION_CMD:xz = "xz -f -k -1 -T0 -c"\n'
