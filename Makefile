@@ -3,7 +3,7 @@
 
 TIERS := unit fetcher oe docker boot
 
-.PHONY: help setup test lint demo check-layer clean $(TIERS:%=test-%)
+.PHONY: help setup test lint demo check-layer bench clean $(TIERS:%=test-%)
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,6 +28,9 @@ demo: setup ## an image from a registry to a package to a container
 
 check-layer: setup ## yocto-check-layer in full, on every release (8 minutes each)
 	@scripts/test --seconds 7500 oe -- -m long --timeout=2400
+
+bench: setup ## measure memory and time, best on an idle machine; needs root
+	@set -e; for one in bench/*.py; do echo "== $$one"; python3 "$$one"; done
 
 clean: ## remove what Python leaves in the tree (not the cache)
 	@find . -name __pycache__ -prune -exec rm -rf {} +
