@@ -15,13 +15,12 @@ import re
 import threading
 import typing
 
-from dockin import newrecipe, resolver, settings
+from dockin import newrecipe, recipefile, resolver, settings
 from dockin.errors import DockinError
 
 SECONDS = 2.0
 """How long a registry may take to list the tags."""
 
-_INHERITS = re.compile(r"^\s*inherit\s(?:.*\s)?dockin(?:\s|$)", re.MULTILINE)
 _LAYERS = re.compile(r'^\s*BBLAYERS\s*(?:\?=|\+=|:?=)\s*"((?:[^"\\]|\\.)*)"', re.MULTILINE | re.DOTALL)
 _MOST_TAGS = 200
 
@@ -75,7 +74,7 @@ def _recipes(directories: list[str]) -> set[str]:
                     text = path.read_text(encoding="utf-8", errors="replace")
                 except OSError:
                     continue
-                if _INHERITS.search(text):
+                if recipefile.uses_class(text):
                     found.add(path.name.partition("_")[0].removesuffix(".bb"))
     return found
 

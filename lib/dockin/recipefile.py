@@ -37,8 +37,11 @@ _TAG = re.compile(r";tag=(?P<parameter>[^;]+)|(?<=[a-z0-9]):(?P<inline>[A-Za-z0-
 _HEX = re.compile(r"[0-9a-f]{64}")
 _PYTHON = re.compile(r"(?:fakeroot\s+)?(?:python[\s(]|def\s|async\s)")
 _IN_CODE = re.compile(r"docker://[^\s\"'\\]*")
+_INHERITS = re.compile(r"^\s*inherit\s(?:.*\s)?dockin(?:\s|$)", re.MULTILINE)
 _TARGETS = re.compile(r"(?:-native|-cross|-initial|-intermediate|-crosssdk|-cross-canadian)$")
 _FAMILIES = re.compile(r"^(?:nativesdk-|lib(?:32|64|x32)-)")
+_LOGIN = re.compile(r"(?<=docker://)[^;\s]*@(?!sha256:)")
+_PARAMETER = re.compile(r";([^;=]*)=[^;]*")
 _MAX_INCLUDES = 100
 _LEFTOVER = ".dockin-new"
 
@@ -147,6 +150,11 @@ def read(
     recipe would know. Raises RecipeError.
     """
     return _Reader(path, search, lookup).read(appends)
+
+
+def uses_class(text: str) -> bool:
+    """Tell whether a file's text inherits the class."""
+    return bool(_INHERITS.search(text))
 
 
 def layer_of(path: str) -> str:
@@ -286,8 +294,9 @@ class _Reader:
         for match in _IN_CODE.finditer(text, statement.start, statement.end):
             line = bitbaketext.line_of(text, match.start())
             place = Place(statement.path, match.start())
-            problem = f"{match[0]} stands in Python code, which is not run here"
-            self.in_code.append(Image(statement.path, line, match[0], place, problem=problem))
+            shown = _shown(match[0])
+            problem = f"{shown} stands in Python code, which is not run here"
+            self.in_code.append(Image(statement.path, line, shown, place, problem=problem))
 
     def _flag(self, statement: Statement) -> None:
         flag = self.scope.expand(bitbaketext.plain(statement.flag)).characters
@@ -328,11 +337,12 @@ class _Reader:
     def _image(self, word: Text, statement: Statement) -> Image:
         place = word.place or Place(statement.path, statement.start)
         line = bitbaketext.line_of(self.recipe.files[place.path], place.offset)
-        image = Image(place.path, line, word.characters, word.place)
+        shown = _shown(word.characters)
+        image = Image(place.path, line, shown, word.place)
         if not source.is_docker(word.characters) or "${" in word.characters:
             rest = re.search(r"\$\{[^}]*\}?", word.characters)
             unknown = rest[0] if rest else "code"
-            return _problem(image, f"{word.characters} is built from {unknown}, whose value is not known here")
+            return _problem(image, f"{shown} is built from {unknown}, whose value is not known here")
         try:
             parsed = source.parse_entry(word.characters)
         except DockinError as error:
@@ -436,6 +446,15 @@ class _Reader:
 
     def _where(self, statement: Statement) -> str:
         return f"{self.recipe.shown(statement.path)}:{statement.line}"
+
+
+def _shown(entry: str) -> str:
+    """Return an entry as it may be printed: without a login, and without the values of parameters that there are not."""
+
+    def value(match: re.Match[str]) -> str:
+        return match[0] if match[1] in source.PARAMETERS else f";{match[1]}=…"
+
+    return _PARAMETER.sub(value, _LOGIN.sub("…@", entry))
 
 
 def _problem(image: Image, text: str) -> Image:

@@ -170,7 +170,7 @@ def run(
     ]
     results.sort(key=lambda result: (result.recipe.layer_name, result.recipe.name, *_position(result)))
     _Examination(resolver, options, now).run(results)
-    changes = _changes(results, options)
+    changes = _changes(results, tasks, options)
     if options.writes:
         before_write(changes)
         for change in changes:
@@ -189,7 +189,8 @@ def read_tasks(paths: list[str], platform: platforms.Platform | None = None) -> 
             # One that can't be read does not keep the others from it.
             problem = Image(path, 1, path, None, problem=str(error))
             recipe = Recipe(path, os.path.basename(path), recipefile.layer_of(path), [problem])
-        if recipe.images:
+        # Of one that should have images, what could not be read is said.
+        if recipe.images or (recipe.notes and any(map(recipefile.uses_class, recipe.files.values()))):
             tasks.append(Task(recipe, platform))
     return tasks
 
@@ -325,20 +326,21 @@ class _Examination:
             result.status, result.message = HELD, f"created {config.created}, younger than wanted"
 
 
-def _changes(results: list[Result], options: Options) -> list[Change]:
+def _changes(results: list[Result], tasks: list[Task], options: Options) -> list[Change]:
     """Return what stale results change in files; those that can't be changed become errors."""
     edits: dict[str, dict[Edit, list[Result]]] = collections.defaultdict(lambda: collections.defaultdict(list))
     texts: dict[str, str] = {}
+    users = _Users(results, tasks)
     for result in results:
         if result.status != STALE:
             continue
         try:
-            for edit in _edits(result, results):
+            for edit in _edits(result, users):
                 edits[edit.spot.path][edit].append(result)
                 texts[edit.spot.path] = result.recipe.files[edit.spot.path]
         except DockinError as error:
             result.fail("unsupported-expression", str(error))
-    _drop_conflicts(edits)
+    _drop_halves(results, edits, users)
     changes = []
     for path in sorted(edits):
         good = {edit: owners for edit, owners in edits[path].items() if all(owner.status == STALE for owner in owners)}
@@ -353,11 +355,50 @@ def _changes(results: list[Result], options: Options) -> list[Change]:
     return [] if options.check else changes
 
 
-def _edits(result: Result, results: list[Result]) -> list[Edit]:
+class _Users:
+    """Who has a pin or a tag from where: of all recipes, also the images that are not examined."""
+
+    def __init__(self, results: list[Result], tasks: list[Task]) -> None:
+        self._results = {id(result.image): result for result in results}
+        self._of_pins: dict[typing.Any, list[Image]] = collections.defaultdict(list)
+        self._of_tags: dict[Spot | str, list[Image]] = collections.defaultdict(list)
+        for image in (image for task in tasks for image in task.recipe.images):
+            for place in _pin_places(image):
+                self._of_pins[place].append(image)
+            if image.tag or image.tag_file:
+                self._of_tags[image.tag or image.tag_file].append(image)
+
+    def follow(self, result: Result) -> bool:
+        """Tell whether all images that have their tag from where a result's image has it get the same new one."""
+        found = [self._results.get(id(image)) for image in self._of_tags[result.image.tag or result.image.tag_file]]
+        return all(one is not None and one.status == STALE and one.new.tag == result.new.tag for one in found)
+
+    def agree(self, result: Result) -> bool:
+        """Tell whether a result's new pin fits all images that have it from the same literal."""
+        assert result.reference
+        for image in (image for place in _pin_places(result.image) for image in self._of_pins[place]):
+            other = self._results.get(id(image))
+            if other and other.status == STALE and other.new.index == result.new.index:
+                continue
+            # One of the same tag may not be stale, as for another platform; any other tag stands for something else.
+            same_tag = image.source is not None and image.source.reference.tagged == result.reference.tagged
+            if not same_tag or result.new.tag != result.old.tag:
+                return False
+        return True
+
+
+def _pin_places(image: Image) -> tuple[typing.Any, ...]:
+    """Return the literals of an image's pin, or where it is to be put in and how it begins there."""
+    return image.pins or (((image.pin_place, image.pin_text),) if image.pin_place else ())
+
+
+def _edits(result: Result, users: _Users) -> list[Edit]:
     """Return the edits that bring an image up to date. Raises RecipeError where a literal is missing."""
     image = result.image
     digits = result.new.index.partition(":")[2]
     edits = [Edit(spot, digits) for spot in image.pins]
+    if not users.agree(result):
+        raise recipefile.RecipeError(f"one literal has the pin of {image.text} and of another image: give each its own")
     if not edits and (image.source and not image.source.reference.digest):
         if image.pin_place is None:
             raise recipefile.RecipeError(f"{image.text} stands in no place where a pin can be put beside it")
@@ -365,22 +406,15 @@ def _edits(result: Result, results: list[Result]) -> list[Edit]:
     elif not edits:
         raise recipefile.RecipeError(f"the pin of {image.text} stands in no place where it can be changed")
     if result.new.tag != result.old.tag:
-        edits += _tag_edits(result, results)
+        edits += _tag_edits(result, users)
     return edits
 
 
-def _tag_edits(result: Result, results: list[Result]) -> list[Edit]:
+def _tag_edits(result: Result, users: _Users) -> list[Edit]:
     image = result.image
     if not image.tag and image.tag_file != result.recipe.path:
         raise recipefile.RecipeError(f"the tag of {image.text} is built from variables or not written; write ;tag= out")
-    followers = [other for other in result.recipe.images if (other.tag, other.tag_file) == (image.tag, image.tag_file)]
-    new_tags = {
-        other.new.tag if other.status == STALE else ""
-        for follower in followers
-        for other in results
-        if other.recipe is result.recipe and other.image is follower
-    }
-    if new_tags != {result.new.tag} or any(all(other.image is not one for other in results) for one in followers):
+    if not users.follow(result):
         raise recipefile.RecipeError(f"other images have their tag from where {image.text} has it, and don't follow it")
     if image.tag:
         return [Edit(image.tag, result.new.tag)]
@@ -391,18 +425,20 @@ def _tag_edits(result: Result, results: list[Result]) -> list[Edit]:
     return []
 
 
-def _drop_conflicts(edits: dict[str, dict[Edit, list[Result]]]) -> None:
-    """Make errors of images that want different text in one place, such as two tags that share a pin."""
-    for path, wanted in edits.items():
-        spots: dict[Spot, set[str]] = collections.defaultdict(set)
-        for edit in wanted:
-            if edit.spot.start != edit.spot.end:
-                spots[edit.spot].add(edit.text)
-        for edit, owners in wanted.items():
-            if len(spots.get(edit.spot, ())) > 1:
-                for owner in owners:
-                    where = owner.recipe.shown(path)
-                    owner.fail("unsupported-expression", f"one literal in {where} serves images that now differ: split it")
+def _drop_halves(results: list[Result], edits: dict[str, dict[Edit, list[Result]]], users: _Users) -> None:
+    """Make errors of images with an edit that is not done, as another image failed for which it is, too."""
+    shared = [owners for wanted in edits.values() for owners in wanted.values()]
+    while True:
+        failed = [owner for owners in shared if any(one.failed for one in owners) for owner in owners if not owner.failed]
+        failed += [result for result in results if result.status == STALE and not _complete(result, users)]
+        if not failed:
+            return
+        for result in failed:
+            result.fail("unsupported-expression", f"{result.image.text} shares a pin or tag with an image that failed")
+
+
+def _complete(result: Result, users: _Users) -> bool:
+    return users.agree(result) and (result.new.tag == result.old.tag or users.follow(result))
 
 
 def _write(change: Change) -> None:

@@ -1,0 +1,145 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""What a refresh writes where images share a pin or a tag: all of it fits together, or nothing is written."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from dockin import outcome, refresh, registry
+from dockin.resolver import ResolveError
+
+OLD, NEW, OTHER = "a" * 64, "b" * 64, "c" * 64
+DOCUMENT = f"""{{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": [],
+"config": {{"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "sha256:{OTHER}", "size": 2}}}}"""
+
+
+class Registry:
+    """Stands for a resolver."""
+
+    def __init__(self, tags):
+        self._tags = tags
+
+    def kind(self, reference):
+        return "none"
+
+    def digest(self, reference):
+        if reference.digest:
+            return reference.digest
+        try:
+            return "sha256:" + self._tags[f"{reference.repository}:{reference.tag}"]
+        except KeyError:
+            raise ResolveError("not-found", f"there is no {reference}") from None
+
+    def document_kind(self, digest):
+        return "manifest"
+
+    def document(self, reference):
+        return DOCUMENT.encode()
+
+    def tags(self, reference):
+        return [name.partition(":")[2] for name in self._tags if name.startswith(reference.repository + ":")]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Write files of a layer, refresh them, and return the report and the files that are then there."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "layer.conf").touch()
+
+    def run(files, tags, **options):
+        for name, text in files.items():
+            (tmp_path / name).write_text(textwrap.dedent(text).lstrip().replace("OLD", OLD))
+        before = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
+        report = refresh.run(refresh.read_tasks([str(tmp_path)]), refresh.Options(**options), Registry(tags))
+        after = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
+        return report, before, after
+
+    return run
+
+
+def statuses(report):
+    return {result.reference.tagged.familiar.partition("/")[2]: result.status for result in report.results}
+
+
+SHARED_TAG = {
+    "tag.inc": 'TAG = "1.0.0"\n',
+    **{f"{name}_1.bb": f'''
+        require tag.inc
+        SRC_URI = "docker://h.io/{name};tag=${{TAG}}"
+        SRC_URI[sha256sum] = "OLD"
+        ''' for name in "xy"},
+}
+CHAIN = {
+    "pin.inc": 'SRC_URI[b.sha256sum] = "OLD"\n',
+    "x_1.0.0.bb": '''
+        require pin.inc
+        SRC_URI = "docker://h.io/x;tag=${PV};name=a docker://h.io/y;tag=${PV};name=b"
+        SRC_URI[a.sha256sum] = "OLD"
+        ''',
+    "z_1.bb": '''
+        require pin.inc
+        SRC_URI = "docker://h.io/y;tag=7;name=b"
+        ''',
+}
+
+
+@pytest.mark.parametrize(("files", "tags", "options", "expected"), [
+    pytest.param({
+        "x.inc": 'SRC_URI = "docker://h.io/x;tag=${PV}"\nSRC_URI[sha256sum] = "OLD"\n',
+        "x_1.0.bb": "require x.inc\n", "x_1.0.0.bb": "require x.inc\n",
+    }, {"x:1.0": NEW, "x:1.0.0": OLD}, {}, {"x:1.0": "error", "x:1.0.0": "current"}, id="one pin for a tag that stands"),
+    pytest.param({
+        "x.inc": 'SRC_URI[sha256sum] = "OLD"\n',
+        "x_1.bb": 'require x.inc\nSRC_URI = "docker://h.io/x"\n', "y_1.bb": 'require x.inc\nSRC_URI = "docker://h.io/y"\n',
+    }, {"x:latest": NEW}, {"only": ("h.io/x",)}, {"x:latest": "error"}, id="one pin for an image that is not looked at"),
+    pytest.param({
+        "x.inc": 'SRC_URI = "docker://h.io/x;tag=${MINE}"\n',
+        "x_1.bb": 'MINE = "1"\nrequire x.inc\n', "x_2.bb": 'MINE = "2"\nrequire x.inc\n',
+    }, {"x:1": NEW, "x:2": OTHER}, {"pin_unpinned": True}, {"x:1": "error", "x:2": "error"}, id="two pins in one place"),
+    pytest.param(SHARED_TAG, {"x:1.0.0": OLD, "x:1.0.1": NEW, "y:1.0.0": OLD}, {"upgrade": "patch"},
+                 {"x:1.0.0": "error", "y:1.0.0": "current"}, id="one tag for a recipe that has no newer one"),
+    pytest.param(CHAIN, {"x:1.0.0": OLD, "x:1.0.1": NEW, "y:1.0.0": OLD, "y:1.0.1": NEW, "y:7": OLD}, {"upgrade": "patch"},
+                 {"x:1.0.0": "error", "y:1.0.0": "error", "y:7": "current"}, id="one that fails takes along what follows"),
+])
+def test_nothing_is_written(run, files, tags, options, expected):
+    report, before, after = run(files, tags, **options)
+    assert (statuses(report), after) == (expected, before)
+
+
+def test_what_is_shared_moves_together(run):
+    tags = {"x:1.0.0": OLD, "x:1.0.1": NEW, "y:1.0.0": OLD, "y:1.0.1": OTHER}
+    report, _, after = run(SHARED_TAG, tags, upgrade="patch")
+    assert statuses(report) == {"x:1.0.0": "updated", "y:1.0.0": "updated"}
+    assert '"1.0.1"' in after["tag.inc"] and NEW in after["x_1.bb"] and OTHER in after["y_1.bb"]
+
+
+def test_one_tag_for_two_platforms(run):
+    """A pin of an index serves both, whatever has changed for each."""
+    entry = 'SRC_URI = "docker://h.io/x;tag=1;platform={};name=p"\nrequire pin.inc\n'
+    report, _, after = run({
+        "pin.inc": 'SRC_URI[p.sha256sum] = "OLD"\n',
+        "a_1.bb": entry.format("linux/amd64"), "b_1.bb": entry.format("linux/386"),
+    }, {"x:1": NEW})
+    assert [result.status for result in report.results] == ["updated", "updated"]
+    assert NEW in after["pin.inc"]
+
+
+def test_no_password_is_printed(run):
+    report, _, _ = run({"x_1.bb": '''
+        SRC_URI = "docker://user:hush@h.io/x;tag=1;password=hush"
+        SRC_URI += "docker://user:hush@${HOST}/x docker://h.io/y;auth=hush"
+        python () {
+            d.appendVar("SRC_URI", " docker://user:hush@h.io/z")
+        }
+        '''}, {})
+    assert len(report.results) == 4
+    for show in (outcome.as_text, outcome.as_json, outcome.as_markdown):
+        assert "hush" not in show(report, registry.Statistics())
+
+
+def test_a_recipe_whose_images_are_not_found_is_told_of(run):
+    report, _, _ = run({"x_1.bb": "inherit dockin\nrequire ${ELSEWHERE}.inc\n", "y_1.bb": "require ${ELSEWHERE}.inc\n"}, {})
+    assert report.notes == ["x_1.bb:2: ${ELSEWHERE}.inc is not read: its name is not known here"]
