@@ -113,6 +113,11 @@ def _run(
 ) -> int:
     if arguments.authfile and not os.path.isfile(arguments.authfile):
         raise DockinError(f"No login file {arguments.authfile}: --authfile wants what skopeo login or docker login writes")
+    if arguments.output:
+        folder = os.path.dirname(os.path.abspath(arguments.output))
+        if os.path.isdir(arguments.output) or not os.access(folder, os.W_OK | os.X_OK):
+            # Before recipes are changed, which then would be neither reported nor committed.
+            raise DockinError(f"Can't write {arguments.output}: --output wants a file in a directory that is there")
     mode = getvar("DOCKIN_RESOLVER") or "auto"
     with Resolver(settings.options(getvar, arguments.authfile or ""), environment, mode, arguments.timeout) as resolver:
         before_write = gitcommit.check if arguments.commit else lambda changes: None

@@ -15,6 +15,8 @@ import pathlib
 import re
 from dataclasses import dataclass, field
 
+from dockin.errors import DockinError
+
 _TABLE = re.compile(r"\s*\[+\s*([A-Za-z0-9_.\"' -]+?)\s*\]+\s*(?:#.*)?")
 _PAIR = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=\s*(.*?)\s*""")
 _STRING = re.compile(r"""(?:"((?:[^"\\]|\\.)*)"|'([^']*)')\s*(?:#.*)?""")
@@ -59,7 +61,7 @@ class RegistriesConf:
     """The registries.conf files of a user."""
 
     def __init__(self, file: str, environment: collections.abc.Mapping[str, str]) -> None:
-        """file is the one to read instead of the user's or the system's; empty for those. Raises OSError."""
+        """file is the one to read instead of the user's or the system's; empty for those. Raises DockinError."""
         self._entries: list[_Entry] = []
         self._special = ""
         for path in _files(file, environment):
@@ -77,7 +79,11 @@ class RegistriesConf:
 
     def _read(self, path: str) -> None:
         table = ""
-        for line in pathlib.Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            text = pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise DockinError(f"Can't read {path}, which says how to reach registries: {error.strerror}") from error
+        for line in text.splitlines():
             header = _TABLE.fullmatch(line)
             pair = _PAIR.fullmatch(line)
             if header:

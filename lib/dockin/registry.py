@@ -201,7 +201,7 @@ class Client:
             self._check(answer, reference)
             try:
                 page = json.loads(answer.body)["tags"] or []
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise ResolveError("content", f"{_host(reference)} answers with no list of tags") from error
             tags.update((str(tag), None) for tag in page)
             link = _LINK.search(answer.headers.get("Link", ""))
@@ -232,6 +232,9 @@ class Client:
                 if error.kind != "network":
                     raise
                 failure = error
+            except (ValueError, RecursionError):
+                # Of a header or document that http.client, urllib or json does not take; they quote it, a token as well.
+                raise ResolveError("content", f"{host} sends what can't be understood") from None
             if attempt >= _retries(failure, self._retries) or wait > LONGEST_WAIT:
                 if failure.kind == "network" or wait > LONGEST_WAIT:
                     self._down[host] = failure
@@ -320,7 +323,10 @@ class Client:
                 headers["Authorization"] = login.basic
         method = "POST" if body else "GET"
         context = self._access(reference).context
-        answer = self._exchange(realm.scheme, realm.netloc, context, method, path, headers, MAX_ANSWER, body)
+        try:
+            answer = self._exchange(realm.scheme, realm.netloc, context, method, path, headers, MAX_ANSWER, body)
+        except (OSError, http.client.HTTPException) as error:
+            raise _transport_error(realm.netloc, error, self._timeout) from error
         if answer.status in (400, 401, 403):
             whose = f"the login from {login.origin}" if login else "no login"
             kind = "denied" if answer.status == 403 else "auth"
@@ -509,7 +515,7 @@ def _words(answer: Answer) -> str:
     try:
         error = json.loads(answer.body)["errors"][0]
         text = str(error.get("message") or error.get("code") or "")
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
     text = "".join(c if c.isprintable() else " " for c in text)[:200]
     return f" ({text})" if text else ""

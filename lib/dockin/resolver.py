@@ -57,7 +57,7 @@ class Resolver:
         timeout: float = 30,
         retries: int = 3,
     ) -> None:
-        """environment is the user's: logins, proxies and skopeo's settings are taken from it. Raises DockinError, OSError.
+        """environment is the user's: logins, proxies and skopeo's settings are taken from it. Raises DockinError.
 
         timeout is in seconds, for one request; mode is one of MODES.
         """

@@ -18,9 +18,14 @@ _FALSE = ("n", "no", "f", "false", "0")
 
 
 def options(getvar: GetVar, authfile: str = "") -> skopeo.Options:
-    """Return how registries are to be asked; authfile goes before DOCKIN_AUTHFILE."""
+    """Return how registries are to be asked; authfile goes before DOCKIN_AUTHFILE. Raises DockinError."""
+    command = getvar("FETCHCMD_docker") or "skopeo"
+    try:
+        argv = tuple(shlex.split(command))
+    except ValueError as error:
+        raise DockinError(f"Invalid FETCHCMD_docker = {command!r}: no command ({error})") from error
     return skopeo.Options(
-        tuple(shlex.split(getvar("FETCHCMD_docker") or "skopeo")),
+        argv,
         authfile or getvar("DOCKIN_AUTHFILE") or "",
         getvar("DOCKIN_CERT_DIR") or "",
         getvar("DOCKIN_POLICY") or "",

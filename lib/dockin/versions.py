@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from dockin.errors import DockinError
 
+# The longest tag that there can be; what a registry lists may be anything.
+_LONGEST = 128
 _NUMBER = re.compile(r"[0-9]+")
 _VERSION_TAG = re.compile(r"(?P<prefix>v?)(?P<version>[0-9]+(?:\.[0-9]+)*)(?P<suffix>(?:[-_+.][A-Za-z].*)?)")
 
@@ -29,7 +31,7 @@ class VersionTag:
 
 def parse(tag: str) -> VersionTag | None:
     """Return a tag's parts, None if it is no version (latest, bookworm, a commit)."""
-    match = _VERSION_TAG.fullmatch(tag)
+    match = _VERSION_TAG.fullmatch(tag) if len(tag) <= _LONGEST else None
     return VersionTag(match["prefix"], match["version"], match["suffix"]) if match else None
 
 
@@ -102,7 +104,8 @@ def _matches(tags: list[str], regex: str) -> list[str]:
     compiled = _compile(regex, "UPSTREAM_CHECK_REGEX")
     if "pver" not in compiled.groupindex:
         raise DockinError(f"Invalid UPSTREAM_CHECK_REGEX = {regex!r}: it has no group (?P<pver>…) that matches the version")
-    return [match["pver"] for match in map(compiled.search, tags) if match and match["pver"]]
+    matches = [compiled.search(tag) for tag in tags if len(tag) <= _LONGEST]
+    return [match["pver"] for match in matches if match and match["pver"]]
 
 
 def _compile(regex: str, what: str) -> re.Pattern[str]:

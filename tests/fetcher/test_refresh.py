@@ -260,6 +260,9 @@ def test_wrong_usage(layer, arguments, words):
     (["check", "--authfile", "none.json"], {}, "No login file none.json"),
     (["check"], {"DOCKIN_RESOLVER": "magic"}, "expected auto, http, skopeo"),
     (["check"], {"DOCKIN_REGISTRIES_CONF": "/none/registries.conf"}, "/none/registries.conf"),
+    (["status", "--remote"], {"DOCKIN_REGISTRIES_CONF": "/none/registries.conf"}, "/none/registries.conf"),
+    (["check"], {"FETCHCMD_docker": "'skopeo"}, "No closing quotation"),
+    (["refresh", "--json", "--output", "none/report.json"], {}, "Can't write none/report.json"),
 ])
 def test_errors(layer, arguments, environment, words):
     assert words in layer.run(*arguments, code=1, **environment)

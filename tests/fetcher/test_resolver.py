@@ -474,6 +474,26 @@ def test_login_of_an_unknown_kind_is_left_to_skopeo(faulty, resolve, image):
     assert "Negotiate" in refuse("auth", resolve("http").digest, ref(faulty, "odd/app:v1"))
 
 
+@pytest.mark.parametrize("realm", ["http://127.0.0.1:abc/t", "http://[::1/t", "http://127.0.0.1:1/t"])
+def test_place_of_tokens_that_is_none(faulty, resolve, realm):
+    faulty.fail("/manifests/", faults.status(401, {"WWW-Authenticate": f'Bearer realm="{realm}"'}))
+    with pytest.raises(ResolveError):
+        resolve("http", retries=0).digest(ref(faulty, "odd/app:v1"))
+
+
+@pytest.mark.parametrize("body", [b'{"token": "hush\\nhush"}', b"[" * 900000])
+def test_token_that_is_none(faulty, resolve, body):
+    faulty.fail("/manifests/", faults.status(401, {"WWW-Authenticate": f'Bearer realm="http://{faulty.address}/token"'}))
+    faulty.fail("/token", faults.status(200, {}, body))
+    assert "hush" not in refuse("content", resolve("http", retries=0).digest, ref(faulty, "odd/app:v1"))
+
+
+@pytest.mark.parametrize("target", ["http://[::1/x", "/x\xe9"])
+def test_redirect_to_nowhere(faulty, resolve, target):
+    faulty.fail("/manifests/", faults.status(307, {"Location": target}))
+    refuse("content", resolve("http", retries=0).digest, ref(faulty, "odd/app:v1"))
+
+
 def test_redirect_to_another_host_has_no_login(faulty, resolve, image, secure_server):
     content = image("redirect")
     faulty.add(content, "redirect/app", "v1")

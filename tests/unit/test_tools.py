@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from dockin import credentials, logins, refresh, registriesconf, versions
+from dockin import credentials, logins, refresh, registriesconf, settings, versions
 from dockin.errors import DockinError
 
 TAGS = ["1.36.0", "1.36.1", "1.36.2", "1.36.10", "1.37.0", "2.0.0", "2.1", "v3.0.0", "1.36.11-musl", "1.36.12-rc1", "latest"]
@@ -73,7 +73,7 @@ def test_registries_conf_of_the_user_and_drop_ins(tmp_path):
     assert conf.route("a.example", "x").insecure
     assert conf.route("b.example", "x").insecure
     assert not conf.route("c.example", "x").insecure
-    with pytest.raises(OSError):
+    with pytest.raises(DockinError, match="Can't read .*none"):
         registriesconf.RegistriesConf(str(tmp_path / "none"), {})
 
 
@@ -136,3 +136,8 @@ def test_a_login_does_not_show_itself(tmp_path):
 def test_times_of_configs(text, expected):
     time = refresh._time(text)
     assert (time.isoformat() if time else None) == expected
+
+
+def test_settings_that_are_wrong():
+    with pytest.raises(DockinError, match="Invalid FETCHCMD_docker"):
+        settings.options({"FETCHCMD_docker": 'sko"peo'}.get)

@@ -159,3 +159,9 @@ def test_any_tags(tags, current):
     newest = versions.newest(tags, current)
     assert re.fullmatch(r"[0-9.]*", newest, re.ASCII)
     assert not newest or any(newest in tag for tag in tags)
+
+
+def test_what_is_too_long_for_a_tag_is_none():
+    tags = ["1.0.0", "1.0.1", "1.0." + "9" * 5000]
+    assert versions.upgrade(tags, "1.0.0", "patch") == "1.0.1"
+    assert versions.newest(tags, "1.0.0") == versions.newest(tags, "1.0.0", "(?P<pver>.*)") == "1.0.1"
