@@ -236,7 +236,8 @@ def plain(text: str, limit: int) -> str:
     words = " ".join(harmless.split())
     if len(words) <= limit:
         return words
-    return words[: limit - 1].rpartition(" ")[0].rstrip(",;:-") + " …"
+    start = words[: limit - 1]
+    return (start.rpartition(" ")[0] or start).rstrip(",;:-") + " …"
 
 
 def _head(summary: str, description: str, homepage: str) -> list[str]:

@@ -152,7 +152,13 @@ def test_label_of_a_title_and_a_description():
     assert lines[:2] == ['SUMMARY = "Busy Box as a Docker image"', 'DESCRIPTION = "First line. Second \'line\'."']
 
 
-@given(strategies.text())
+def test_long_words_of_a_label():
+    assert recipe(title="a" * 100).text.startswith(f'SUMMARY = "{"a" * 59} … as a Docker image"\n')
+    assert recipe(title="word " * 20).text.startswith('SUMMARY = "word word')
+
+
+# Letters that mean something to BitBake, or vanish: seldom in a row in any text.
+@given(strategies.text() | strategies.text(alphabet="${}@\"'\\#`a \n\0\u2028"))
 def test_labels_never_become_code(text):
     made = recipe(title=text, description=text, licenses=text, url=text).text
     head = made.partition("inherit dockin")[0]
