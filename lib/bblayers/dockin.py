@@ -27,6 +27,7 @@ import dockin.information  # noqa: E402
 import dockin.parsedrecipes  # noqa: E402
 import dockin.platforms  # noqa: E402
 import dockin.refreshcommand  # noqa: E402
+import dockin.reference  # noqa: E402
 import dockin.resolver  # noqa: E402
 import dockin.settings  # noqa: E402
 import dockin.source  # noqa: E402
@@ -177,26 +178,32 @@ class _Gatherer:
 
     def _statuses(self, pn, fn, mc):
         d = _Recipe(self.tinfoil, fn, mc, self.cache)
+        external = ""
         try:
             sources = dockin.source.parse_src_uri(d.getVar("SRC_URI") or "")
             flags = {source.pin_flag: d.getVarFlag("SRC_URI", source.pin_flag) for source in sources}
             sources = dockin.source.pin_sources(sources, flags)
+            if not sources:
+                # externalsrc, as of devtool modify, takes images out of SRC_URI; the class has kept their names.
+                texts = (d.getVar("DOCKIN_REFERENCES") or "").split()
+                sources = [dockin.source.DockerSource(dockin.reference.parse(text)) for text in texts]
+                external = d.getVar("EXTERNALSRC") or ""
         except DockinError as error:
             raise DockinError(f"{pn}: {error}") from error
-        statuses = [self._status(pn, fn, mc, d, source) for source in sources]
+        statuses = [self._status(pn, fn, mc, d, source, external) for source in sources]
         d.keep()
         return statuses
 
-    def _status(self, pn, fn, mc, d, source):
+    def _status(self, pn, fn, mc, d, source, external):
         machine = d.getVar("MACHINE")
         path = fn[fn.index("/"):]
-        notes = []
+        notes = [f"its archive is taken from {external}"] if external else []
         platform = None
         try:
             platform = source.platform or dockin.settings.target_platform(d.getVar)
         except DockinError as error:
             notes.append(str(error))
-        download = dockin.tarball.file_name(source.reference, platform.slug) if platform else ""
+        download = dockin.tarball.file_name(source.reference, platform.slug) if platform and not external else ""
         try:
             packaged, where = self._packaged(d, pn, source.reference.stem)
         except DockinError as error:

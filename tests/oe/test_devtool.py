@@ -221,6 +221,9 @@ def test_life_of_a_recipe(release, desk):
     deb = build.deb("app-docker")
     assert f"/usr/share/dockin/archive/{stem}.tar.xz" in deb.files
     assert information.parse(deb.read(name).decode(), name).image_id == own.config.digest
+    modified = status_of(desk, "app-docker")
+    assert (modified["image"], modified["fetched"]) == (f"{desk.image}:1.0.0", None)
+    assert modified["notes"] == [f"its archive is taken from {saved.parent}"]
     desk.devtool("reset", "--remove-work", "app-docker").ok()
     assert finished.read_text() == text.replace(desk.app.hex, moved.hex)
     assert not list((desk.workspace / "appends").iterdir())
