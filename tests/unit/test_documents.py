@@ -12,7 +12,14 @@ from dockin import source
 LAYER = Path(__file__).resolve().parents[2]
 
 # Set by the class itself, not by users.
-INTERNAL = {"DOCKIN_ARCHIVE_SUFFIX", "DOCKIN_COMPRESSION_CMD", "DOCKIN_COMPRESSION_RDEPENDS", "DOCKIN_IMAGEDIR", "DOCKIN_REFERENCES", "DOCKIN_STEMS"}
+INTERNAL = {
+    "DOCKIN_ARCHIVE_SUFFIX",
+    "DOCKIN_COMPRESSION_CMD",
+    "DOCKIN_COMPRESSION_RDEPENDS",
+    "DOCKIN_IMAGEDIR",
+    "DOCKIN_REFERENCES",
+    "DOCKIN_STEMS",
+}
 # Documented by OE-core or BitBake.
 FOREIGN = {"SYSTEMD_AUTO_ENABLE", "FETCHCMD_docker"}
 
