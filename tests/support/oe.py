@@ -45,6 +45,7 @@ from support.deb import Deb
 
 LAYER = Path(__file__).resolve().parent.parent.parent
 HOST_PROGRAMS = ("apt-ftparchive", "dpkg-deb", "gzip", "pseudo", "skopeo", "xz", "zstd")
+PREFIX = "dockin-oe-"
 SECONDS = 300
 OUTPUT_SHOWN = 12000  # characters, from the end
 
@@ -169,9 +170,12 @@ class Bench:
             raise Unavailable(reason)
         self.release = release
         self.account = account.ordinary()
-        self.root = self.account.temporary_folder(f"dockin-oe-{release}-")
+        self.root = self.account.temporary_folder(f"{PREFIX}{release}-")
         self._builds: list[Build] = []
+        self._lock = (self.root / "lock").open("w")
         try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            _remove_dead_benches(self.root.parent)
             self.bitbake = self._copy(release.bitbake.path, "bitbake")
             self.core = self._copy(release.oecore.path, "openembedded-core")
             self.layer = self.root / "meta-dockin"
@@ -226,9 +230,11 @@ class Bench:
         for build in self._builds:
             build.stop()
         if os.environ.get("DOCKIN_KEEP"):
+            (self.root / "lock").unlink()
             print(f"kept: {self.root}", file=sys.stderr)
         else:
-            shutil.rmtree(self.root, ignore_errors=True)
+            _remove(self.root)
+        self._lock.close()
 
     def _copy_layer(self, layer: Path) -> None:
         """Copy the layer: what git tracks, and what it would if it were added."""
@@ -469,6 +475,19 @@ def _complete(text: str) -> str:
     """Return a recipe's text with the lines that OE-core wants in every recipe."""
     summary = "" if "SUMMARY" in text else 'SUMMARY = "A recipe of the tests"\n'
     return summary + ("" if "LICENSE" in text else oe_conf.LICENCE) + text
+
+
+def _remove(folder: Path) -> None:
+    # Quicker than shutil.rmtree, and there are a lot of files.
+    subprocess.run(["rm", "-rf", str(folder)], timeout=SECONDS, check=False)
+
+
+def _remove_dead_benches(place: Path) -> None:
+    """Remove what runs of ours that were killed have left: nobody holds their locks, nor works in them."""
+    for lock in place.glob(f"{PREFIX}*/lock"):
+        with contextlib.suppress(FileNotFoundError):  # another run may be at it
+            if lock.stat().st_uid == os.geteuid() and not any(map(_locked, [lock, *lock.parent.glob("*/bitbake.lock")])):
+                _remove(lock.parent)
 
 
 def _layer_files(layer: Path) -> list[Path]:

@@ -57,19 +57,8 @@ FAKEROOTBASEENV:append = " PSEUDO_IGNORE_PATHS=${@oe.path.canonicalize(d.getVar(
 FAKEROOTENV:append = " PSEUDO_IGNORE_PATHS=${@oe.path.canonicalize(d.getVar('PSEUDO_IGNORE_PATHS'))}"
 """
 
-# What pseudo is not to look at, as scarthgap lists it. Later releases list what it is to look at instead, which
-# Debian's does not know: it would follow files that tasks without it make and remove, and meet their inodes again.
-PSEUDO_IGNORE_PATHS = (
-    "/usr/,/etc/,/lib,/dev/,/run/,${T},${WORKDIR}/recipe-sysroot,${SSTATE_DIR},${STAMPS_DIR},${DEPLOY_DIR},${TOPDIR}/cache"
-    ",${TMPDIR}/sstate-control,${TMPDIR}/buildstats,${TMPDIR}/sysroots-components,${TMPDIR}/pkgdata,${COREBASE}/scripts"
-    ",${WORKDIR}/deploy-,${WORKDIR}/sstate-build-package_,${WORKDIR}/sstate-install-package_,${WORKDIR}/pkgdata-sysroot"
-)
-
-# Lines of local.conf for one series alone; master is of wrynose's, too. scarthgap would append "-glibc" to TMPDIR.
-QUIRKS = {
-    "scarthgap": 'TCLIBCAPPEND = ""',
-    "wrynose": f'FAKEROOTENV:append = " PSEUDO_IGNORE_PATHS={PSEUDO_IGNORE_PATHS}"',
-}
+# Lines of local.conf for one series alone. scarthgap would append "-glibc" to TMPDIR.
+QUIRKS = {"scarthgap": 'TCLIBCAPPEND = ""'}
 
 BBLAYERS_CONF = """
 LCONF_VERSION = "7"
