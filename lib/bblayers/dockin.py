@@ -52,8 +52,8 @@ class DockinPlugin(LayerPlugin):
         """Show the Docker images of recipes: pin, platform, fetched or not, archive, where it is installed
 
         Knows what BitBake knows and has built for this configuration; asks registries only with --remote.
-        Exit codes: 0 fine, 1 error; with --remote also 4 where some look-ups failed, with --check also 3 where a tag has
-        moved or there is no pin, and 5 where a pinned digest is gone from its registry."""
+        Exit codes: 0 fine, 1 error; with --remote also 4 where some look-ups failed and 5 where image and pin are gone from
+        the registry; with --check those of dockin-refresh --check: also 3 where a tag has moved, and 5 where a pin is gone."""
         try:
             with _output(args.output) as write:
                 # Where values come from is of no interest here, and doubles the time of parsing a recipe.

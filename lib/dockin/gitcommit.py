@@ -8,7 +8,7 @@ import collections
 import os
 import subprocess
 
-from dockin import outcome
+from dockin import reference
 from dockin.errors import DockinError
 from dockin.refresh import Change, Report, Result
 
@@ -70,17 +70,17 @@ def _message(results: list[Result], unit: str) -> str:
     recipes = sorted({result.recipe.name for result in results})
     scope = recipes[0] if len(recipes) == 1 else "docker images"
     body = "\n\n".join(dict.fromkeys(_paragraph(result) for result in results))
-    pins = {(result.old, result.new): result for result in results}
+    pins = {(result.found.old, result.found.new): result for result in results}
     if len(pins) > 1:
         return f"{scope}: refresh {len(pins)} image digests\n\n{body}\n"
     result = results[0]
-    old, new = result.old, result.new
+    old, new = result.found.old, result.found.new
     if old.tag != new.tag:
         subject = f"upgrade {old.tag} -> {new.tag}"
     elif old.index:
-        subject = f"refresh {old.tag} digest {outcome.short(old.index)} -> {outcome.short(new.index)}"
+        subject = f"refresh {old.tag} digest {reference.short(old.index)} -> {reference.short(new.index)}"
     else:
-        subject = f"pin {new.tag} to digest {outcome.short(new.index)}"
+        subject = f"pin {new.tag} to digest {reference.short(new.index)}"
     return f"{scope}: {subject}\n\n{body}\n"
 
 
@@ -89,8 +89,9 @@ def _paragraph(result: Result) -> str:
     named = result.reference
     image = named.tagged.canonical if named else result.image.text
     platform = f" for {result.platform}" if result.platform else ""
-    tag = f", now {result.new.tag}" if result.old.tag != result.new.tag else ""
-    return f"{image}{platform}{tag}\n  from {result.old.index or 'no pin'}\n  to   {result.new.index}"
+    old, new = result.found.old, result.found.new
+    tag = f", now {new.tag}" if old.tag != new.tag else ""
+    return f"{image}{platform}{tag}\n  from {old.index or 'no pin'}\n  to   {new.index}"
 
 
 def _by_repository(paths: list[str]) -> dict[str, list[str]]:

@@ -13,33 +13,26 @@ import os
 import re
 import typing
 
-from dockin import exitcodes, refresh, registry
-from dockin.refresh import Documents, Report, Result
+from dockin import comparison, reference, registry
+from dockin.comparison import Documents, Finding
+from dockin.refresh import Report, Result
 
 SCHEMA = 1
-_SHORT = 7
 _COUNTED = {
-    "stale": (refresh.STALE,),
-    "updated": (refresh.UPDATED,),
-    "index_only": (refresh.INDEX_ONLY,),
-    "current": (refresh.CURRENT,),
-    "unpinned": (refresh.UNPINNED,),
-    "held": (refresh.HELD,),
-    "lost": (refresh.LOST,),
-    "errors": (refresh.ERROR, refresh.TAG_GONE),
+    "stale": (comparison.STALE,),
+    "updated": (comparison.UPDATED,),
+    "index_only": (comparison.INDEX_ONLY,),
+    "current": (comparison.CURRENT,),
+    "unpinned": (comparison.UNPINNED,),
+    "held": (comparison.HELD,),
+    "lost": (comparison.LOST,),
+    "errors": (comparison.ERROR, comparison.TAG_GONE),
 }
 
 
 def exit_code(report: Report) -> int:
     """Return the exit code of a run."""
-    failed = [result for result in report.results if result.failed]
-    if report.count(refresh.LOST) or (report.options.check and any(_pin_gone(result) for result in report.results)):
-        return exitcodes.LOST
-    if failed:
-        return exitcodes.PARTIAL if len(failed) < len(report.results) else exitcodes.ERROR
-    if report.options.check and report.count(refresh.STALE):
-        return exitcodes.STALE
-    return exitcodes.FINE
+    return comparison.exit_code([result.found for result in report.results], report.options.check)
 
 
 def mode(report: Report) -> str:
@@ -84,8 +77,8 @@ def as_text(report: Report, statistics: registry.Statistics) -> str:
 
 def as_markdown(report: Report, statistics: registry.Statistics) -> str:
     """Return tables for the text of a pull request: what changes, and what needs somebody's attention."""
-    moved = [result for result in report.results if result.status in (refresh.STALE, refresh.UPDATED)]
-    others = [result for result in report.results if result.failed or result.status in (refresh.LOST, refresh.HELD)]
+    moved = [result for result in report.results if result.status in (comparison.STALE, comparison.UPDATED)]
+    others = [result for result in report.results if result.failed or result.status in (comparison.LOST, comparison.HELD)]
     unchanged = len(report.results) - len(moved) - len(others)
     lines = ["## Container image digests", ""]
     if moved:
@@ -115,23 +108,14 @@ def as_diff(report: Report) -> str:
     return "".join(parts)
 
 
-def short(digest: str) -> str:
-    """Return a digest as people read it: 7 hex digits."""
-    return digest.partition(":")[2][:_SHORT]
-
-
 def _lines(text: str) -> list[str]:
     """Return the lines as diff counts them: str.splitlines() knows more line ends."""
     return re.findall(r"[^\n]*\n|[^\n]+$", text)
 
 
-def _pin_gone(result: Result) -> bool:
-    return bool(result.old.index) and result.pin_exists is False
-
-
 def _image(result: Result) -> dict[str, typing.Any]:
-    named, image = result.reference, result.image
-    error = {"kind": result.error_kind, "message": result.message} if result.error_kind else None
+    named, image, found = result.reference, result.image, result.found
+    error = {"kind": found.error_kind, "message": found.message} if found.error_kind else None
     return {
         "recipe": result.recipe.name,
         "layer": result.recipe.layer_name,
@@ -143,14 +127,14 @@ def _image(result: Result) -> dict[str, typing.Any]:
         "tag": named.tag if named else None,
         "arch": result.platform.architecture if result.platform else None,
         "variant": (result.platform.variant or None) if result.platform else None,
-        "old": _documents(result.old),
-        "new": {**_documents(result.new), "created": result.new.created or None, "tag": result.new.tag or None},
-        "kind": result.kind or None,
-        "status": result.status,
-        "retagged": result.retagged,
-        "pin_exists": result.pin_exists,
+        "old": _documents(found.old),
+        "new": {**_documents(found.new), "created": found.new.created or None, "tag": found.new.tag or None},
+        "kind": found.kind or None,
+        "status": found.status,
+        "retagged": found.retagged,
+        "pin_exists": found.pin_exists,
         "verified": None,
-        "resolver": result.resolver or None,
+        "resolver": found.resolver or None,
         "error": error,
     }
 
@@ -168,39 +152,41 @@ def _line(result: Result) -> str:
     line = f"{result.recipe.name}: {_name(result)}"
     if result.platform:
         line += f" ({result.platform})"
-    line += f"  {_digests(result)}{result.status}"
-    if result.retagged:
+    line += f"  {_digests(result.found)}{result.status}"
+    if result.found.retagged:
         line += ", though the tag looks like one release: see what the publisher says"
-    if _pin_gone(result) and result.status != refresh.LOST:
+    if result.found.pin_gone and result.status != comparison.LOST:
         line += ", the old digest is gone from the registry"
     line += f" ({where})"
-    indented = "".join(f"\n    {part}" for part in result.message.splitlines())
+    indented = "".join(f"\n    {part}" for part in result.found.message.splitlines())
     return line + indented
 
 
-def _digests(result: Result) -> str:
-    old, new = short(result.old.index), short(result.new.index)
-    if new and result.new.tag != result.old.tag:
-        return f"{old or 'unpinned'} -> {result.new.tag}, {new}  "
+def _digests(finding: Finding) -> str:
+    old, new = reference.short(finding.old.index), reference.short(finding.new.index)
+    if new and finding.new.tag != finding.old.tag:
+        return f"{old or 'unpinned'} -> {finding.new.tag}, {new}  "
     if new and old != new:
         return f"{old or 'unpinned'} -> {new}  "
     return f"{old or new}  " if old or new else ""
 
 
 def _row(result: Result) -> str:
+    old, new = result.found.old, result.found.new
     remarks = []
-    if result.retagged:
+    if result.found.retagged:
         remarks.append("the tag looks like one release")
-    if _pin_gone(result):
+    if result.found.pin_gone:
         remarks.append("old digest gone")
-    if result.new.tag != result.old.tag:
-        remarks.append(f"tag {result.new.tag}")
-    cells = (result.recipe.name, _code(_name(result)), _code(short(result.old.index)), _code(short(result.new.index)))
+    if new.tag != old.tag:
+        remarks.append(f"tag {new.tag}")
+    digests = (reference.short(digest) for digest in (old.index, new.index))
+    cells = (result.recipe.name, *map(_code, (_name(result), *digests)))
     return f"| {' | '.join(map(_cell, cells))} | {_cell(', '.join(remarks))} |"
 
 
 def _reason(result: Result) -> str:
-    return (result.message or result.status).splitlines()[0]
+    return (result.found.message or result.status).splitlines()[0]
 
 
 def _name(result: Result) -> str:

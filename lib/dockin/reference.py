@@ -20,6 +20,8 @@ DEFAULT_TAG = "latest"
 # The sum of registry and repository; https://github.com/distribution/reference/blob/main/reference.go
 MAX_NAME_LENGTH = 255
 
+_SHORT = 7
+
 _DOMAIN_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _REGISTRY = re.compile(rf"(?:{_DOMAIN_LABEL}(?:\.{_DOMAIN_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
@@ -123,6 +125,11 @@ def parse(text: str) -> ImageReference:
 def is_digest(text: str) -> bool:
     """Tell whether a text is sha256:<64 lower-case hex digits>."""
     return bool(_DIGEST.fullmatch(text))
+
+
+def short(digest: str) -> str:
+    """Return a digest as people read it, 7 hex digits; "" for none."""
+    return digest.partition(":")[2][:_SHORT]
 
 
 def check_tag(tag: str, context: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import collections.abc
-import concurrent.futures
 import datetime
 import fnmatch
 import itertools
@@ -18,31 +17,17 @@ import os
 import typing
 from dataclasses import dataclass, field, replace
 
-from dockin import manifests, platforms, recipefile, versions
+from dockin import comparison, platforms, recipefile, versions
 from dockin.bitbaketext import Spot
+from dockin.comparison import STALE, UPDATED, Finding
 from dockin.errors import DockinError
 from dockin.recipefile import Edit, Image, Recipe
 from dockin.reference import ImageReference
-from dockin.resolver import ResolveError, Resolver
-
-INDEX_CHANGES = ("ignore", "update")
-
-CURRENT = "current"
-STALE = "stale"
-UPDATED = "updated"
-INDEX_ONLY = "index-only"
-UNPINNED = "unpinned"
-HELD = "held"
-LOST = "pin-lost"
-TAG_GONE = "tag-gone"
-ERROR = "error"
-
-# What reproducible builds set: an image from before says nothing of its age.
-_EARLIEST = datetime.datetime(2001, 1, 1, tzinfo=datetime.timezone.utc)
+from dockin.resolver import Resolver
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(comparison.Rules):
     """What a refresh is to do."""
 
     check: bool = False
@@ -52,15 +37,6 @@ class Options:
     only: tuple[str, ...] = ()
     """Patterns of image names, with or without registry and tag; empty for all."""
     exclude: tuple[str, ...] = ()
-    pin_unpinned: bool = False
-    upgrade: str = ""
-    """patch, minor or major; empty for the same tag."""
-    tag_regex: str = ""
-    index_changes: str = "ignore"
-    """What to do where only other platforms' images have changed: ignore or update."""
-    min_age: float = 0
-    """Seconds that a new image must be old."""
-    jobs: int = 4
 
     @property
     def writes(self) -> bool:
@@ -76,17 +52,6 @@ class Task:
     platform: platforms.Platform | None = None
 
 
-@dataclass(frozen=True)
-class Documents:
-    """Digests that belong together, as far as they are known."""
-
-    index: str = ""
-    platform: str = ""
-    config: str = ""
-    created: str = ""
-    tag: str = ""
-
-
 @dataclass
 class Result:
     """What became of an image."""
@@ -94,17 +59,7 @@ class Result:
     recipe: Recipe
     image: Image
     platform: platforms.Platform | None
-    status: str = ERROR
-    old: Documents = Documents()
-    new: Documents = Documents()
-    retagged: bool = False
-    pin_exists: bool | None = None
-    resolver: str = ""
-    kind: str = ""
-    """index or manifest: what the tag stands for, where the registry told."""
-    error_kind: str = ""
-    message: str = ""
-    """The error, or why it is held."""
+    found: Finding = field(default_factory=Finding)
     renamed: str = ""
     """The recipe's new file where its name has the tag."""
 
@@ -114,13 +69,18 @@ class Result:
         return self.image.source.reference if self.image.source else None
 
     @property
+    def status(self) -> str:
+        """One of comparison's constants."""
+        return self.found.status
+
+    @property
     def failed(self) -> bool:
         """Whether nothing is known or nothing could be done."""
-        return self.status in (ERROR, TAG_GONE)
+        return self.found.failed
 
     def fail(self, kind: str, message: str) -> None:
         """Make it an error."""
-        self.status, self.error_kind, self.message = ERROR, kind, message
+        self.found.fail(kind, message)
 
 
 @dataclass
@@ -161,7 +121,6 @@ def run(
     Raises DockinError only for wrong options and where before_write does, which then keeps all files from being changed.
     """
     versions.matching([], options.tag_regex)
-    now = now or datetime.datetime.now(datetime.timezone.utc)
     results = [
         Result(task.recipe, image, (image.source.platform if image.source else None) or task.platform)
         for task in tasks
@@ -169,7 +128,7 @@ def run(
         if _wanted(image, options)
     ]
     results.sort(key=lambda result: (result.recipe.layer_name, result.recipe.name, *_position(result)))
-    _Examination(resolver, options, now).run(results)
+    _compare(results, options, resolver, now)
     changes = _changes(results, tasks, options)
     if options.writes:
         before_write(changes)
@@ -195,135 +154,17 @@ def read_tasks(paths: list[str], platform: platforms.Platform | None = None) -> 
     return tasks
 
 
-class _Examination:
-    """Finds out about each image what is to be done."""
-
-    def __init__(self, resolver: Resolver, options: Options, now: datetime.datetime) -> None:
-        self._resolver = resolver
-        self._options = options
-        self._now = now
-
-    def run(self, results: list[Result]) -> None:
-        """Examine the images, several at once, each that occurs more than once only once."""
-        groups: dict[typing.Any, list[Result]] = collections.defaultdict(list)
-        for result in results:
-            if result.image.problem:
-                result.fail("unsupported-expression", result.image.problem)
-            elif result.reference:
-                groups[result.reference, result.platform].append(result)
-        with concurrent.futures.ThreadPoolExecutor(max(1, self._options.jobs)) as pool:
-            list(pool.map(self._examine_group, _mixed(list(groups.values()))))
-
-    def _examine_group(self, group: list[Result]) -> None:
-        first = group[0]
-        try:
-            self._examine(first)
-        except ResolveError as error:
-            first.fail(error.kind, str(error))
-        except platforms.PlatformError as error:
-            first.fail("arch-missing", str(error))
-        except DockinError as error:
-            first.fail("content", str(error))
-        except OSError as error:
-            first.fail("other", str(error))
-        names = ("status", "old", "new", "retagged", "pin_exists", "resolver", "kind", "error_kind", "message")
-        for other in group[1:]:
-            for name in names:
-                setattr(other, name, getattr(first, name))
-
-    def _examine(self, result: Result) -> None:
-        named = result.reference
-        assert named
-        pin = named.digest or ""
-        result.old = Documents(index=pin, tag=named.tag or "")
-        result.resolver = self._resolver.kind(named)
-        wanted = self._wanted_tag(named)
-        try:
-            digest = self._resolver.digest(wanted)
-        except ResolveError as error:
-            if error.kind != "not-found" or not pin:
-                raise
-            result.resolver = self._resolver.kind(named)
-            result.pin_exists = self._exists(named)
-            result.status = TAG_GONE if result.pin_exists else LOST
-            result.error_kind, result.message = "not-found", str(error)
-            return
-        result.resolver = self._resolver.kind(named)
-        result.kind = self._resolver.document_kind(digest)
-        result.new = Documents(index=digest, tag=wanted.tag or "")
-        if not pin:
-            result.status = STALE if self._options.pin_unpinned or wanted.tag != named.tag else UNPINNED
-        elif digest == pin and wanted.tag == named.tag:
-            result.status, result.pin_exists = CURRENT, True
-        else:
-            self._examine_change(result, wanted, digest, named)
-        if result.status == STALE:
-            # Before it is written: the registry really has an image there, under this digest and for this platform.
-            self._entries(replace(wanted, tag=None, digest=digest), result.platform)
-            if self._options.min_age:
-                self._hold_young(result, wanted, digest)
-
-    def _examine_change(self, result: Result, wanted: ImageReference, digest: str, named: ImageReference) -> None:
-        result.pin_exists = digest == named.digest or self._exists(named)
-        result.status = STALE
-        if wanted.tag != named.tag:
-            return
-        result.retagged = versions.is_exact(named.tag or "")
-        if not result.pin_exists:
-            return
-        if self._options.index_changes == "ignore":
-            old = self._entries(named, result.platform)
-            new = self._entries(replace(wanted, tag=None, digest=digest), result.platform)
-            if result.platform:
-                result.old = replace(result.old, platform=next(iter(old.values()), ""))
-                result.new = replace(result.new, platform=next(iter(new.values()), ""))
-            if _same(old, new):
-                result.status = INDEX_ONLY
-
-    def _wanted_tag(self, named: ImageReference) -> ImageReference:
-        """Return the reference to look up: of the same tag, or of the newest that the options allow."""
-        tagged = named.tagged
-        if self._options.upgrade and versions.parse(named.tag or ""):
-            tags = self._resolver.tags(tagged)
-            newest = versions.upgrade(tags, named.tag or "", self._options.upgrade, self._options.tag_regex)
-            if newest:
-                return replace(tagged, tag=newest)
-        return tagged
-
-    def _exists(self, named: ImageReference) -> bool:
-        try:
-            self._resolver.digest(named.pinned)
-        except ResolveError as error:
-            if error.kind != "not-found":
-                raise
-            return False
-        return True
-
-    def _entries(self, pinned: ImageReference, platform: platforms.Platform | None) -> dict[str, str]:
-        """Return the manifests of an index that matter, by platform: that of one, or all but attestations."""
-        document = manifests.parse(self._resolver.document(pinned))
-        if isinstance(document, manifests.Manifest):
-            return {"": pinned.digest or ""}
-        if platform:
-            return {str(platform): document.select(platform).digest}
-        entries = [entry for entry in document.manifests if entry.platform is None or entry.platform.os != "unknown"]
-        return {str(entry.platform): entry.digest for entry in entries}
-
-    def _hold_young(self, result: Result, wanted: ImageReference, digest: str) -> None:
-        """Hold back an image that was made too recently; one that does not tell its age is old enough."""
-        pinned = replace(wanted, tag=None, digest=digest)
-        manifest_digest, config_digest, config = self._resolver.config(pinned, result.platform)
-        result.new = replace(
-            result.new,
-            platform=manifest_digest if result.platform else "",
-            config=config_digest if result.platform else "",
-            created=config.created,
-        )
-        created = _time(config.created)
-        if created is None or created < _EARLIEST:
-            result.message = "the image does not tell its age"
-        elif (self._now - created).total_seconds() < self._options.min_age and result.pin_exists is not False:
-            result.status, result.message = HELD, f"created {config.created}, younger than wanted"
+def _compare(results: list[Result], options: Options, resolver: Resolver, now: datetime.datetime | None) -> None:
+    """Fill in what is found out about the images."""
+    good = []
+    for result in results:
+        if result.image.problem:
+            result.fail("unsupported-expression", result.image.problem)
+        elif result.reference:
+            good.append(result)
+    questions = [(result.reference, result.platform) for result in good if result.reference]
+    for result, found in zip(good, comparison.compare(questions, options, resolver, now)):
+        result.found = found
 
 
 def _changes(results: list[Result], tasks: list[Task], options: Options) -> list[Change]:
@@ -371,18 +212,18 @@ class _Users:
     def follow(self, result: Result) -> bool:
         """Tell whether all images that have their tag from where a result's image has it get the same new one."""
         found = [self._results.get(id(image)) for image in self._of_tags[result.image.tag or result.image.tag_file]]
-        return all(one is not None and one.status == STALE and one.new.tag == result.new.tag for one in found)
+        return all(one is not None and one.status == STALE and one.found.new.tag == result.found.new.tag for one in found)
 
     def agree(self, result: Result) -> bool:
         """Tell whether a result's new pin fits all images that have it from the same literal."""
         assert result.reference
         for image in (image for place in _pin_places(result.image) for image in self._of_pins[place]):
             other = self._results.get(id(image))
-            if other and other.status == STALE and other.new.index == result.new.index:
+            if other and other.status == STALE and other.found.new.index == result.found.new.index:
                 continue
             # One of the same tag may not be stale, as for another platform; any other tag stands for something else.
             same_tag = image.source is not None and image.source.reference.tagged == result.reference.tagged
-            if not same_tag or result.new.tag != result.old.tag:
+            if not same_tag or result.found.new.tag != result.found.old.tag:
                 return False
         return True
 
@@ -395,7 +236,7 @@ def _pin_places(image: Image) -> tuple[typing.Any, ...]:
 def _edits(result: Result, users: _Users) -> list[Edit]:
     """Return the edits that bring an image up to date. Raises RecipeError where a literal is missing."""
     image = result.image
-    digits = result.new.index.partition(":")[2]
+    digits = result.found.new.index.partition(":")[2]
     edits = [Edit(spot, digits) for spot in image.pins]
     if not users.agree(result):
         raise recipefile.RecipeError(f"one literal has the pin of {image.text} and of another image: give each its own")
@@ -405,7 +246,7 @@ def _edits(result: Result, users: _Users) -> list[Edit]:
         edits.append(Edit(image.pin_place, image.pin_text.replace("{hex}", digits)))
     elif not edits:
         raise recipefile.RecipeError(f"the pin of {image.text} stands in no place where it can be changed")
-    if result.new.tag != result.old.tag:
+    if result.found.new.tag != result.found.old.tag:
         edits += _tag_edits(result, users)
     return edits
 
@@ -417,8 +258,8 @@ def _tag_edits(result: Result, users: _Users) -> list[Edit]:
     if not users.follow(result):
         raise recipefile.RecipeError(f"other images have their tag from where {image.text} has it, and don't follow it")
     if image.tag:
-        return [Edit(image.tag, result.new.tag)]
-    result.renamed = recipefile.name_with_version(result.recipe.path, result.new.tag)
+        return [Edit(image.tag, result.found.new.tag)]
+    result.renamed = recipefile.name_with_version(result.recipe.path, result.found.new.tag)
     for path in recipefile.tied_to_version(result.recipe):
         shown = result.recipe.shown(path)
         raise recipefile.RecipeError(f"{shown} is for this version of {result.recipe.name} alone: use devtool upgrade")
@@ -438,7 +279,7 @@ def _drop_halves(results: list[Result], edits: dict[str, dict[Edit, list[Result]
 
 
 def _complete(result: Result, users: _Users) -> bool:
-    return users.agree(result) and (result.new.tag == result.old.tag or users.follow(result))
+    return users.agree(result) and (result.found.new.tag == result.found.old.tag or users.follow(result))
 
 
 def _write(change: Change) -> None:
@@ -454,7 +295,7 @@ def _write(change: Change) -> None:
         return
     for result in change.results:
         if result.status == STALE:
-            result.status = UPDATED
+            result.found.status = UPDATED
 
 
 def _wanted(image: Image, options: Options) -> bool:
@@ -475,32 +316,3 @@ def _wanted(image: Image, options: Options) -> bool:
 def _position(result: Result) -> tuple[str, int, int]:
     image = result.image
     return image.path, image.line, image.place.offset if image.place else 0
-
-
-def _mixed(groups: list[list[Result]]) -> list[list[Result]]:
-    """Return the groups so that registries take turns: one that hangs then does not hold up those behind it."""
-    queues: dict[str, list[list[Result]]] = collections.defaultdict(list)
-    for group in groups:
-        named = group[0].reference
-        queues[named.registry if named else ""].append(group)
-    rounds = itertools.zip_longest(*queues.values())
-    return [group for round_ in rounds for group in round_ if group]
-
-
-def _same(old: dict[str, str], new: dict[str, str]) -> bool:
-    """Tell whether every platform's image is what it was; new platforms don't matter to who did without."""
-    if "" in old or "" in new:
-        return bool(set(old.values()) & set(new.values()))
-    return bool(old) and all(new.get(platform) == digest for platform, digest in old.items())
-
-
-def _time(text: str) -> datetime.datetime | None:
-    """Return the time in a config's "created", None where it is none."""
-    # Python before 3.11 takes neither Z nor nine digits of a second.
-    head, dot, rest = text.strip().replace("Z", "+00:00").partition(".")
-    zone = rest.lstrip("0123456789") if dot else ""
-    try:
-        time = datetime.datetime.fromisoformat(head + zone)
-    except ValueError:
-        return None
-    return time if time.tzinfo else time.replace(tzinfo=datetime.timezone.utc)

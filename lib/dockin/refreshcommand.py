@@ -13,7 +13,7 @@ import re
 import sys
 import typing
 
-from dockin import completion, exitcodes, gitcommit, outcome, platforms, refresh, settings, versions
+from dockin import comparison, completion, exitcodes, gitcommit, outcome, platforms, refresh, settings, versions
 from dockin.errors import DockinError
 from dockin.resolver import Resolver
 
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tag-regex", type=_regex, metavar="REGEX", help="with --upgrade: only tags in which this is found")
     parser.add_argument(
         "--index-changes",
-        choices=refresh.INDEX_CHANGES,
+        choices=comparison.INDEX_CHANGES,
         default="ignore",
         help="what to do if only other platforms' images have changed (default: %(default)s)",
     )

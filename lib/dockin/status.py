@@ -16,36 +16,15 @@ import re
 import typing
 from dataclasses import dataclass
 
-from dockin import exitcodes, information, platforms, resolver, tarball
+from dockin import comparison, information, platforms, reference, resolver, tarball
+from dockin.comparison import Finding
 from dockin.errors import DockinError
 from dockin.reference import ImageReference
 
 SCHEMA = 1
 
-CURRENT = "current"
-MOVED = "moved"
-LOST = "pin-lost"
-UNPINNED = "unpinned"
-TAG_GONE = "tag-gone"
-ERROR = "error"
-
-_SHORT = 12
 _MANIFEST = ".manifest"
 _STAMP = re.compile(r"-\d{14}(?=$|\.)")
-
-
-@dataclass(frozen=True)
-class Remote:
-    """What the registry says."""
-
-    state: str
-    """One of the constants above."""
-    digest: str = ""
-    """What the tag stands for now."""
-    created: str = ""
-    """When the pinned image was made, as its config says."""
-    message: str = ""
-    """Why it could not be found out."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +52,10 @@ class Status:
     installed: tuple[str, ...] | None = None
     """Built images that have it."""
     notes: tuple[str, ...] = ()
-    remote: Remote | None = None
+    remote: Finding | None = None
+    """What its registry says, where that was asked."""
+    created: str = ""
+    """When the pinned image was made, as its config says; known after a look-up."""
 
     @property
     def archive(self) -> str:
@@ -97,8 +79,8 @@ def stale_notes(status: Status) -> list[str]:
     notes = []
     wanted = status.reference.digest
     if wanted and status.packaged.source_digest != wanted:
-        built = _short(status.packaged.source_digest)
-        notes.append(f"built with {built}, the recipe now wants {_short(wanted)}: build it again")
+        built = reference.short(status.packaged.source_digest)
+        notes.append(f"built with {built}, the recipe now wants {reference.short(wanted)}: build it again")
     if status.platform and status.packaged.platform != str(status.platform):
         notes.append(f"built for {status.packaged.platform}, the recipe now wants {status.platform}: build it again")
     return notes
@@ -117,24 +99,18 @@ def installed_in(directory: pathlib.Path, machine: str) -> dict[str, set[str]]:
     return found
 
 
-def look_up(statuses: list[Status], resolving: resolver.Resolver, jobs: int = 4, downloads: str = "") -> list[Status]:
+def look_up(statuses: list[Status], resolving: resolver.Resolver, downloads: str = "") -> list[Status]:
     """Return the statuses with what the registries say; downloads is DL_DIR, which spares them a question."""
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        answers = list(pool.map(lambda status: _ask(status, resolving, downloads), statuses))
-    return [dataclasses.replace(status, remote=answer) for status, answer in zip(statuses, answers)]
+    questions = [(status.reference, status.platform) for status in statuses]
+    findings = comparison.compare(questions, comparison.Rules(), resolving)
+    asked = [dataclasses.replace(status, remote=finding) for status, finding in zip(statuses, findings)]
+    with concurrent.futures.ThreadPoolExecutor(comparison.Rules.jobs) as pool:
+        return list(pool.map(lambda status: _with_age(status, resolving, downloads), asked))
 
 
 def exit_code(statuses: list[Status], check: bool) -> int:
-    """Return the exit code after look_up(): a failure never ends in 0; with check what is stale or lost counts too."""
-    states = [status.remote.state for status in statuses if status.remote]
-    failed = sum(state in (ERROR, TAG_GONE) for state in states)
-    if check and LOST in states:
-        return exitcodes.LOST
-    if failed:
-        return exitcodes.ERROR if failed == len(states) else exitcodes.PARTIAL
-    if check and (MOVED in states or UNPINNED in states):
-        return exitcodes.STALE
-    return exitcodes.FINE
+    """Return the exit code after look_up(): that of a refresh, which finds the same."""
+    return comparison.exit_code([status.remote for status in statuses if status.remote], check)
 
 
 def table(statuses: list[Status], today: datetime.date) -> str:
@@ -171,29 +147,18 @@ def human(size: int) -> str:
     return f"{value:.1f} GB"
 
 
-def _ask(status: Status, resolving: resolver.Resolver, downloads: str) -> Remote:
+def _with_age(status: Status, resolving: resolver.Resolver, downloads: str) -> Status:
+    """Return a status with the age of the pinned image, if that is there."""
+    found = status.remote
+    if not found or not found.pin_exists:
+        return status
     try:
-        current = resolving.digest(status.reference.tagged)
+        return dataclasses.replace(status, created=_created(status, resolving, downloads))
     except resolver.ResolveError as error:
-        if error.kind != "not-found":
-            return Remote(ERROR, message=_first_line(error))
-        current = ""
+        found.fail(error.kind, str(error))
     except (DockinError, OSError) as error:
-        return Remote(ERROR, message=_first_line(error))
-    pin = status.reference.digest
-    if not pin:
-        return Remote(UNPINNED if current else TAG_GONE, current)
-    try:
-        resolving.digest(status.reference.pinned)
-        created = _created(status, resolving, downloads)
-    except resolver.ResolveError as error:
-        state = LOST if error.kind == "not-found" else ERROR
-        return Remote(state, current, message=_first_line(error))
-    except (DockinError, OSError) as error:
-        return Remote(ERROR, current, message=_first_line(error))
-    if not current:
-        return Remote(TAG_GONE, created=created)
-    return Remote(CURRENT if current == pin else MOVED, current, created)
+        found.fail("content", str(error))
+    return status
 
 
 def _created(status: Status, resolving: resolver.Resolver, downloads: str) -> str:
@@ -211,14 +176,14 @@ def _created(status: Status, resolving: resolver.Resolver, downloads: str) -> st
 def _cells(status: Status, today: datetime.date) -> dict[str, str]:
     packaged, remote = status.packaged, status.remote
     pin = status.reference.digest
-    days = age(remote.created, today) if remote else None
+    days = age(status.created, today)
     return {
         "MULTICONFIG": status.multiconfig,
         "RECIPE": status.recipe,
         "LAYER": status.layer,
         "IMAGE": dataclasses.replace(status.reference, tag=None, digest=None).familiar,
         "TAG": status.reference.tag or "",
-        "PIN": _short(pin) if pin else "-",
+        "PIN": reference.short(pin) if pin else "-",
         "PLATFORM": str(status.platform) if status.platform else "-",
         "FETCHED": _yes_no(status.fetched),
         "ARCHIVE": status.archive or "-",
@@ -232,12 +197,22 @@ def _cells(status: Status, today: datetime.date) -> dict[str, str]:
     }
 
 
-def _remote_cell(remote: Remote | None) -> str:
-    if not remote:
+def _remote_cell(found: Finding | None) -> str:
+    if not found:
         return "-"
-    if remote.state == MOVED:
-        return f"moved to {_short(remote.digest)}"
-    return f"{remote.state}: {remote.message}" if remote.message else remote.state
+    if found.status == comparison.STALE:
+        return f"moved to {reference.short(found.new.index)}" + (", the pin is gone" if found.pin_gone else "")
+    return f"{found.status}: {_first_line(found.message)}" if found.message else found.status
+
+
+def _remote_record(found: Finding, created: str) -> dict[str, typing.Any]:
+    return {
+        "state": found.status,
+        "digest": found.new.index or None,
+        "pin_exists": found.pin_exists,
+        "created": created or None,
+        "message": _first_line(found.message) or None,
+    }
 
 
 def _record(status: Status) -> dict[str, typing.Any]:
@@ -262,7 +237,7 @@ def _record(status: Status) -> dict[str, typing.Any]:
         "flush": status.flush,
         "installed": sorted(status.installed) if status.installed is not None else None,
         "notes": list(status.notes),
-        "remote": dataclasses.asdict(remote) if remote else None,
+        "remote": _remote_record(remote, status.created) if remote else None,
     }
 
 
@@ -271,13 +246,9 @@ def _title(status: Status) -> str:
     return f"{prefix}{status.recipe} ({status.reference.tagged.familiar})"
 
 
-def _short(digest: str) -> str:
-    return digest.partition(":")[2][:_SHORT]
-
-
 def _yes_no(value: bool | None) -> str:
     return "-" if value is None else "yes" if value else "no"
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]

@@ -579,10 +579,22 @@ def test_killed_while_it_writes(server, layer, number):
 def test_status(server, layer):
     old = server.push(make("status"), "refresh/status", "v1")
     layer.pinned("app_1.0.bb", f"{server.address}/refresh/status;tag=v1", old)
-    assert old[7:19] in layer.run("status")
+    assert old[7:14] in layer.run("status")
     server.push(make("status too"), "refresh/status", "v1")
     assert "moved" in layer.run("status", "--remote")
     assert layer.json("status")["images"][0]["recipe"] == "app"
+
+
+def test_status_and_check_find_the_same(server, layer):
+    """Of two platforms' images one is new: for a recipe of the other there is nothing to do."""
+    old = server.push(make("half"), "refresh/half", "v1")
+    for architecture in ("amd64", "arm64"):
+        layer.pinned(f"{architecture}_1.0.bb", f"{server.address}/refresh/half;tag=v1;platform=linux/{architecture}", old)
+    again = images.index([make("half").manifest("linux/amd64"), make("half new").manifest("linux/arm64/v8")])
+    server.push(again, "refresh/half", "v1")
+    found = {one["recipe"]: one["remote"]["state"] for one in layer.json("status", "--remote")["images"]}
+    assert found == {"amd64": "index-only", "arm64": "stale"}
+    assert found == {one["recipe"]: one["status"] for one in layer.json("check", code=3)["images"]}
 
 
 @pytest.mark.parametrize(("line", "expected"), [

@@ -197,7 +197,7 @@ def test_life_of_a_recipe(release, desk):
     moved = content("moved", LABELS)
     desk.registry.push(moved, "team/app", "1.0.0")
     found = build.run("bitbake-layers", "dockin-status", "app-docker", "--check")
-    assert found.returncode == 3 and f"moved to {moved.hex[:12]}" in found.output, found.output
+    assert found.returncode == 3 and f"moved to {moved.hex[:7]}" in found.output, found.output
     desk.devtool("refresh-docker", "app-docker").ok()
     assert finished.read_text() == text.replace(desk.app.hex, moved.hex)
     build.bitbake("app-docker").ok()

@@ -11,7 +11,8 @@ import os
 
 import pytest
 
-from dockin import exitcodes, information, platforms, reference, registry, status
+from dockin import comparison, exitcodes, information, outcome, platforms, reference, refresh, registry, status
+from dockin.comparison import Documents, Finding
 from dockin.resolver import ResolveError
 
 PIN, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -35,11 +36,11 @@ def test_table():
     other = one("ghcr.io/org/app:v1", recipe="app-docker", fetched=False, notes=("not built for qemuarm",))
     text = status.table([BUILT, other], TODAY)
     assert text == """\
-RECIPE          LAYER      IMAGE            TAG     PIN           PLATFORM     FETCHED  \
+RECIPE          LAYER      IMAGE            TAG     PIN      PLATFORM     FETCHED  \
 ARCHIVE                                              SIZE  UNPACKED  PRELOAD  FLUSH  INSTALLED IN
-busybox-docker  meta-mine  busybox          1.36.1  aaaaaaaaaaaa  linux/amd64  yes      \
+busybox-docker  meta-mine  busybox          1.36.1  aaaaaaa  linux/amd64  yes      \
 /usr/share/dockin/archive/busybox-1.36.1.tar.xz  881.5 kB    2.2 MB  enabled  yes    core-image-minimal, my-image
-app-docker      meta-mine  ghcr.io/org/app  v1      -             linux/amd64  no       \
+app-docker      meta-mine  ghcr.io/org/app  v1      -        linux/amd64  no       \
 -                                                       -         -  -        -      -
 
 app-docker (ghcr.io/org/app:v1): not built for qemuarm
@@ -51,9 +52,14 @@ def test_table_of_nothing():
 
 
 def test_table_with_the_registry():
-    remote = status.Remote(status.MOVED, OTHER, "2026-11-13T10:00:00Z")
-    head, line = status.table([dataclasses.replace(BUILT, remote=remote)], TODAY).splitlines()
-    assert head.endswith("REGISTRY                AGE") and line.endswith("moved to bbbbbbbbbbbb  10 d")
+    remote = Finding(comparison.STALE, Documents(PIN), Documents(OTHER), pin_exists=True)
+    moved = dataclasses.replace(BUILT, remote=remote, created="2026-11-13T10:00:00Z")
+    head, line = status.table([moved], TODAY).splitlines()
+    assert head.endswith("REGISTRY           AGE") and line.endswith("moved to bbbbbbb  10 d")
+    assert json.loads(status.to_json([moved]))["images"][0]["remote"] == {
+        "state": "stale", "digest": OTHER, "pin_exists": True, "created": "2026-11-13T10:00:00Z", "message": None}
+    gone = dataclasses.replace(BUILT, remote=dataclasses.replace(remote, pin_exists=False))
+    assert "moved to bbbbbbb, the pin is gone" in status.table([gone], TODAY)
 
 
 @pytest.mark.parametrize("created, days", [
@@ -77,7 +83,7 @@ def test_stale_notes():
     assert status.stale_notes(BUILT) == []
     assert status.stale_notes(one()) == []
     newer = dataclasses.replace(BUILT, reference=reference.parse(f"busybox:1.36.1@{OTHER}"))
-    assert status.stale_notes(newer) == ["built with aaaaaaaaaaaa, the recipe now wants bbbbbbbbbbbb: build it again"]
+    assert status.stale_notes(newer) == ["built with aaaaaaa, the recipe now wants bbbbbbb: build it again"]
     arm = dataclasses.replace(BUILT, platform=platforms.parse("linux/arm64"))
     assert status.stale_notes(arm) == ["built for linux/amd64, the recipe now wants linux/arm64/v8: build it again"]
 
@@ -99,10 +105,16 @@ def test_installed_in(tmp_path):
 
 
 class Registry:
-    """What a Resolver answers, without a registry."""
+    """What a Resolver answers, without a registry: an index of two platforms under each of two digests."""
 
-    def __init__(self, tag, pin=None, created="2026-01-01"):
-        self.tag, self.pin, self.created = tag, pin, created
+    def __init__(self, tag, pin=None, age=None, same="386"):
+        self.tag, self.pin, self.age, self.same = tag, pin, age, same
+
+    def kind(self, wanted):
+        return "none"
+
+    def document_kind(self, digest):
+        return "index"
 
     def digest(self, wanted):
         answer = self.pin if wanted.digest else self.tag
@@ -110,10 +122,24 @@ class Registry:
             raise answer
         return answer or wanted.digest
 
+    def document(self, wanted):
+        """The image of one platform is the same in both, that of the other has the index's digits."""
+        entries = [
+            {"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 1,
+             "digest": "sha256:" + "c" * 64 if name == self.same else wanted.digest[:-1] + "d",
+             "platform": {"os": "linux", "architecture": name}}
+            for name in ("amd64", "386")
+        ]
+        kind = "application/vnd.oci.image.index.v1+json"
+        return json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": entries}).encode()
+
     def image(self, wanted, platform):
+        if self.age:
+            raise self.age
+
         class Image:
             class config:  # noqa: N801
-                created = self.created
+                created = "2026-01-01"
         return Image
 
 
@@ -126,38 +152,47 @@ def down():
 
 
 @pytest.mark.parametrize("text, answers, expected", [
-    (f"a:1@{PIN}", Registry(PIN), status.Remote(status.CURRENT, PIN, "2026-01-01")),
-    (f"a:1@{PIN}", Registry(OTHER), status.Remote(status.MOVED, OTHER, "2026-01-01")),
-    (f"a:1@{PIN}", Registry(OTHER, gone()), status.Remote(status.LOST, OTHER, message="manifest unknown")),
-    (f"a:1@{PIN}", Registry(gone()), status.Remote(status.TAG_GONE, created="2026-01-01")),
-    (f"a:1@{PIN}", Registry(gone(), gone()), status.Remote(status.LOST, "", message="manifest unknown")),
-    (f"a:1@{PIN}", Registry(down()), status.Remote(status.ERROR, message="no route")),
-    (f"a:1@{PIN}", Registry(PIN, down()), status.Remote(status.ERROR, PIN, message="no route")),
-    ("a:1", Registry(PIN), status.Remote(status.UNPINNED, PIN)),
-    ("a:1", Registry(gone()), status.Remote(status.TAG_GONE)),
+    (f"a:1@{PIN}", Registry(PIN), ("current", PIN, True, "2026-01-01", None)),
+    (f"a:1@{PIN}", Registry(OTHER), ("stale", OTHER, True, "2026-01-01", None)),
+    (f"a:1@{PIN}", Registry(OTHER, same="amd64"), ("index-only", OTHER, True, "2026-01-01", None)),
+    (f"a:1@{PIN}", Registry(OTHER, gone()), ("stale", OTHER, False, None, None)),
+    (f"a:1@{PIN}", Registry(gone()), ("tag-gone", None, True, "2026-01-01", "manifest unknown")),
+    (f"a:1@{PIN}", Registry(gone(), gone()), ("pin-lost", None, False, None, "manifest unknown")),
+    (f"a:1@{PIN}", Registry(down()), ("error", None, None, None, "no route")),
+    (f"a:1@{PIN}", Registry(PIN, age=down()), ("error", PIN, True, None, "no route")),
+    ("a:1", Registry(PIN), ("unpinned", PIN, None, None, None)),
+    ("a:1", Registry(gone()), ("error", None, None, None, "manifest unknown")),
 ])
 def test_look_up(text, answers, expected):
-    [found] = status.look_up([one(text)], answers)
-    assert found.remote == expected
+    document = json.loads(status.to_json(status.look_up([one(text)], answers)))
+    assert document["images"][0]["remote"] == dict(zip(("state", "digest", "pin_exists", "created", "message"), expected))
 
 
-def states(*names):
-    return [one(remote=status.Remote(name)) for name in names]
+def findings(*names):
+    """Return what was found out, "stale, no pin" for a stale one whose pin is gone."""
+    return [Finding(name.partition(",")[0], Documents(PIN), pin_exists="," not in name) for name in names]
 
 
 @pytest.mark.parametrize("names, check, code", [
     ([], True, exitcodes.FINE),
-    ([status.CURRENT], True, exitcodes.FINE),
-    ([status.CURRENT, status.MOVED], False, exitcodes.FINE),
-    ([status.CURRENT, status.MOVED], True, exitcodes.STALE),
-    ([status.UNPINNED], True, exitcodes.STALE),
-    ([status.CURRENT, status.ERROR], False, exitcodes.PARTIAL),
-    ([status.MOVED, status.ERROR], True, exitcodes.PARTIAL),
-    ([status.ERROR, status.ERROR], True, exitcodes.ERROR),
-    ([status.LOST, status.ERROR, status.MOVED], True, exitcodes.LOST),
+    (["current"], True, exitcodes.FINE),
+    (["current", "index-only", "held", "unpinned"], True, exitcodes.FINE),
+    (["current", "stale"], False, exitcodes.FINE),
+    (["current", "stale"], True, exitcodes.STALE),
+    (["stale, no pin"], False, exitcodes.FINE),
+    (["stale, no pin", "current"], True, exitcodes.LOST),
+    (["current", "error"], False, exitcodes.PARTIAL),
+    (["current", "tag-gone"], True, exitcodes.PARTIAL),
+    (["stale", "error"], True, exitcodes.PARTIAL),
+    (["error", "error"], True, exitcodes.ERROR),
+    (["pin-lost"], False, exitcodes.LOST),
+    (["pin-lost", "error", "stale"], True, exitcodes.LOST),
 ])
-def test_exit_code(names, check, code):
-    assert status.exit_code(states(*names), check) == code
+def test_exit_code_is_that_of_a_refresh(names, check, code):
+    found = findings(*names)
+    assert status.exit_code([one(remote=finding) for finding in found], check) == code
+    results = [refresh.Result(None, None, None, finding) for finding in found]
+    assert outcome.exit_code(refresh.Report(refresh.Options(check=check), results, [], [])) == code
 
 
 @pytest.mark.parametrize("size, text", [

@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from dockin import credentials, logins, refresh, registriesconf, settings, versions
+from dockin import comparison, credentials, logins, registriesconf, settings, versions
 from dockin.errors import DockinError
 
 TAGS = ["1.36.0", "1.36.1", "1.36.2", "1.36.10", "1.37.0", "2.0.0", "2.1", "v3.0.0", "1.36.11-musl", "1.36.12-rc1", "latest"]
@@ -134,7 +134,7 @@ def test_a_login_does_not_show_itself(tmp_path):
     ("", None), ("yesterday", None),
 ])
 def test_times_of_configs(text, expected):
-    time = refresh._time(text)
+    time = comparison._time(text)
     assert (time.isoformat() if time else None) == expected
 
 

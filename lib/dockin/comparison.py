@@ -1,0 +1,269 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Pins beside what the tags stand for now in the registries: the one rule for what is current, stale or lost.
+
+A refresh acts by it, and a status shows it.
+"""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+import concurrent.futures
+import datetime
+import itertools
+import typing
+from dataclasses import dataclass, replace
+
+from dockin import exitcodes, manifests, platforms, versions
+from dockin.errors import DockinError
+from dockin.reference import ImageReference
+from dockin.resolver import ResolveError, Resolver
+
+INDEX_CHANGES = ("ignore", "update")
+
+CURRENT = "current"
+STALE = "stale"
+UPDATED = "updated"
+INDEX_ONLY = "index-only"
+UNPINNED = "unpinned"
+HELD = "held"
+LOST = "pin-lost"
+TAG_GONE = "tag-gone"
+ERROR = "error"
+
+# What reproducible builds set: an image from before says nothing of its age.
+_EARLIEST = datetime.datetime(2001, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What counts as stale."""
+
+    pin_unpinned: bool = False
+    upgrade: str = ""
+    """patch, minor or major; empty for the same tag."""
+    tag_regex: str = ""
+    index_changes: str = "ignore"
+    """What to do where only other platforms' images have changed: ignore or update."""
+    min_age: float = 0
+    """Seconds that a new image must be old."""
+    jobs: int = 4
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Digests that belong together, as far as they are known."""
+
+    index: str = ""
+    platform: str = ""
+    config: str = ""
+    created: str = ""
+    tag: str = ""
+
+
+@dataclass
+class Finding:
+    """What was found out about an image, and what became of it."""
+
+    status: str = ERROR
+    old: Documents = Documents()
+    new: Documents = Documents()
+    retagged: bool = False
+    pin_exists: bool | None = None
+    resolver: str = ""
+    kind: str = ""
+    """index or manifest: what the tag stands for, where the registry told."""
+    error_kind: str = ""
+    message: str = ""
+    """The error, or why it is held."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing is known or nothing could be done."""
+        return self.status in (ERROR, TAG_GONE)
+
+    @property
+    def pin_gone(self) -> bool:
+        """Whether the registry does not have the pinned digest any more."""
+        return bool(self.old.index) and self.pin_exists is False
+
+    def fail(self, kind: str, message: str) -> None:
+        """Make it an error."""
+        self.status, self.error_kind, self.message = ERROR, kind, message
+
+
+Question = tuple[ImageReference, typing.Optional[platforms.Platform]]
+"""An image with its tag and pin, and the platform that matters; None for all that an image has."""
+
+
+def compare(
+    questions: collections.abc.Sequence[Question],
+    rules: Rules,
+    resolver: Resolver,
+    now: datetime.datetime | None = None,
+) -> list[Finding]:
+    """Return what is found out about each image: several are looked up at once, and what occurs twice only once."""
+    comparison = _Comparison(rules, resolver, now or datetime.datetime.now(datetime.timezone.utc))
+    different = _mixed(list(dict.fromkeys(questions)))
+    with concurrent.futures.ThreadPoolExecutor(max(1, rules.jobs)) as pool:
+        found = dict(zip(different, pool.map(comparison.finding, different)))
+    return [replace(found[question]) for question in questions]
+
+
+def exit_code(findings: collections.abc.Sequence[Finding], check: bool) -> int:
+    """Return the exit code of a command that has these findings; check says that nothing was to be changed."""
+    if any(finding.status == LOST or (check and finding.pin_gone) for finding in findings):
+        return exitcodes.LOST
+    failed = sum(finding.failed for finding in findings)
+    if failed:
+        return exitcodes.PARTIAL if failed < len(findings) else exitcodes.ERROR
+    if check and any(finding.status == STALE for finding in findings):
+        return exitcodes.STALE
+    return exitcodes.FINE
+
+
+class _Comparison:
+    """Finds out about one image at a time what is to be done."""
+
+    def __init__(self, rules: Rules, resolver: Resolver, now: datetime.datetime) -> None:
+        self._rules = rules
+        self._resolver = resolver
+        self._now = now
+
+    def finding(self, question: Question) -> Finding:
+        found = Finding()
+        try:
+            self._examine(found, *question)
+        except ResolveError as error:
+            found.fail(error.kind, str(error))
+        except platforms.PlatformError as error:
+            found.fail("arch-missing", str(error))
+        except DockinError as error:
+            found.fail("content", str(error))
+        except OSError as error:
+            found.fail("other", str(error))
+        return found
+
+    def _examine(self, found: Finding, named: ImageReference, platform: platforms.Platform | None) -> None:
+        pin = named.digest or ""
+        found.old = Documents(index=pin, tag=named.tag or "")
+        found.resolver = self._resolver.kind(named)
+        wanted = self._wanted_tag(named)
+        try:
+            digest = self._resolver.digest(wanted)
+        except ResolveError as error:
+            if error.kind != "not-found" or not pin:
+                raise
+            found.resolver = self._resolver.kind(named)
+            found.pin_exists = self._exists(named)
+            found.status = TAG_GONE if found.pin_exists else LOST
+            found.error_kind, found.message = "not-found", str(error)
+            return
+        found.resolver = self._resolver.kind(named)
+        found.kind = self._resolver.document_kind(digest)
+        found.new = Documents(index=digest, tag=wanted.tag or "")
+        if not pin:
+            found.status = STALE if self._rules.pin_unpinned or wanted.tag != named.tag else UNPINNED
+        elif digest == pin and wanted.tag == named.tag:
+            found.status, found.pin_exists = CURRENT, True
+        else:
+            self._examine_change(found, platform, wanted, named)
+        if found.status == STALE:
+            # Before it is written: the registry really has an image there, under this digest and for this platform.
+            self._entries(replace(wanted, tag=None, digest=digest), platform)
+            if self._rules.min_age:
+                self._hold_young(found, platform, wanted)
+
+    def _examine_change(
+        self, found: Finding, platform: platforms.Platform | None, wanted: ImageReference, named: ImageReference
+    ) -> None:
+        digest = found.new.index
+        found.pin_exists = digest == named.digest or self._exists(named)
+        found.status = STALE
+        if wanted.tag != named.tag:
+            return
+        found.retagged = versions.is_exact(named.tag or "")
+        if not found.pin_exists:
+            return
+        if self._rules.index_changes == "ignore":
+            old = self._entries(named, platform)
+            new = self._entries(replace(wanted, tag=None, digest=digest), platform)
+            if platform:
+                found.old = replace(found.old, platform=next(iter(old.values()), ""))
+                found.new = replace(found.new, platform=next(iter(new.values()), ""))
+            if _same(old, new):
+                found.status = INDEX_ONLY
+
+    def _wanted_tag(self, named: ImageReference) -> ImageReference:
+        """Return the reference to look up: of the same tag, or of the newest that the rules allow."""
+        tagged = named.tagged
+        if self._rules.upgrade and versions.parse(named.tag or ""):
+            tags = self._resolver.tags(tagged)
+            newest = versions.upgrade(tags, named.tag or "", self._rules.upgrade, self._rules.tag_regex)
+            if newest:
+                return replace(tagged, tag=newest)
+        return tagged
+
+    def _exists(self, named: ImageReference) -> bool:
+        try:
+            self._resolver.digest(named.pinned)
+        except ResolveError as error:
+            if error.kind != "not-found":
+                raise
+            return False
+        return True
+
+    def _entries(self, pinned: ImageReference, platform: platforms.Platform | None) -> dict[str, str]:
+        """Return the manifests of an index that matter, by platform: that of one, or all but attestations."""
+        document = manifests.parse(self._resolver.document(pinned))
+        if isinstance(document, manifests.Manifest):
+            return {"": pinned.digest or ""}
+        if platform:
+            return {str(platform): document.select(platform).digest}
+        entries = [entry for entry in document.manifests if entry.platform is None or entry.platform.os != "unknown"]
+        return {str(entry.platform): entry.digest for entry in entries}
+
+    def _hold_young(self, found: Finding, platform: platforms.Platform | None, wanted: ImageReference) -> None:
+        """Hold back an image that was made too recently; one that does not tell its age is old enough."""
+        pinned = replace(wanted, tag=None, digest=found.new.index)
+        manifest_digest, config_digest, config = self._resolver.config(pinned, platform)
+        found.new = replace(
+            found.new,
+            platform=manifest_digest if platform else "",
+            config=config_digest if platform else "",
+            created=config.created,
+        )
+        created = _time(config.created)
+        if created is None or created < _EARLIEST:
+            found.message = "the image does not tell its age"
+        elif (self._now - created).total_seconds() < self._rules.min_age and found.pin_exists is not False:
+            found.status, found.message = HELD, f"created {config.created}, younger than wanted"
+
+
+def _mixed(questions: list[Question]) -> list[Question]:
+    """Return the questions so that registries take turns: one that hangs then does not hold up those behind it."""
+    queues: dict[str, list[Question]] = collections.defaultdict(list)
+    for question in questions:
+        queues[question[0].registry].append(question)
+    rounds = itertools.zip_longest(*queues.values())
+    return [question for round_ in rounds for question in round_ if question]
+
+
+def _same(old: dict[str, str], new: dict[str, str]) -> bool:
+    """Tell whether every platform's image is what it was; new platforms don't matter to who did without."""
+    if "" in old or "" in new:
+        return bool(set(old.values()) & set(new.values()))
+    return bool(old) and all(new.get(platform) == digest for platform, digest in old.items())
+
+
+def _time(text: str) -> datetime.datetime | None:
+    """Return the time in a config's "created", None where it is none."""
+    # Python before 3.11 takes neither Z nor nine digits of a second.
+    head, dot, rest = text.strip().replace("Z", "+00:00").partition(".")
+    zone = rest.lstrip("0123456789") if dot else ""
+    try:
+        time = datetime.datetime.fromisoformat(head + zone)
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=datetime.timezone.utc)
