@@ -53,7 +53,7 @@ class DockinPlugin(LayerPlugin):
 
         Knows what BitBake knows and has built for this configuration; asks registries only with --remote.
         Exit codes: 0 fine, 1 error; with --remote also 4 where some look-ups failed and 5 where image and pin are gone from
-        the registry; with --check those of dockin-refresh --check: also 3 where a tag has moved, and 5 where a pin is gone."""
+        the registry; with --check those of dockin-refresh --check: also 3 where a tag has moved, 5 where a pin is gone."""
         try:
             with _output(args.output) as write:
                 # Where values come from is of no interest here, and doubles the time of parsing a recipe.
@@ -147,9 +147,8 @@ class _Gatherer:
 
     def run(self, patterns, image):
         """Return the statuses, and what there is to say of the whole. Raises DockinError."""
-        multiconfigs = ["", *(self.tinfoil.config_data.getVar("BBMULTICONFIG") or "").split()]
         found, unmatched = [], set(patterns)
-        for mc in multiconfigs:
+        for mc in dockin.parsedrecipes.multiconfigs(self.tinfoil):
             for pn, fn in self._recipes(mc):
                 matching = [pattern for pattern in patterns if fnmatch.fnmatchcase(pn, pattern)]
                 unmatched.difference_update(matching)
@@ -166,12 +165,7 @@ class _Gatherer:
 
     def _recipes(self, mc):
         """Yield name and file of the recipes that inherit the class; of several versions the preferred one."""
-        cache = self.tinfoil.cooker.recipecaches[mc]
-        names = cache.pkg_fn
-        for fn, classes in sorted(cache.inherits.items()):
-            if not any(os.path.basename(path) == "dockin.bbclass" for path in classes):
-                continue
-            pn = names[fn]
+        for pn, fn in dockin.parsedrecipes.class_recipes(self.tinfoil, mc):
             best = self.tinfoil.find_best_provider(f"mc:{mc}:{pn}" if mc else pn)
             if not best or len(best) < 4 or best[3] in (None, fn):
                 yield pn, fn
@@ -196,7 +190,7 @@ class _Gatherer:
 
     def _status(self, pn, fn, mc, d, source, external):
         machine = d.getVar("MACHINE")
-        path = fn[fn.index("/"):]
+        path = dockin.parsedrecipes.plain_path(fn)
         notes = [f"its archive is taken from {external}"] if external else []
         platform = None
         try:

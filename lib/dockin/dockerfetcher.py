@@ -45,6 +45,7 @@ import dockin.manifests
 import dockin.platforms
 import dockin.reference
 import dockin.remedies
+import dockin.settings
 import dockin.skopeo
 import dockin.source
 import dockin.tarball
@@ -251,7 +252,7 @@ def target_platform(d):
 
 def check_settings(d):
     """Check the variables of which skopeo's command line is made. Raises DockinError."""
-    _boolean(d, "DOCKIN_TLS_VERIFY", True)
+    dockin.settings.options(d.getVar)
     for name, default in _NUMBERS.items():
         _number(d, name, default)
 
@@ -265,14 +266,7 @@ class _Skopeo:
         self.reference = ud.source.reference
         self.timeout = _number(d, "DOCKIN_FETCH_TIMEOUT", _NUMBERS["DOCKIN_FETCH_TIMEOUT"])
         self.retries = _number(d, "DOCKIN_FETCH_RETRIES", _NUMBERS["DOCKIN_FETCH_RETRIES"])
-        self.options = dockin.skopeo.Options(
-            tuple(shlex.split(d.getVar("FETCHCMD_docker") or "skopeo")),
-            d.getVar("DOCKIN_AUTHFILE") or "",
-            d.getVar("DOCKIN_CERT_DIR") or "",
-            d.getVar("DOCKIN_POLICY") or "",
-            d.getVar("DOCKIN_REGISTRIES_CONF") or "",
-            _boolean(d, "DOCKIN_TLS_VERIFY", True),
-        )
+        self.options = dockin.settings.options(d.getVar)
         self.environment = self._environment()
 
     def inspect(self, reference):
@@ -604,14 +598,6 @@ def _number(d, variable, default):
     if not value.isdecimal():
         raise DockinError(f"Invalid {variable} = {value!r}: a whole number is expected")
     return int(value)
-
-
-def _boolean(d, variable, default):
-    """Return a variable's truth value. Raises DockinError."""
-    try:
-        return bb.utils.to_boolean(d.getVar(variable), default)
-    except ValueError as error:
-        raise DockinError(f"Invalid {variable} = {d.getVar(variable)!r}: 1 or 0 is expected") from error
 
 
 def _end_with_parent():

@@ -20,6 +20,27 @@ from dockin.refresh import Task
 _CLASS = "dockin.bbclass"
 
 
+def multiconfigs(tinfoil: typing.Any) -> list[str]:
+    """Return the names of the configurations, of which the first has none."""
+    return ["", *(tinfoil.config_data.getVar("BBMULTICONFIG") or "").split()]
+
+
+def class_recipes(tinfoil: typing.Any, multiconfig: str) -> list[tuple[str, str]]:
+    """Return name and file, as BitBake names it, of the recipes that inherit the class in a configuration, all versions."""
+    cache = tinfoil.cooker.recipecaches[multiconfig]
+    names = cache.pkg_fn
+    return [
+        (names[file_name], file_name)
+        for file_name, classes in sorted(cache.inherits.items())
+        if any(os.path.basename(path) == _CLASS for path in classes)
+    ]
+
+
+def plain_path(file_name: str) -> str:
+    """Return the path of a file that BitBake names with a class or configuration before it: mc:arm:/x.bb."""
+    return file_name[file_name.index("/") :]
+
+
 def read_tasks(tinfoil: typing.Any, patterns: list[str], platform: platforms.Platform | None = None) -> list[Task]:
     """Return the recipes that inherit the class, all versions of them; patterns are names, which may have * and ?.
 
@@ -27,15 +48,11 @@ def read_tasks(tinfoil: typing.Any, patterns: list[str], platform: platforms.Pla
     """
     unmatched = set(patterns)
     tasks: dict[str, Task] = {}
-    for multiconfig in ["", *(tinfoil.config_data.getVar("BBMULTICONFIG") or "").split()]:
-        cache = tinfoil.cooker.recipecaches[multiconfig]
-        for file_name, classes in sorted(cache.inherits.items()):
-            if not any(os.path.basename(path) == _CLASS for path in classes):
-                continue
-            name = cache.pkg_fn[file_name]
+    for multiconfig in multiconfigs(tinfoil):
+        for name, file_name in class_recipes(tinfoil, multiconfig):
             fitting = [pattern for pattern in patterns if fnmatch.fnmatchcase(name, pattern)]
             unmatched.difference_update(fitting)
-            path = file_name[file_name.index("/") :]
+            path = plain_path(file_name)
             if (fitting or not patterns) and path not in tasks:
                 tasks[path] = _task(tinfoil, file_name, path, platform)
     if unmatched:

@@ -14,7 +14,7 @@ from dockin.errors import DockinError
 GetVar = typing.Callable[[str], typing.Optional[str]]
 """Gives a variable's expanded value, None where it is not set: a datastore's getVar."""
 
-_FALSE = ("n", "no", "f", "false", "0")
+_TRUTH = {"y": True, "yes": True, "1": True, "true": True, "n": False, "no": False, "0": False, "false": False}
 
 
 def options(getvar: GetVar, authfile: str = "") -> skopeo.Options:
@@ -30,8 +30,17 @@ def options(getvar: GetVar, authfile: str = "") -> skopeo.Options:
         getvar("DOCKIN_CERT_DIR") or "",
         getvar("DOCKIN_POLICY") or "",
         getvar("DOCKIN_REGISTRIES_CONF") or "",
-        (getvar("DOCKIN_TLS_VERIFY") or "1").lower() not in _FALSE,
+        tls_verify(getvar),
     )
+
+
+def tls_verify(getvar: GetVar) -> bool:
+    """Return whether registries need valid certificates. Raises DockinError where BitBake would see no boolean."""
+    value = getvar("DOCKIN_TLS_VERIFY") or "1"
+    try:
+        return _TRUTH[value.lower()]
+    except KeyError:
+        raise DockinError(f"Invalid DOCKIN_TLS_VERIFY = {value!r}: 1 or 0 is expected") from None
 
 
 def user_first(getvar: GetVar) -> GetVar:

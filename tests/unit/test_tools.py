@@ -138,6 +138,13 @@ def test_times_of_configs(text, expected):
     assert (time.isoformat() if time else None) == expected
 
 
-def test_settings_that_are_wrong():
-    with pytest.raises(DockinError, match="Invalid FETCHCMD_docker"):
-        settings.options({"FETCHCMD_docker": 'sko"peo'}.get)
+@pytest.mark.parametrize(("name", "value"), [("FETCHCMD_docker", 'sko"peo'), ("DOCKIN_TLS_VERIFY", "perhaps")])
+def test_settings_that_are_wrong(name, value):
+    with pytest.raises(DockinError, match=f"Invalid {name} = .*{value}"):
+        settings.options({name: value}.get)
+
+
+@pytest.mark.parametrize(("value", "expected"), [
+    (None, True), ("", True), ("1", True), ("Yes", True), ("0", False), ("No", False), ("false", False)])
+def test_tls_verify_as_bitbake_reads_booleans(value, expected):
+    assert settings.options({"DOCKIN_TLS_VERIFY": value}.get).tls_verify == expected
