@@ -8,11 +8,13 @@ have, the appends and the includes of other layers, and the machine's platform.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import fnmatch
 import os
 import typing
 
-from dockin import platforms, recipefile, settings, source
+from dockin import platforms, recipefile, refresh, settings, source
 from dockin.errors import DockinError
 from dockin.recipefile import Image, Recipe
 from dockin.refresh import Task
@@ -44,24 +46,56 @@ def plain_path(file_name: str) -> str:
 def read_tasks(tinfoil: typing.Any, patterns: list[str], platform: platforms.Platform | None = None) -> list[Task]:
     """Return the recipes that inherit the class, all versions of them; patterns are names, which may have * and ?.
 
-    Raises DockinError for a pattern that fits none.
+    Their neighbours, with which they share a file, are among the tasks, as not to be examined. Raises DockinError for a
+    pattern that fits none.
     """
     unmatched = set(patterns)
     tasks: dict[str, Task] = {}
+    others: dict[str, str] = {}
     for multiconfig in multiconfigs(tinfoil):
         for name, file_name in class_recipes(tinfoil, multiconfig):
             fitting = [pattern for pattern in patterns if fnmatch.fnmatchcase(name, pattern)]
             unmatched.difference_update(fitting)
             path = plain_path(file_name)
-            if (fitting or not patterns) and path not in tasks:
+            if not fitting and patterns:
+                others.setdefault(path, file_name)
+            elif path not in tasks:
                 tasks[path] = _task(tinfoil, file_name, path, platform)
     if unmatched:
         names = ", ".join(sorted(unmatched))
         raise DockinError(f"No recipe with images is called {names}: bitbake-layers dockin-status lists all there are")
-    return list(tasks.values())
+    found = list(tasks.values())
+    return found + _neighbours(tinfoil, found, others)
 
 
-def _task(tinfoil: typing.Any, file_name: str, path: str, platform: platforms.Platform | None) -> Task:
+def _neighbours(tinfoil: typing.Any, tasks: list[Task], others: dict[str, str]) -> list[Task]:
+    """Return the tasks of recipes that share a file with those; others are recipes by path, as BitBake names them."""
+    if not tasks:
+        return []
+    search = _folders(tinfoil.config_data)
+    pairs = [(path, _appends(tinfoil, file_name)) for path, file_name in others.items()]
+    # Of what this configuration skips, as recipes for other machines, BitBake has no values: the text has to do.
+    pairs += [(plain_path(file_name), []) for file_name in tinfoil.get_skipped_recipes()]
+    found = []
+    for path, appends in refresh.neighbours(pairs, tasks, search):
+        # What can't be read shows no pin.
+        with contextlib.suppress(recipefile.RecipeError):
+            known = path in others
+            task = _task(tinfoil, others[path], path) if known else Task(recipefile.read(path, appends, search))
+            found.append(dataclasses.replace(task, examined=False))
+    return refresh.neighbouring(found, tasks)
+
+
+def _folders(d: typing.Any) -> list[str]:
+    """Return the directories in which a datastore looks for includes."""
+    return [folder for folder in (d.getVar("BBPATH") or "").split(":") if folder]
+
+
+def _appends(tinfoil: typing.Any, file_name: str) -> list[str]:
+    return sorted(tinfoil.get_file_appends(file_name), key=os.path.basename)
+
+
+def _task(tinfoil: typing.Any, file_name: str, path: str, platform: platforms.Platform | None = None) -> Task:
     d = tinfoil.parse_recipe_file(file_name)
 
     def lookup(name: str) -> str | None:
@@ -71,9 +105,7 @@ def _task(tinfoil: typing.Any, file_name: str, path: str, platform: platforms.Pl
         value = d.expand("${" + name + "}")
         return None if "${" in value else str(value)
 
-    appends = sorted(tinfoil.get_file_appends(file_name), key=os.path.basename)
-    search = (d.getVar("BBPATH") or "").split(":")
-    recipe = recipefile.read(path, appends, [folder for folder in search if folder], lookup)
+    recipe = recipefile.read(path, _appends(tinfoil, file_name), _folders(d), lookup)
     recipe.name = d.getVar("PN")
     recipe.images += _unseen(recipe, d.getVar("SRC_URI") or "")
     if platform is None:

@@ -110,11 +110,16 @@ class Edit:
 def find(paths: list[str]) -> list[tuple[str, list[str]]]:
     """Return the recipes in files and directories, each with its appends; appends without a recipe stand for themselves.
 
-    Only what may name an image is listed. Raises RecipeError for a path that is not there.
+    Only what may name an image is listed, and what paths name itself. Raises RecipeError for a path that is not there.
     """
+    chosen = {os.path.abspath(path) for path in paths}
+    return [(path, own) for path, own in find_all(paths) if path in chosen or _may_name_image([path, *own])]
+
+
+def find_all(paths: list[str]) -> list[tuple[str, list[str]]]:
+    """Return what find() does, whatever is in the files."""
     recipes: dict[str, None] = {}
     appends: dict[str, None] = {}
-    chosen = set()
     for path in paths:
         full = os.path.abspath(path)
         if os.path.isdir(full):
@@ -123,7 +128,6 @@ def find(paths: list[str]) -> list[tuple[str, list[str]]]:
         elif os.path.isfile(full):
             if not full.endswith((RECIPE, APPEND, INCLUDE)):
                 raise RecipeError(f"Not a recipe: {path!r}; give files {RECIPE}, {APPEND}, {INCLUDE} or directories")
-            chosen.add(full)
             (appends if full.endswith(APPEND) else recipes)[full] = None
         else:
             raise RecipeError(f"There is no {path!r}: give recipes or directories with recipes")
@@ -132,10 +136,8 @@ def find(paths: list[str]) -> list[tuple[str, list[str]]]:
         own = [append for append in sorted(appends) if _appends_to(append, recipe)]
         for append in own:
             del appends[append]
-        if recipe in chosen or _may_name_image([recipe, *own]):
-            result.append((recipe, own))
-    result += [(append, []) for append in sorted(appends) if append in chosen or _may_name_image([append])]
-    return result
+        result.append((recipe, own))
+    return result + [(append, []) for append in sorted(appends)]
 
 
 def read(
@@ -155,6 +157,11 @@ def read(
 def uses_class(text: str) -> bool:
     """Tell whether a file's text inherits the class."""
     return bool(_INHERITS.search(text))
+
+
+def values_of_name(path: str) -> dict[str, str]:
+    """Return PN, BPN, PV and PR as the name of a recipe's file gives them."""
+    return {name: value.characters for name, value in _from_file_name(path).items()}
 
 
 def layer_of(path: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import collections.abc
+import contextlib
 import datetime
 import fnmatch
 import itertools
@@ -17,7 +18,7 @@ import os
 import typing
 from dataclasses import dataclass, field, replace
 
-from dockin import comparison, platforms, recipefile, versions
+from dockin import comparison, includes, platforms, recipefile, versions
 from dockin.bitbaketext import Spot
 from dockin.comparison import STALE, UPDATED, Finding
 from dockin.errors import DockinError
@@ -50,6 +51,8 @@ class Task:
 
     recipe: Recipe
     platform: platforms.Platform | None = None
+    examined: bool = True
+    """False for a neighbour: it has a file in common with one that is examined, and its pins are to stay right."""
 
 
 @dataclass
@@ -125,7 +128,7 @@ def run(
         Result(task.recipe, image, (image.source.platform if image.source else None) or task.platform)
         for task in tasks
         for image in task.recipe.images
-        if _wanted(image, options)
+        if task.examined and _wanted(image, options)
     ]
     results.sort(key=lambda result: (result.recipe.layer_name, result.recipe.name, *_position(result)))
     _compare(results, options, resolver, now)
@@ -134,12 +137,12 @@ def run(
         before_write(changes)
         for change in changes:
             _write(change)
-    notes = {note for task in tasks for note in task.recipe.notes}
+    notes = {note for task in tasks if task.examined for note in task.recipe.notes}
     return Report(options, results, changes, sorted(notes))
 
 
 def read_tasks(paths: list[str], platform: platforms.Platform | None = None) -> list[Task]:
-    """Return the recipes with images in files and directories. Raises RecipeError."""
+    """Return the recipes with images in files and directories, and their neighbours in their layers. Raises RecipeError."""
     tasks = []
     for path, appends in recipefile.find(paths):
         try:
@@ -151,7 +154,43 @@ def read_tasks(paths: list[str], platform: platforms.Platform | None = None) -> 
         # Of one that should have images, what could not be read is said.
         if recipe.images or (recipe.notes and any(map(recipefile.uses_class, recipe.files.values()))):
             tasks.append(Task(recipe, platform))
-    return tasks
+    return tasks + _neighbours_in_layers(tasks, platform)
+
+
+def neighbours(
+    recipes: collections.abc.Iterable[tuple[str, list[str]]],
+    tasks: list[Task],
+    search: collections.abc.Sequence[str] = (),
+) -> list[tuple[str, list[str]]]:
+    """Return the recipes, each with its appends, that are no task and may have a file in common with one.
+
+    search are directories in which includes are looked for beside the usual ones.
+    """
+    files = {path for task in tasks for path in task.recipe.files}
+    own = {task.recipe.path for task in tasks} | {path for path in files if path.endswith(recipefile.APPEND)}
+    including = includes.Includes(search)
+    found = []
+    for path, appends in recipes:
+        made_of = including.of(path, appends)
+        if path not in own and (not made_of.whole or not files.isdisjoint(made_of.texts)):
+            found.append((path, appends))
+    return found
+
+
+def neighbouring(found: collections.abc.Iterable[Task], tasks: list[Task]) -> list[Task]:
+    """Return what really has a file in common with a task."""
+    files = {path for task in tasks for path in task.recipe.files}
+    return [task for task in found if not files.isdisjoint(task.recipe.files)]
+
+
+def _neighbours_in_layers(tasks: list[Task], platform: platforms.Platform | None) -> list[Task]:
+    layers = {task.recipe.layer or os.path.dirname(task.recipe.path) for task in tasks}
+    found = []
+    for path, appends in neighbours(recipefile.find_all(sorted(layers)), tasks):
+        # What can't be read shows no pin; it is said when that recipe is refreshed itself.
+        with contextlib.suppress(recipefile.RecipeError):
+            found.append(Task(recipefile.read(path, appends), platform, examined=False))
+    return neighbouring(found, tasks)
 
 
 def _compare(results: list[Result], options: Options, resolver: Resolver, now: datetime.datetime | None) -> None:
@@ -208,11 +247,24 @@ class _Users:
                 self._of_pins[place].append(image)
             if image.tag or image.tag_file:
                 self._of_tags[image.tag or image.tag_file].append(image)
+        self._files: dict[str, set[str]] = collections.defaultdict(set)
+        for task in tasks:
+            for path in task.recipe.files:
+                self._files[path].add(task.recipe.path)
+
+    def including(self, path: str) -> list[str]:
+        """Return the recipes that a recipe's file is also part of."""
+        return sorted(self._files[path] - {path})
 
     def follow(self, result: Result) -> bool:
         """Tell whether all images that have their tag from where a result's image has it get the same new one."""
-        found = [self._results.get(id(image)) for image in self._of_tags[result.image.tag or result.image.tag_file]]
-        return all(one is not None and one.status == STALE and one.found.new.tag == result.found.new.tag for one in found)
+        for image in self._of_tags[result.image.tag or result.image.tag_file]:
+            other = self._results.get(id(image))
+            if not other and _is_same(image, result.image):
+                continue
+            if not other or other.status != STALE or other.found.new.tag != result.found.new.tag:
+                return False
+        return True
 
     def agree(self, result: Result) -> bool:
         """Tell whether a result's new pin fits all images that have it from the same literal."""
@@ -221,11 +273,19 @@ class _Users:
             other = self._results.get(id(image))
             if other and other.status == STALE and other.found.new.index == result.found.new.index:
                 continue
+            if not other and _is_same(image, result.image):
+                continue
             # One of the same tag may not be stale, as for another platform; any other tag stands for something else.
             same_tag = image.source is not None and image.source.reference.tagged == result.reference.tagged
             if not same_tag or result.found.new.tag != result.found.old.tag:
                 return False
         return True
+
+
+def _is_same(image: Image, other: Image) -> bool:
+    """Tell whether images of two recipes are one: the same text, with pin and tag from the same places."""
+    parts = [(one.place, one.text, _pin_places(one), one.tag, one.tag_file, one.source) for one in (image, other)]
+    return parts[0] == parts[1]
 
 
 def _pin_places(image: Image) -> tuple[typing.Any, ...]:
@@ -263,6 +323,8 @@ def _tag_edits(result: Result, users: _Users) -> list[Edit]:
     for path in recipefile.tied_to_version(result.recipe):
         shown = result.recipe.shown(path)
         raise recipefile.RecipeError(f"{shown} is for this version of {result.recipe.name} alone: use devtool upgrade")
+    for path in users.including(result.recipe.path):
+        raise recipefile.RecipeError(f"{os.path.basename(path)} includes {result.recipe.path} by its name: rename it there")
     return []
 
 

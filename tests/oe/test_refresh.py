@@ -49,6 +49,15 @@ FILES = {
                               'SRC_URI[hidden.sha256sum] = "PIN"\n',
 }
 
+# Recipes with one pin for all, of which the third is for no machine here.
+PAIR = {
+    "inc/pair.inc": 'SRC_URI[sha256sum] = "PIN"\n',
+    "recipes/pair-named_1.0.bb": HEAD + 'require inc/pair.inc\nSRC_URI = "docker://REGISTRY/team/app;tag=v1.0"\n',
+    "recipes/pair-other_1.0.bb": HEAD + 'require inc/pair.inc\nSRC_URI = "docker://${MIRROR_OF_MINE}/team/TAG"\n',
+    "recipes/pair-skipped_1.0.bb": HEAD + 'require inc/pair.inc\nSRC_URI = "docker://REGISTRY/team/TAG"\n'
+                                          'COMPATIBLE_MACHINE = "none"\n',
+}
+
 # The layer's own demo recipes have images of Docker Hub.
 OURS = ("--exclude", "docker.io/*")
 
@@ -140,6 +149,24 @@ def test_refresh(desk):
     for name, text in FILES.items():
         assert desk.path(name).read_text() == desk.text(text, new if name in moved else old), name
     assert not (desk.build.path / "workspace").exists()
+
+
+@pytest.mark.parametrize("sharing", ["other", "skipped"])
+def test_a_recipe_that_is_not_named_keeps_its_pin(desk, sharing):
+    old, new = desk.digests
+    desk.fill(old)
+    desk.registry.move_tag("team/app", "v1.0", new)
+    names = [name for name in PAIR if name.endswith(("pair.inc", "named_1.0.bb", f"{sharing}_1.0.bb"))]
+    try:
+        for name in names:
+            desk.build.bench.write(desk.path(name), desk.text(PAIR[name].replace("TAG", "app;tag=v2"), old))
+            account.ordinary().own_folders(desk.layer)
+        result = desk.build.run("devtool", "refresh-docker", "pair-named")
+        assert result.returncode == 1 and "of another image" in result.output, result.output
+        assert desk.path("inc/pair.inc").read_text() == desk.text(PAIR["inc/pair.inc"], old)
+    finally:
+        for name in names:
+            desk.path(name).unlink(missing_ok=True)
 
 
 def test_commit_and_errors(desk):

@@ -49,11 +49,11 @@ def run(tmp_path):
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "layer.conf").touch()
 
-    def run(files, tags, **options):
+    def run(files, tags, named=".", **options):
         for name, text in files.items():
             (tmp_path / name).write_text(textwrap.dedent(text).lstrip().replace("OLD", OLD))
         before = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
-        report = refresh.run(refresh.read_tasks([str(tmp_path)]), refresh.Options(**options), Registry(tags))
+        report = refresh.run(refresh.read_tasks([str(tmp_path / named)]), refresh.Options(**options), Registry(tags))
         after = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
         return report, before, after
 
@@ -107,6 +107,57 @@ CHAIN = {
 def test_nothing_is_written(run, files, tags, options, expected):
     report, before, after = run(files, tags, **options)
     assert (statuses(report), after) == (expected, before)
+
+
+SHARED_PIN = {
+    "pin.inc": 'SRC_URI[sha256sum] = "OLD"\n',
+    "deep.inc": "require pin.inc\n",
+    "x_1.bb": 'require pin.inc\nSRC_URI = "docker://h.io/x;tag=1"\n',
+}
+SAME = {f"{name}_1.0.0.bb": "require x.inc\n" for name in "xy"}
+
+
+@pytest.mark.parametrize(("other", "options"), [
+    pytest.param('require pin.inc\nSRC_URI = "docker://h.io/y;tag=1"\n', {}, id="another image"),
+    pytest.param('require pin.inc\nSRC_URI = "docker://h.io/x;tag=2"\n', {}, id="another tag"),
+    pytest.param('require deep.inc\nSRC_URI = "docker://h.io/y;tag=1"\n', {}, id="by an include of an include"),
+    pytest.param('require ${BPN}.inc\nSRC_URI = "docker://h.io/y;tag=1"\n', {}, id="by a name that is expanded"),
+    pytest.param('F = "pin.inc"\nrequire ${F}\nSRC_URI = "docker://h.io/y;tag=1"\n', {}, id="by a variable of the file"),
+])
+def test_a_recipe_that_is_not_named_keeps_its_pin(run, other, options):
+    files = {**SHARED_PIN, "y_1.bb": other, "y.inc": "require deep.inc\n"}
+    report, before, after = run(files, {"x:1": NEW, "x:2": OLD, "y:1": OLD}, named="x_1.bb", **options)
+    assert (statuses(report), after) == ({"x:1": "error"}, before)
+    assert "of another image" in report.results[0].found.message
+
+
+def test_a_recipe_that_is_not_named_and_wants_the_same(run):
+    other = 'require pin.inc\nSRC_URI = "docker://h.io/x;tag=1"\n'
+    report, _, after = run({**SHARED_PIN, "y_1.bb": other}, {"x:1": NEW}, named="x_1.bb")
+    assert (statuses(report), NEW in after["pin.inc"]) == ({"x:1": "updated"}, True)
+    # An append, whose recipe is not named.
+    append = 'SRC_URI += "docker://h.io/z;tag=1.0.0;digest=sha256:OLD"\n'
+    files = {"z_1.bb": "inherit dockin\n", "z_1.bbappend": append}
+    report, _, after = run(files, {"z:1.0.0": OLD, "z:1.0.1": NEW}, named="z_1.bbappend", upgrade="patch")
+    assert (statuses(report), NEW in after["z_1.bbappend"]) == ({"z:1.0.0": "updated"}, True)
+
+
+def test_an_upgrade_that_a_recipe_that_is_not_named_follows(run):
+    files = {**SAME, "x.inc": 'SRC_URI = "docker://h.io/x;tag=1.0.0"\nSRC_URI[sha256sum] = "OLD"\n'}
+    report, _, after = run(files, {"x:1.0.0": OLD, "x:1.0.1": NEW}, named="x_1.0.0.bb", upgrade="patch")
+    assert statuses(report) == {"x:1.0.0": "updated"}
+    assert "tag=1.0.1" in after["x.inc"] and NEW in after["x.inc"]
+
+
+@pytest.mark.parametrize("files", [
+    pytest.param({**SAME, "x.inc": 'SRC_URI = "docker://h.io/${BPN};tag=1.0.0"\nSRC_URI[sha256sum] = "OLD"\n'},
+                 id="tag of another image"),
+    pytest.param({"x_1.0.0.bb": 'SRC_URI = "docker://h.io/x;tag=${PV}"\nSRC_URI[sha256sum] = "OLD"\n',
+                  "y_1.bb": "require x_1.0.0.bb\n"}, id="name of the file"),
+])
+def test_an_upgrade_that_a_recipe_that_is_not_named_does_not_follow(run, files):
+    report, before, after = run(files, {"x:1.0.0": OLD, "x:1.0.1": NEW}, named="x_1.0.0.bb", upgrade="patch")
+    assert (statuses(report), after) == ({"x:1.0.0": "error"}, before)
 
 
 def test_what_is_shared_moves_together(run):

@@ -1,0 +1,79 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Which files recipes are made of, from include and require lines alone: quick enough to look through whole layers."""
+
+from __future__ import annotations
+
+import collections.abc
+import os
+import re
+from dataclasses import dataclass, field
+
+from dockin import recipefile
+
+_INCLUDE = re.compile(r"^(?:require|include)[ \t]+(.+)$", re.MULTILINE)
+_VARIABLE = re.compile(r"\$\{(PN|BPN|PV)\}")
+
+
+@dataclass
+class Files:
+    """A recipe's files, as far as they are known."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    """Text of each file, by path; the recipe's own is the first."""
+    whole: bool = True
+    """False where the name of an included file is built from variables that the recipe's name does not give."""
+
+    @property
+    def uses_class(self) -> bool:
+        """Whether one of the files inherits the class."""
+        return any(map(recipefile.uses_class, self.texts.values()))
+
+
+class Includes:
+    """Reads recipes; each file only once."""
+
+    def __init__(self, search: collections.abc.Sequence[str] = ()) -> None:
+        """search are directories in which includes are looked for beside the file's own and its layer's."""
+        self._search = list(search)
+        self._texts: dict[str, str] = {}
+        self._layers: dict[str, str] = {}
+
+    def of(self, recipe: str, appends: collections.abc.Iterable[str] = ()) -> Files:
+        """Return the files of a recipe. What can't be read is left out: whoever needs it will say so."""
+        files = Files()
+        for path in (recipe, *appends):
+            self._add(files, path, recipefile.values_of_name(recipe))
+        return files
+
+    def _add(self, files: Files, path: str, values: dict[str, str]) -> None:
+        if path in files.texts:
+            return
+        text = files.texts[path] = self._text(path)
+        for line in _INCLUDE.findall(text):
+            for name in _VARIABLE.sub(lambda match: values.get(match[1], match[0]), line.partition("#")[0]).split():
+                if "${" in name:
+                    files.whole = False
+                    continue
+                found = self._find(name, path)
+                if found:
+                    self._add(files, found, values)
+
+    def _text(self, path: str) -> str:
+        if path not in self._texts:
+            try:
+                self._texts[path] = recipefile.load(path)
+            except recipefile.RecipeError:
+                self._texts[path] = ""
+        return self._texts[path]
+
+    def _find(self, name: str, path: str) -> str:
+        directory = os.path.dirname(path)
+        if directory not in self._layers:
+            self._layers[directory] = recipefile.layer_of(path)
+        layer = self._layers[directory]
+        for folder in (directory, *self._search, *([layer] if layer else [])):
+            candidate = os.path.normpath(os.path.join(folder, name))
+            if candidate in self._texts or os.path.isfile(candidate):
+                return candidate
+        return ""
