@@ -96,7 +96,7 @@ def assemble(source: str, image: tarball.Image, reference: ImageReference, mode:
 
 def uncompressed_size(chunks: typing.Iterator[bytes], name: str) -> int:
     """Return the size of a layer's tar, whatever its compression; name is for messages. Raises InvalidLayer."""
-    return _length(_decompress(chunks, name))
+    return _length(decompress(chunks, name))
 
 
 def _decompress_layers(
@@ -192,7 +192,7 @@ def _json(value: object) -> bytes:
 def _content(extent: tarball.Extent, layer: manifests.Descriptor, diff_id: str) -> typing.Iterator[bytes]:
     """Yield a layer's tar, uncompressed. Raises InvalidLayer, also at the end of one that has not the diff_id."""
     hasher = hashlib.sha256()
-    for chunk in _decompress(tarball.chunks(extent), layer.digest):
+    for chunk in decompress(tarball.chunks(extent), layer.digest):
         hasher.update(chunk)
         yield chunk
     actual = "sha256:" + hasher.hexdigest()
@@ -206,8 +206,11 @@ def _length(chunks: typing.Iterable[bytes]) -> int:
     return sum(map(len, chunks))
 
 
-def _decompress(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[bytes]:
-    """Yield a layer's tar, whatever its compression; like Docker, believe the bytes and not the media type."""
+def decompress(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[bytes]:
+    """Yield a layer's tar, whatever its compression; like Docker, believe the bytes and not the media type.
+
+    digest is for messages. Raises InvalidLayer and what chunks raises.
+    """
     first = next(chunks, b"")
     rest = itertools.chain([first], chunks)
     if first.startswith(_GZIP_MAGIC):

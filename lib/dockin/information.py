@@ -18,6 +18,7 @@ FORMAT = "1"
 SUFFIX = ".image"
 
 _HEADER = "# Image information written by meta-dockin; read by dockin-preload.\n"
+_RECORD_HEADER = "# dockin-preload: this image is on the disk, whole\n"
 _SIZE = re.compile(r"0|[1-9][0-9]{0,14}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _VALUE = re.compile(r"[A-Za-z0-9:/@._+\[\]-]+")
@@ -60,6 +61,15 @@ class ImageInformation:
                 raise InvalidInformation(f"Invalid {field.name} = {value!r}: it can't stand in an image information file")
             lines.append(f"{field.name}={value}\n")
         return "".join(lines)
+
+    def render_record(self, found_id: str) -> str:
+        """Return the text by which dockin-preload notes, in its own file, that the image is whole in Docker's store.
+
+        found_id is the .Id that it has there: on a classic store the image_id.
+        """
+        values = {"format": FORMAT, "reference": self.reference, "name": self.name, "id": found_id}
+        values.update({key: getattr(self, key) for key in ("image_id", "manifest_digest", "source_digest")})
+        return _RECORD_HEADER + "".join(f"{key}={value}\n" for key, value in values.items())
 
 
 def parse(text: str, path: str) -> ImageInformation:

@@ -37,8 +37,8 @@ def describe(path: str, information: ImageInformation) -> ImageInformation:
 
 
 def _describe(tar: tarfile.TarFile, path: str, information: ImageInformation) -> ImageInformation:
-    entry = _entry(json.loads(_read(tar, "manifest.json", path)), path, information.name)
-    config = _read(tar, entry["Config"], path)
+    entry = find_entry(json.loads(read_member(tar, "manifest.json", path)), path, information.name)
+    config = read_member(tar, entry["Config"], path)
     image_id = manifests.digest_of(config)
     parsed = manifests.parse_config(config)
     wanted, found = platforms.parse(information.platform), platforms.Platform(parsed.os, parsed.architecture, parsed.variant)
@@ -46,7 +46,7 @@ def _describe(tar: tarfile.TarFile, path: str, information: ImageInformation) ->
         raise InvalidArchive(f"{path} has an image for {found}, {wanted} is wanted: save one for that platform")
     layers_size = 0
     for name in entry["Layers"]:
-        layers_size += archive.uncompressed_size(_chunks(tar, name, path), name)
+        layers_size += archive.uncompressed_size(member_chunks(tar, name, path), name)
     digest = _manifest_digest(tar, path, image_id)
     return replace(
         information,
@@ -58,7 +58,8 @@ def _describe(tar: tarfile.TarFile, path: str, information: ImageInformation) ->
     )
 
 
-def _entry(document: typing.Any, path: str, name: str) -> dict[str, typing.Any]:
+def find_entry(document: typing.Any, path: str, name: str) -> dict[str, typing.Any]:
+    """Return the entry of an image, by its familiar name, in the document manifest.json. Raises InvalidArchive."""
     for entry in document:
         if name in (entry.get("RepoTags") or []):
             return dict(entry)
@@ -69,7 +70,7 @@ def _manifest_digest(tar: tarfile.TarFile, path: str, image_id: str) -> str:
     """Return the digest of the manifest whose config is the image's."""
     if "index.json" not in tar.getnames():
         raise InvalidArchive(f"{path} has no index.json: save it with Docker 25 or later")
-    for top in json.loads(_read(tar, "index.json", path))["manifests"]:
+    for top in json.loads(read_member(tar, "index.json", path))["manifests"]:
         document = manifests.parse(_blob(tar, top["digest"], path))
         children = document.manifests if isinstance(document, manifests.Index) else ()
         for digest in [top["digest"], *(child.digest for child in children)]:
@@ -82,17 +83,19 @@ def _manifest_digest(tar: tarfile.TarFile, path: str, image_id: str) -> str:
 
 
 def _blob(tar: tarfile.TarFile, digest: str, path: str) -> bytes:
-    data = _read(tar, _BLOBS + digest[7:], path)
+    data = read_member(tar, _BLOBS + digest[7:], path)
     if manifests.digest_of(data) != digest:
         raise InvalidArchive(f"{path} is damaged: {digest} is {manifests.digest_of(data)}")
     return data
 
 
-def _read(tar: tarfile.TarFile, name: str, path: str) -> bytes:
-    return b"".join(_chunks(tar, name, path, manifests.MAX_CONFIG_SIZE))
+def read_member(tar: tarfile.TarFile, name: str, path: str) -> bytes:
+    """Return a document in an archive; path names that in messages. Raises InvalidArchive, OSError."""
+    return b"".join(member_chunks(tar, name, path, manifests.MAX_CONFIG_SIZE))
 
 
-def _chunks(tar: tarfile.TarFile, name: str, path: str, limit: int = 0) -> typing.Iterator[bytes]:
+def member_chunks(tar: tarfile.TarFile, name: str, path: str, limit: int = 0) -> typing.Iterator[bytes]:
+    """Yield the bytes of a file in an archive, of at most limit bytes if that is not 0. Raises InvalidArchive, OSError."""
     try:
         member = tar.getmember(name)
     except KeyError as error:

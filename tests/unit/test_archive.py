@@ -388,7 +388,7 @@ def test_no_program_zstd(tmp_path, monkeypatch):
 def decompress(data, chunk=1 << 20):
     """Return what the layer is uncompressed, read in chunks of a size."""
     chunks = (data[start:start + chunk] for start in range(0, len(data), chunk))
-    return b"".join(archive._decompress(chunks, "sha256:x"))
+    return b"".join(archive.decompress(chunks, "sha256:x"))
 
 
 TEXT = b"layer " * 1000
@@ -461,13 +461,13 @@ def test_any_split_gives_what_gzip_gives(parts, step, data):
     chunks = [stream[start:end] for start, end in zip([0, *places], [*places, len(stream)])]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "_STEP", step)
-        pieces = list(archive._decompress(iter(chunks), "sha256:x"))
+        pieces = list(archive.decompress(iter(chunks), "sha256:x"))
         assert b"".join(pieces) == gzip.decompress(stream)
         assert max(map(len, pieces)) <= step
         # Nor does a cut go unnoticed, but where only zeros are lost.
         cut = data.draw(st.integers(2, len(stream)))
         with contextlib.suppress(InvalidLayer):
-            assert b"".join(archive._decompress(iter([stream[:cut]]), "sha256:x")) in whole_members(parts, cut)
+            assert b"".join(archive.decompress(iter([stream[:cut]]), "sha256:x")) in whole_members(parts, cut)
 
 
 def whole_members(parts, cut):
@@ -507,14 +507,14 @@ def test_an_error_in_reading_is_told_from_damage(error):
         raise error
 
     with pytest.raises(type(error), match=re.escape(str(error))):
-        list(archive._decompress(chunks(), "sha256:x"))
+        list(archive.decompress(chunks(), "sha256:x"))
 
 
 def test_nothing_is_left_of_a_reader_that_stops(tmp_path):
     """Neither the program nor the thread, although there would be much more to read."""
     before = threading.active_count()
     data = zstd(os.urandom(1 << 20)) * 20
-    content = archive._decompress((data[start:start + 65536] for start in range(0, len(data), 65536)), "sha256:x")
+    content = archive.decompress((data[start:start + 65536] for start in range(0, len(data), 65536)), "sha256:x")
     assert next(content)
     assert threading.active_count() == before + 1
     content.close()

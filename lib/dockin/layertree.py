@@ -1,0 +1,438 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""The directory of one layer in a data-root: a layer's tar unpacked as overlayfs wants it, and as Docker unpacks it.
+
+A whiteout (.wh.NAME) becomes a character device 0:0, an opaque directory (.wh..wh..opq) gets an attribute. The directory is
+to its layer what a root directory is to a process: absolute names, '..' and links of any kind lead nowhere else. Each
+component of a path is opened by itself and never through a link; links are followed by reading them.
+The meaning of whiteouts: https://github.com/opencontainers/image-spec/blob/main/layer.md and
+https://docs.kernel.org/filesystems/overlayfs.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import posixpath
+import stat
+import typing
+
+from dockin import layertar
+from dockin.errors import DockinError
+
+_WHITEOUT = b".wh."
+_OPAQUE = b".wh..wh..opq"
+_OPAQUE_XATTR = "trusted.overlay.opaque"
+_CAPABILITY = "security.capability"
+# Of a directory that no entry of the layer describes: Docker's, where the umask is 022.
+_IMPLIED_MODE = 0o755
+# What the kernel allows.
+_MAX_LINKS = 40
+_MAX_PATH = 4095
+_MAX_TIME = 1 << 63
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_KINDS = {layertar.CHARACTER: stat.S_IFCHR, layertar.BLOCK: stat.S_IFBLK, layertar.FIFO: stat.S_IFIFO}
+
+
+class InvalidEntry(DockinError):
+    """An entry of a layer can't be unpacked."""
+
+
+class Place(typing.NamedTuple):
+    """Where an entry belongs."""
+
+    parent: int
+    """Descriptor of its directory, open until the next entry is placed."""
+    leaf: bytes
+    """Name there; empty for the layer's own directory."""
+    path: bytes
+    """Both together, without links, relative to the layer's directory."""
+    direct: bool
+    """Whether a reader of the directory finds the path under the very name of the entry."""
+
+
+class Tree:
+    """A layer's directory while it is unpacked; a context manager.
+
+    Owners, devices and attributes take root, or pseudo.
+    """
+
+    def __init__(self, path: str, epoch: int) -> None:
+        """path is an empty directory; epoch, in seconds, is the time of what the layer gives no time."""
+        self._path = path
+        self._epoch = epoch * 10**9
+        self._directories: dict[bytes, int] = {b"": self._epoch}
+        self._files: dict[bytes, int] = {}
+        self._parent: tuple[bytes, int, bytes, bool] | None = None
+        self.lost: set[int] = set()
+        """Numbers of the members whose content a later one has replaced."""
+
+    def __enter__(self) -> Tree:
+        self._root = os.open(self._path, _DIRECTORY)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._forget_parent()
+        os.close(self._root)
+
+    def place(self, member: layertar.Member) -> Place:
+        """Return where a member belongs; directories above it are made. Raises InvalidEntry, OSError."""
+        return self._place(member.name, create=True)
+
+    def add(self, member: layertar.Member, place: Place, content: typing.Iterable[bytes]) -> None:
+        """Unpack a member to its place. Raises InvalidEntry, OSError and what content raises."""
+        if not place.leaf:
+            self._add_root(member)
+            return
+        old = self._look(place)
+        if old and not (stat.S_ISDIR(old.st_mode) and member.type == layertar.DIRECTORY):
+            self._remove(place, old)
+        if place.leaf == _OPAQUE:
+            os.setxattr(place.parent, _OPAQUE_XATTR, b"y")
+        elif is_whiteout(place.leaf):
+            self._add_whiteout(member, place)
+        elif member.type == layertar.DIRECTORY:
+            self._add_directory(member, place, old)
+        elif member.type == layertar.REGULAR:
+            self._add_file(member, place, content)
+        elif member.type == layertar.LINK:
+            self._add_link(member, place)
+        else:
+            if member.type == layertar.SYMLINK:
+                os.symlink(member.target, place.leaf, dir_fd=place.parent)
+            else:
+                os.mknod(place.leaf, _KINDS[member.type] | 0o600, _device(member), dir_fd=place.parent)
+            self._describe(member, place, follows=member.type != layertar.SYMLINK)
+
+    def finish(self) -> int:
+        """Set the times of directories, which every entry in them changes; return the size that Docker notes, in bytes."""
+        self._forget_parent()
+        for path, mtime in self._directories.items():
+            name, slash, leaf = path.rpartition(b"/")
+            parent = self._open(name)
+            try:
+                os.utime(leaf or b".", ns=(mtime, mtime), dir_fd=parent, follow_symlinks=False)
+            finally:
+                os.close(parent)
+        return self._size()
+
+    # Paths
+
+    def _place(self, name: bytes, create: bool) -> Place:
+        if b"\0" in name or len(name) > _MAX_PATH:
+            raise InvalidEntry(f"its path has a NUL, or more than {_MAX_PATH} bytes")
+        clean = posixpath.normpath(b"/" + name).lstrip(b"/")
+        above, _, leaf = clean.rpartition(b"/")
+        if self._parent is None or self._parent[0] != above or not self._parent[3]:
+            self._forget_parent()
+            self._parent = (above, *self._walk(above, create))
+        _, descriptor, path, direct = self._parent
+        outside = posixpath.normpath(name or b".").startswith(b"../")
+        return Place(descriptor, leaf, path + b"/" + leaf if path else leaf, direct and not outside)
+
+    def _walk(self, path: bytes, create: bool) -> tuple[int, bytes, bool]:
+        """Return a descriptor of a directory, its path without links, and whether that is the path given."""
+        left = path.split(b"/")[::-1]
+        here: list[bytes] = []
+        descriptor = os.dup(self._root)
+        links = 0
+        try:
+            while left:
+                name = left.pop()
+                if name == b"..":
+                    here = here[:-1]
+                    descriptor = self._instead(descriptor, self._open(b"/".join(here)))
+                elif name not in (b"", b"."):
+                    target = self._enter(descriptor, name)
+                    if target is None:
+                        self._make_implied(descriptor, name, b"/".join([*here, name]), create and not links)
+                        target = os.open(name, _DIRECTORY, dir_fd=descriptor)
+                    if isinstance(target, int):
+                        here.append(name)
+                        descriptor = self._instead(descriptor, target)
+                        continue
+                    links += 1
+                    if links > _MAX_LINKS:
+                        raise InvalidEntry("too many links in its path")
+                    left += target.split(b"/")[::-1]
+                    if target.startswith(b"/"):
+                        here = []
+                        descriptor = self._instead(descriptor, os.dup(self._root))
+            return descriptor, b"/".join(here), not links
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def _open(self, path: bytes) -> int:
+        """Return a descriptor of a directory whose path has no links."""
+        descriptor = os.dup(self._root)
+        try:
+            for name in path.split(b"/") if path else ():
+                descriptor = self._instead(descriptor, os.open(name, _DIRECTORY, dir_fd=descriptor))
+            return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    @staticmethod
+    def _instead(old: int, new: int) -> int:
+        os.close(old)
+        return new
+
+    @staticmethod
+    def _enter(directory: int, name: bytes) -> int | bytes | None:
+        """Return a descriptor of the directory of a name, a link's target, or None for anything else and for nothing."""
+        try:
+            return os.open(name, _DIRECTORY, dir_fd=directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+        try:
+            return os.readlink(name, dir_fd=directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EINVAL):
+                raise
+        return None
+
+    def _make_implied(self, directory: int, name: bytes, path: bytes, create: bool) -> None:
+        """Make a directory that the path of an entry needs, where it isn't there."""
+        whiteout = False
+        with contextlib.suppress(FileNotFoundError):
+            whiteout = _is_whiteout_device(os.stat(name, dir_fd=directory, follow_symlinks=False))
+            if not whiteout:
+                raise InvalidEntry(f"{layertar.printable(path)} in its path is no directory")
+        if not create:
+            raise InvalidEntry(f"{layertar.printable(path)} in its path is not in this layer")
+        if whiteout:
+            os.unlink(name, dir_fd=directory)
+        os.mkdir(name, 0o700, dir_fd=directory)
+        self._directories[path] = self._epoch
+        with _opened(name, directory) as made:
+            os.fchown(made, 0, 0)
+            os.fchmod(made, _IMPLIED_MODE)
+            if whiteout:
+                os.setxattr(made, _OPAQUE_XATTR, b"y")
+
+    def _forget_parent(self) -> None:
+        if self._parent:
+            os.close(self._parent[1])
+            self._parent = None
+
+    @staticmethod
+    def _look(place: Place) -> os.stat_result | None:
+        try:
+            return os.stat(place.leaf, dir_fd=place.parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    # Entries
+
+    def _add_root(self, member: layertar.Member) -> None:
+        """Describe the layer's own directory, if the entry is called "/"; Docker passes over "." and "./"."""
+        if member.type != layertar.DIRECTORY:
+            raise InvalidEntry("the root directory can't be anything else")
+        if not member.name.startswith(b"/"):
+            return
+        self._describe_open(member, self._root)
+        self._directories[b""] = _time(member.mtime)
+
+    def _add_directory(self, member: layertar.Member, place: Place, old: os.stat_result | None) -> None:
+        if not old or not stat.S_ISDIR(old.st_mode):
+            os.mkdir(place.leaf, 0o700, dir_fd=place.parent)
+        with _opened(place.leaf, place.parent) as made:
+            self._describe_open(member, made)
+            if old and _is_whiteout_device(old):
+                # Both in one layer: the directory is new, and what it replaces stays hidden. Docker loses the whiteout.
+                os.setxattr(made, _OPAQUE_XATTR, b"y")
+        self._directories[place.path] = _time(member.mtime)
+
+    def _add_file(self, member: layertar.Member, place: Place, content: typing.Iterable[bytes]) -> None:
+        descriptor = os.open(place.leaf, _NEW_FILE, 0o600, dir_fd=place.parent)
+        with open(descriptor, "wb", buffering=0) as file:
+            if member.extents is None:
+                for data in content:
+                    _write(file, data)
+            else:
+                _write_extents(file, member, content)
+            self._describe_open(member, descriptor)
+            os.utime(descriptor, ns=_times(member))
+        if member.stored:
+            self._files[place.path] = member.number
+
+    def _add_link(self, member: layertar.Member, place: Place) -> None:
+        """Make a hard link; as with Docker its entry goes for the owner, mode and time of what it links to, too."""
+        if not member.target:
+            raise InvalidEntry("a hard link to nothing")
+        parent, leaf, path = os.dup(place.parent), place.leaf, place.path
+        try:
+            target = self._place(member.target, create=False)
+            try:
+                os.link(target.leaf, leaf, src_dir_fd=target.parent, dst_dir_fd=parent, follow_symlinks=False)
+            except FileNotFoundError:
+                name = layertar.printable(member.target)
+                raise InvalidEntry(f"a hard link to {name}, which is not in this layer; Docker needs it there") from None
+            here = Place(parent, leaf, path, True)
+            found = self._look(here)
+            assert found
+            if stat.S_ISREG(found.st_mode) and _CAPABILITY.encode() not in member.xattrs:
+                with _opened(leaf, parent, os.O_RDONLY) as file, contextlib.suppress(OSError):
+                    # The kernel drops it where an owner is set; pseudo does not.
+                    os.removexattr(file, _CAPABILITY)
+            self._describe(member, here, follows=not stat.S_ISLNK(found.st_mode))
+        finally:
+            os.close(parent)
+
+    def _add_whiteout(self, member: layertar.Member, place: Place) -> None:
+        """Hide what lower layers have under the name; what this layer has itself is not concerned."""
+        hidden = place._replace(leaf=place.leaf[len(_WHITEOUT) :])
+        if hidden.leaf in (b"", b".", b".."):
+            raise InvalidEntry("a whiteout of no name")
+        old = self._look(hidden)
+        if old is None:
+            os.mknod(hidden.leaf, stat.S_IFCHR, os.makedev(0, 0), dir_fd=hidden.parent)
+            os.chown(hidden.leaf, member.uid, member.gid, dir_fd=hidden.parent, follow_symlinks=False)
+            os.utime(hidden.leaf, ns=(self._epoch, self._epoch), dir_fd=hidden.parent, follow_symlinks=False)
+        elif stat.S_ISDIR(old.st_mode):
+            with _opened(hidden.leaf, hidden.parent) as directory:
+                os.setxattr(directory, _OPAQUE_XATTR, b"y")
+
+    def _describe(self, member: layertar.Member, place: Place, follows: bool) -> None:
+        """Set owner, attributes, mode and time of a link, or of something that can't be opened."""
+        leaf, parent = place.leaf, place.parent
+        os.chown(leaf, member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
+        path = b"/proc/self/fd/%d/%s" % (parent, leaf)
+        for name, value in _attributes(member):
+            # The kernel has user.* for files and directories alone; Docker passes over the others.
+            if not name.startswith("user."):
+                _set_attribute(path, name, value)
+        if follows:
+            os.chmod(leaf, member.mode, dir_fd=parent)
+            os.utime(leaf, ns=_times(member), dir_fd=parent, follow_symlinks=False)
+        elif member.type == layertar.SYMLINK:
+            os.utime(leaf, ns=_times(member), dir_fd=parent, follow_symlinks=False)
+
+    @staticmethod
+    def _describe_open(member: layertar.Member, descriptor: int) -> None:
+        """Set owner, attributes and mode, in the order in which none of them undoes another."""
+        os.fchown(descriptor, member.uid, member.gid)
+        for name, value in _attributes(member):
+            _set_attribute(descriptor, name, value)
+        os.fchmod(descriptor, member.mode)
+
+    def _remove(self, place: Place, old: os.stat_result) -> None:
+        """Remove what a later entry replaces."""
+        if stat.S_ISDIR(old.st_mode):
+            for _, folders, names, descriptor in os.fwalk(place.leaf, False, _fail, dir_fd=place.parent):
+                for name in names:
+                    os.unlink(name, dir_fd=descriptor)
+                for name in folders:
+                    # Links to directories are among them.
+                    found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                    (os.rmdir if stat.S_ISDIR(found.st_mode) else os.unlink)(name, dir_fd=descriptor)
+            os.rmdir(place.leaf, dir_fd=place.parent)
+            below = place.path + b"/"
+            for path in [path for path in self._directories if path == place.path or path.startswith(below)]:
+                del self._directories[path]
+            for path in [path for path in self._files if path.startswith(below)]:
+                self.lost.add(self._files.pop(path))
+        else:
+            os.unlink(place.leaf, dir_fd=place.parent)
+            if place.path in self._files:
+                self.lost.add(self._files.pop(place.path))
+
+    def _size(self) -> int:
+        """Return the bytes of all files and links, each hard-linked file once."""
+        total = 0
+        seen: set[tuple[int, int]] = set()
+        for _, folders, names, descriptor in os.fwalk(b".", True, _fail, dir_fd=self._root):
+            for name in (*names, *folders):
+                found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                inode = found.st_dev, found.st_ino
+                if stat.S_ISDIR(found.st_mode) or inode in seen:
+                    continue
+                if found.st_nlink > 1:
+                    seen.add(inode)
+                total += found.st_size
+        return total
+
+
+def is_whiteout(leaf: bytes) -> bool:
+    """Tell whether an entry of this name says something of lower layers, and is no file itself."""
+    return leaf.startswith(_WHITEOUT)
+
+
+@contextlib.contextmanager
+def _opened(name: bytes, directory: int, flags: int = _DIRECTORY) -> typing.Iterator[int]:
+    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _fail(error: OSError) -> typing.NoReturn:
+    raise error
+
+
+def _write(file: typing.Any, data: bytes) -> None:
+    """Write all of data, which a raw file need not do at once."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _write_extents(file: typing.Any, member: layertar.Member, content: typing.Iterable[bytes]) -> None:
+    """Write a sparse file; its holes take no space."""
+    pieces = iter(content)
+    data = b""
+    for offset, length in member.extents or ():
+        file.seek(offset)
+        while length:
+            data = data or next(pieces)
+            _write(file, data[:length])
+            length, data = length - len(data[:length]), data[length:]
+    file.truncate(member.size)
+
+
+def _attributes(member: layertar.Member) -> typing.Iterator[tuple[str, bytes]]:
+    for name, value in sorted(member.xattrs.items()):
+        yield os.fsdecode(name), value
+
+
+def _set_attribute(where: int | bytes, name: str, value: bytes) -> None:
+    try:
+        if isinstance(where, int):
+            os.setxattr(where, name, value)
+        else:
+            os.setxattr(where, name, value, follow_symlinks=False)
+    except OSError as error:
+        raise InvalidEntry(
+            f"its attribute {name!r} can't be set: {error.strerror}; it takes a file system that has such attributes,"
+            " and root or pseudo"
+        ) from error
+
+
+def _is_whiteout_device(found: os.stat_result) -> bool:
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(0, 0)
+
+
+def _device(member: layertar.Member) -> int:
+    """Return a device number, of which the kernel knows 12 bits of the major and 20 of the minor number."""
+    major, minor = member.device
+    return os.makedev(major & 0xFFF, minor & 0xFFFFF)
+
+
+def _times(member: layertar.Member) -> tuple[int, int]:
+    """Return atime and mtime in nanoseconds: no atime is before the mtime."""
+    atime = member.mtime if member.atime is None else max(member.atime, member.mtime)
+    # Docker lets links have times before 1970.
+    before = member.mtime if member.type == layertar.SYMLINK and -_MAX_TIME < member.mtime < 0 else 0
+    return _time(atime, before), _time(member.mtime, before)
+
+
+def _time(nanoseconds: int, otherwise: int = 0) -> int:
+    """Return a time; those before 1970 or after 2262 are otherwise, 1970 with Docker."""
+    return nanoseconds if 0 <= nanoseconds < _MAX_TIME else otherwise

@@ -1,0 +1,255 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Data-roots: the files that Docker will look for, as any user may write them. What Docker makes of them: tests/docker."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import os
+import stat
+
+from pathlib import Path
+
+import pytest
+
+from dockin import dataroot, information
+from dockin.dataroot import InvalidDataRoot
+from support import images, installed
+
+EPOCH = 1_700_000_000
+
+
+@pytest.fixture(autouse=True)
+def ownership(monkeypatch):
+    """Let an ordinary user write layers whose entries are root's, as pseudo would; only owners are lost."""
+    if os.geteuid() != 0:
+        for name in ("chown", "fchown"):
+            monkeypatch.setattr(os, name, lambda *_, **__: None)
+
+
+def install(tmp_path, content, name="team/app:1", **options):
+    return installed.install(tmp_path / "archives", images.image(content), name, **options)
+
+
+def sources(*made):
+    return [dataroot.read_source(str(one.info)) for one in made]
+
+
+def snapshot(root):
+    """Return everything in a tree: type, mode, size, time and content."""
+    found = {}
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            status = path.lstat()
+            content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+            size = 0 if path.is_dir() else status.st_size
+            found[str(path.relative_to(root))] = status.st_mode, size, status.st_mtime_ns, content
+    return found
+
+
+def read_layer(root, chain):
+    """Return what Docker notes of a layer, and its tar-split entries."""
+    folder = root / "image/overlay2/layerdb/sha256" / chain[7:]
+    notes = {path.name: path.read_text() for path in folder.iterdir() if not path.name.endswith(".gz")}
+    lines = gzip.decompress((folder / "tar-split.json.gz").read_bytes()).splitlines()
+    return notes, [json.loads(line) for line in lines]
+
+
+def reassemble(root, chain):
+    """Return a layer's tar as Docker writes it again."""
+    notes, entries = read_layer(root, chain)
+    diff = root / "overlay2" / notes["cache-id"] / "diff"
+    tar = b""
+    for entry in entries:
+        if entry["type"] == 2:
+            tar += base64.b64decode(entry["payload"])
+        elif entry.get("size"):
+            data = (diff / entry["name"]).read_bytes()
+            assert len(data) == entry["size"]
+            tar += data
+    return tar
+
+
+BASE = images.layer({"etc/motd": "hello\n", "bin/sh": images.Entry(b"#!"), "lib": images.Symlink("usr/lib")})
+UPPER = images.layer({"etc/motd": "changed\n", "srv/data": "x" * 5000})
+
+
+def test_files(tmp_path):
+    made = install(tmp_path, [BASE, UPPER])
+    root = tmp_path / "docker"
+    added = dataroot.write(str(root), sources(made), EPOCH)
+    upper = dataroot.chain_id(BASE.diff_id, UPPER.diff_id)
+    assert added == {BASE.diff_id: 6 + 2 + 7, upper: 8 + 5000}
+
+    store = root / "image/overlay2"
+    assert json.loads((store / "repositories.json").read_text()) == {"Repositories": {"team/app": {
+        "team/app:1": made.config_digest, f"team/app@{made.top_digest}": made.config_digest}}}
+    config = (store / "imagedb/content/sha256" / made.config_digest[7:]).read_bytes()
+    assert images.sha256(config) == made.config_digest
+
+    base_id, upper_id = dataroot.cache_id(BASE.diff_id), dataroot.cache_id(upper)
+    notes, _ = read_layer(root, BASE.diff_id)
+    assert notes == {"cache-id": base_id, "diff": BASE.diff_id, "size": "15"}
+    notes, _ = read_layer(root, upper)
+    assert notes == {"cache-id": upper_id, "diff": UPPER.diff_id, "size": "5008", "parent": BASE.diff_id}
+    assert reassemble(root, BASE.diff_id) == BASE.tar
+    assert reassemble(root, upper) == UPPER.tar
+
+    base_link, upper_link = dataroot.link_id(BASE.diff_id), dataroot.link_id(upper)
+    assert (root / "overlay2" / base_id / "link").read_text() == base_link
+    assert (root / "overlay2" / upper_id / "lower").read_text() == f"l/{base_link}"
+    assert sorted(os.listdir(root / "overlay2" / base_id)) == ["committed", "diff", "link"]
+    assert sorted(os.listdir(root / "overlay2" / upper_id)) == ["diff", "link", "lower", "work"]
+    assert (root / "overlay2/l" / upper_link / "srv/data").read_text() == "x" * 5000
+    assert (root / "dockin/team-app-1").read_text() == made.information.render_record(made.config_digest)
+
+
+def test_the_names_docker_looks_for():
+    """Cache-ids are of 64 hex digits, links of 26 characters that a mount option can hold."""
+    assert len(dataroot.cache_id(BASE.diff_id)) == 64
+    assert len(dataroot.link_id(BASE.diff_id)) == 26
+    assert dataroot.link_id(BASE.diff_id).isalnum()
+    # https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
+    chain = "sha256:" + hashlib.sha256(f"{BASE.diff_id} {UPPER.diff_id}".encode()).hexdigest()
+    assert dataroot.chain_id(BASE.diff_id, UPPER.diff_id) == chain
+
+
+@pytest.mark.parametrize("compression", installed.COMPRESSIONS)
+def test_the_same_bytes_from_any_compression(tmp_path, compression):
+    plain = install(tmp_path, [BASE, UPPER])
+    packed = installed.install(tmp_path / "packed", images.image([BASE, UPPER]), "team/app:1", compression=compression)
+    dataroot.write(str(tmp_path / "one"), sources(plain), EPOCH)
+    dataroot.write(str(tmp_path / "two"), sources(packed), EPOCH)
+    assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
+
+
+def test_times_follow_the_epoch_or_the_layer(tmp_path):
+    root = tmp_path / "docker"
+    dataroot.write(str(root), sources(install(tmp_path, [BASE])), EPOCH)
+    times = {name: stat_[2] for name, stat_ in snapshot(root).items()}
+    cache = f"overlay2/{dataroot.cache_id(BASE.diff_id)}"
+    assert times.pop(f"{cache}/diff") == EPOCH * 10**9
+    assert {time for name, time in times.items() if name.startswith(f"{cache}/diff")} == {images.MTIME * 10**9}
+    assert {time for name, time in times.items() if not name.startswith(f"{cache}/diff")} == {EPOCH * 10**9}
+    assert root.stat().st_mtime == EPOCH
+
+
+def test_images_in_one_go_or_one_by_one(tmp_path):
+    other = images.layer({"other": "2"})
+    made = [install(tmp_path, [BASE, UPPER]), install(tmp_path, [BASE, other], "team/other:1"),
+            install(tmp_path, [BASE, UPPER], "team/app:latest")]
+    added = dataroot.write(str(tmp_path / "one"), sources(*made), EPOCH)
+    assert len(added) == 3
+    counts = [len(dataroot.write(str(tmp_path / "two"), sources(one), EPOCH)) for one in made]
+    assert counts == [2, 1, 0]
+    assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
+    assert dataroot.write(str(tmp_path / "two"), sources(*made), EPOCH) == {}
+    assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
+
+
+def test_a_tag_moves_to_a_later_image(tmp_path):
+    root = tmp_path / "docker"
+    dataroot.write(str(root), sources(install(tmp_path / "a", [BASE])), EPOCH)
+    later = install(tmp_path / "b", [BASE, UPPER])
+    dataroot.write(str(root), sources(later), EPOCH)
+    names = json.loads((root / "image/overlay2/repositories.json").read_text())["Repositories"]["team/app"]
+    assert names["team/app:1"] == later.config_digest
+    assert len(names) == 3
+
+
+def test_layers_as_the_registry_has_them(tmp_path):
+    """What "docker pull" notes of each: so it knows them again in another image."""
+    made = install(tmp_path, [BASE, images.Layer(UPPER.tar, "none")], "registry.example/team/app:1", layers="registry")
+    root = tmp_path / "docker"
+    dataroot.write(str(root), sources(made), EPOCH)
+    folder = root / "image/overlay2/distribution"
+    digest = BASE.blob("oci").digest
+    assert (folder / "diffid-by-digest/sha256" / digest[7:]).read_text() == BASE.diff_id
+    assert json.loads((folder / "v2metadata-by-diffid/sha256" / BASE.diff_id[7:]).read_text()) == [
+        {"Digest": digest, "SourceRepository": "registry.example/team/app", "HMAC": ""}]
+
+
+def test_two_images_of_one_name(tmp_path):
+    one, two = install(tmp_path / "a", [BASE]), install(tmp_path / "b", [UPPER])
+    with pytest.raises(InvalidDataRoot, match=f"Two images are called team/app:1: {one.config_digest} and"):
+        dataroot.write(str(tmp_path / "docker"), sources(one, two))
+
+
+def test_a_data_root_that_docker_has_used(tmp_path):
+    root = tmp_path / "docker"
+    made = install(tmp_path, [BASE])
+    dataroot.write(str(root), sources(made))
+    (root / "image/overlay2/layerdb/sha256" / BASE.diff_id[7:] / "cache-id").write_text("1234")
+    with pytest.raises(InvalidDataRoot, match="Docker has used this data-root"):
+        dataroot.write(str(root), sources(made))
+
+
+def lines(root):
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_an_archive_of_another_image(tmp_path):
+    one, two = install(tmp_path / "a", [BASE]), install(tmp_path / "b", [UPPER])
+    two.archive.write_bytes(one.archive.read_bytes())
+    with pytest.raises(InvalidDataRoot, match=f"has the image {one.config_digest}, not {two.config_digest}"):
+        dataroot.write(str(tmp_path / "docker"), sources(two))
+
+
+@pytest.mark.parametrize("compression", installed.COMPRESSIONS)
+def test_a_damaged_archive(tmp_path, compression):
+    """Wherever it is damaged, nothing of the layer is left."""
+    made = install(tmp_path, [BASE, images.filler_layer("f", 200_000)], compression=compression)
+    data = bytearray(made.archive.read_bytes())
+    data[len(data) // 2] ^= 1
+    made.archive.write_bytes(data)
+    root = tmp_path / "docker"
+    with pytest.raises(Exception, match="damaged|Damaged|decompress|Corrupt|corrupt"):
+        dataroot.write(str(root), sources(made))
+    assert not [name for name in lines(root) if ".new" in name]
+    kept = os.listdir(root / "image/overlay2/layerdb/sha256")
+    assert sorted(os.listdir(root / "overlay2")) == sorted(["l", *(dataroot.cache_id("sha256:" + name) for name in kept)])
+    assert not (root / "image/overlay2/repositories.json").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no archive", bytes(10240), b"\xfd7zXZ\0nothing", b"BZh91AY&SYnothing", b"\x1f\x8bx"]
+)
+def test_no_archive(tmp_path, content):
+    made = install(tmp_path, [BASE])
+    made.archive.write_bytes(content)
+    with pytest.raises(dataroot.DockinError, match=made.archive.name):
+        dataroot.write(str(tmp_path / "docker"), sources(made))
+
+
+def test_too_many_layers(tmp_path):
+    layers = [images.layer({"n": str(number)}, "none") for number in range(dataroot.MAX_LAYERS + 1)]
+    assert len(dataroot.write(str(tmp_path / "most"), sources(install(tmp_path / "a", layers[1:])))) == dataroot.MAX_LAYERS
+    with pytest.raises(InvalidDataRoot, match="126 layers, its config says 126; Docker takes at most 125"):
+        dataroot.write(str(tmp_path / "docker"), sources(install(tmp_path / "b", layers)))
+
+
+def test_modes(tmp_path):
+    """Nobody but root reads a data-root, whatever the umask."""
+    old = os.umask(0)
+    try:
+        dataroot.write(str(tmp_path / "docker"), sources(install(tmp_path, [BASE])))
+    finally:
+        os.umask(old)
+    modes = {name: stat.S_IMODE(found[0]) for name, found in snapshot(tmp_path / "docker").items()}
+    assert modes["image"] == modes["dockin"] == modes["overlay2/l"] == 0o700
+    assert modes["image/overlay2/repositories.json"] == modes["dockin/team-app-1"] == 0o600
+    assert stat.S_IMODE((tmp_path / "docker").stat().st_mode) == modes["overlay2"] == 0o710
+
+
+def test_a_source_without_its_archive(tmp_path):
+    made = install(tmp_path, [BASE])
+    made.archive.unlink()
+    with pytest.raises(FileNotFoundError):
+        dataroot.write(str(tmp_path / "docker"), sources(made))
+    made.info.write_text("format=2\n")
+    with pytest.raises(information.InvalidInformation):
+        dataroot.read_source(str(made.info))
