@@ -21,6 +21,7 @@ import os
 import pathlib
 import random
 import shlex
+import signal
 import subprocess
 import tempfile
 import time
@@ -268,6 +269,7 @@ class _Skopeo:
         self.retries = _number(d, "DOCKIN_FETCH_RETRIES", _NUMBERS["DOCKIN_FETCH_RETRIES"])
         self.options = dockin.settings.options(d.getVar)
         self.environment = self._environment()
+        self.admitted = False
 
     def inspect(self, reference):
         """Return the bytes of an index or manifest."""
@@ -289,9 +291,12 @@ class _Skopeo:
         while True:
             status, output, errors = self._run_once(argv, progress)
             if status == 0:
+                self.admitted = True
                 return output
             failure = dockin.skopeo.classify(errors)
-            if attempt >= min(self.retries, failure.retries):
+            # What was let in before has a token that ran out: skopeo asks for another one when it is started again.
+            retries = 1 if self.admitted and failure.kind == "auth" else failure.retries
+            if attempt >= min(self.retries, retries):
                 raise FetchError(self._explain(failure), self.ud.url)
             delay = _FIRST_DELAY * 2**attempt * random.uniform(0.5, 1.5)
             bb.note(f"{self.reference.familiar}: {failure.message}; trying again in {delay:.1f} s")
@@ -313,8 +318,12 @@ class _Skopeo:
             try:
                 self._wait(process, progress)
             finally:
+                helpers = _children(process.pid)
                 process.kill()
                 process.wait()
+                for pid in helpers:
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, signal.SIGKILL)
             output.seek(0)
             errors.seek(0)
             return process.returncode, output.read(), errors.read().decode(errors="replace")
@@ -478,10 +487,7 @@ class _Download:
 
     def _read(self, blob):
         """Return the bytes of a document that is in the partial directory."""
-        path = self._path(blob)
-        if os.path.getsize(path) > dockin.manifests.MAX_CONFIG_SIZE:
-            raise DockinError(f"{blob.digest} has {os.path.getsize(path)} bytes, more than a config may have")
-        return pathlib.Path(path).read_bytes()
+        return pathlib.Path(self._path(blob)).read_bytes()
 
     def _write(self, image):
         """Write the image tarball beside its place, verify it by writing it, and move it there."""
@@ -598,6 +604,20 @@ def _number(d, variable, default):
     if not value.isdecimal():
         raise DockinError(f"Invalid {variable} = {value!r}: a whole number is expected")
     return int(value)
+
+
+def _children(pid):
+    """Return the processes that a process has started: skopeo's credential helpers, which would wait for ever without it.
+
+    They are not told by a process group of their own: BitBake ends a task's whole group, and they have to be in it.
+    """
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # pid (command) state parent …; a command may have spaces and brackets
+            if int(path.read_text(errors="replace").rpartition(")")[2].split()[1]) == pid:
+                found.append(int(path.parent.name))
+    return found
 
 
 def _end_with_parent():

@@ -35,8 +35,8 @@ _LAYER_TYPE = re.compile(
 
 MAX_MANIFEST_SIZE = 4 << 20
 """Bytes; what containers/image and Docker's registry accept for an index or a manifest."""
-MAX_CONFIG_SIZE = 32 << 20
-"""Bytes; a config holds history and labels, real ones have some kilobytes."""
+MAX_CONFIG_SIZE = 4 << 20
+"""Bytes; what containers/image accepts. A config holds history and labels, real ones have some kilobytes."""
 
 
 class InvalidManifest(DockinError):
@@ -148,6 +148,10 @@ def _manifest(media_type: str, document: dict[str, typing.Any]) -> Manifest:
         raise InvalidManifest(
             f"Not an image: the manifest's config has the type {config.media_type!r} (an artifact such as a chart, a"
             " signature or an SBOM?); give the reference of a container image"
+        )
+    if config.size > MAX_CONFIG_SIZE:
+        raise InvalidManifest(
+            f"Invalid manifest: its config {config.digest} has {config.size} bytes, at most {MAX_CONFIG_SIZE} are accepted"
         )
     layers = tuple(_descriptor(entry, "manifest") for entry in _list(document, "layers", "manifest"))
     for layer in layers:

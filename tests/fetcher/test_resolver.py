@@ -16,6 +16,7 @@ from dockin import manifests, platforms, reference, skopeo, tarball
 from dockin.resolver import ResolveError, Resolver
 from support import faults, images, registry
 from support.fixtures import LOGIN
+from support.tokens import TokenServer
 
 MACHINE = {"PATH": os.environ["PATH"]}
 
@@ -378,41 +379,6 @@ def test_pages_of_tags(faulty, resolve):
                                    json.dumps({"tags": tags}).encode()))
     faulty.fail("/tags/list", page)
     assert resolve().tags(ref(faulty, "pages/app")) == ["b", "a", "c"]
-
-
-class TokenServer:
-    """Makes a FaultyRegistry want bearer tokens, which it also gives out."""
-
-    def __init__(self, server, login=None, identity="", lifetime=300):
-        self.given, self.login, self.identity, self.lifetime = [], login, identity, lifetime
-        self.server = server
-        server.fail("/auth?", self.token)
-        server.fail("/manifests/", self.guard)
-
-    def guard(self, handler, answer):
-        name = handler.path[len("/v2/"):].partition("/manifests/")[0]
-        if handler.headers.get("Authorization") == f"Bearer for {name} {len(self.given)}" or any(
-                handler.headers.get("Authorization") == f"Bearer {token}" and name in token for token in self.given):
-            handler.send(answer)
-            return
-        realm = f'Bearer realm="http://{self.server.address}/auth?x=1",service="tests",scope="repository:{name}:pull"'
-        handler.send(faults.Answer(401, {"WWW-Authenticate": realm}, b""))
-
-    def token(self, handler, answer):
-        query = urllib.parse.parse_qs(urllib.parse.urlsplit(handler.path).query)
-        if handler.command == "POST":
-            query = urllib.parse.parse_qs(handler.rfile.read(int(handler.headers["Content-Length"])).decode())
-            allowed = query["refresh_token"] == [self.identity] and query["grant_type"] == ["refresh_token"]
-        else:
-            basic = base64.b64encode(":".join(self.login.pair).encode()).decode() if self.login else ""
-            allowed = not self.login or handler.headers.get("Authorization") == f"Basic {basic}"
-        if not allowed:
-            handler.send(faults.Answer(401, {}, b""))
-            return
-        name = query["scope"][0].split(":")[1]
-        self.given.append(f"{name}-{len(self.given)}")
-        body = json.dumps({"token": self.given[-1], "expires_in": self.lifetime}).encode()
-        handler.send(faults.Answer(200, {"Content-Type": "application/json"}, body))
 
 
 @pytest.fixture

@@ -112,6 +112,11 @@ def body(data: bytes | Callable[[bytes], bytes]) -> Fault:
     return fault
 
 
+def headers(changed: Mapping[str, str]) -> Fault:
+    """Answer as usual, with these headers in place of its own."""
+    return lambda handler, answer: handler.send(Answer(answer.status, {**answer.headers, **changed}, answer.body))
+
+
 def slow(seconds: float, pieces: int = 20) -> Fault:
     """Send the body in pieces spread over a time, so that a test can act in the middle."""
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 
@@ -13,3 +14,8 @@ def works() -> bool:
     if not shutil.which("sudo"):
         return False
     return subprocess.run(["sudo", "-n", "true"], capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def command(*argv: str) -> list[str]:
+    """Return the command as root has to call it, or as we have to so that root does."""
+    return list(argv) if os.geteuid() == 0 else ["sudo", "-n", *argv]

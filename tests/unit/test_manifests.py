@@ -232,6 +232,7 @@ def test_no_document(data, said):
         (MANIFEST, ["layers", 0, "size"], 1.0, "1.0 is no size in bytes"),
         (MANIFEST, ["layers", 0, "size"], float("inf"), "inf is no size in bytes"),
         (MANIFEST, ["layers", 0, "size"], "7", "'7' is no size in bytes"),
+        (MANIFEST, ["config", "size"], manifests.MAX_CONFIG_SIZE + 1, "its config sha256:"),
         (MANIFEST, ["layers", 0, "mediaType"], "application/vnd.in-toto+json", "Unsupported layer " + DIGEST),
         (
             MANIFEST,
@@ -313,7 +314,7 @@ def test_malformed_config(path, value, said):
     [
         (b"", "Invalid config: no JSON"),
         (b"[]", "Invalid config: a JSON object is expected"),
-        pytest.param(b" " * (manifests.MAX_CONFIG_SIZE + 1), "at most 33554432 are accepted", id="too big"),
+        pytest.param(b" " * (manifests.MAX_CONFIG_SIZE + 1), "at most 4194304 are accepted", id="too big"),
     ],
 )
 def test_no_config(data, said):
