@@ -3,7 +3,7 @@
 
 TIERS := unit fetcher oe docker boot
 
-.PHONY: help setup test lint demo check-layer bench clean $(TIERS:%=test-%)
+.PHONY: help setup test lint demo check-layer bench fuzz clean $(TIERS:%=test-%)
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -31,6 +31,11 @@ check-layer: setup ## yocto-check-layer in full, on every release (8 minutes eac
 
 bench: setup ## measure memory and time, best on an idle machine; needs root
 	@set -e; for one in bench/*.py; do echo "== $$one"; python3 "$$one"; done
+
+SECONDS_EACH ?= 30
+
+fuzz: setup ## fuzz what reads foreign bytes, SECONDS_EACH=30 for each reader
+	@scripts/fuzz --seconds $(SECONDS_EACH)
 
 clean: ## remove what Python leaves in the tree (not the cache)
 	@find . -name __pycache__ -prune -exec rm -rf {} +

@@ -10,3 +10,8 @@ into bb.fatal with recipe and variable, the command line tools into their own.
 
 class DockinError(Exception):
     """Something that the user gave, or that was fetched, breaks a rule."""
+
+
+def one_line(text: str) -> str:
+    """Return a text of somebody else's as one line that does nothing to a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -14,7 +14,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 
 from dockin import licences, manifests, platforms, reference, units, versions
-from dockin.errors import DockinError
+from dockin.errors import DockinError, one_line
 from dockin.reference import ImageReference
 
 UNVERSIONED_PV = "1.0"
@@ -228,7 +228,7 @@ def for_composition(composition: Composition, pn: str, table: licences.Table, co
 
 def plain(text: str, limit: int) -> str:
     """Return foreign text as a BitBake value can hold it: one line of limit characters that BitBake won't expand."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
+    printable = one_line(text)
     harmless = printable.replace("\\", "/").replace('"', "'").replace("${", "{").replace("#", "")
     # "$${" has become "${".
     while "${" in harmless:

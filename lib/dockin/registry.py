@@ -26,7 +26,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 
 from dockin import credentials, manifests
-from dockin.errors import DockinError
+from dockin.errors import DockinError, one_line
 from dockin.reference import ImageReference, is_digest
 
 ACCEPT = ", ".join((*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES))
@@ -517,7 +517,7 @@ def _words(answer: Answer) -> str:
         text = str(error.get("message") or error.get("code") or "")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
-    text = "".join(c if c.isprintable() else " " for c in text)[:200]
+    text = one_line(text)[:200]
     return f" ({text})" if text else ""
 
 

@@ -11,7 +11,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from dockin.errors import DockinError
+from dockin.errors import DockinError, one_line
 from dockin.reference import ImageReference, check_tag
 
 MINIMUM_VERSION = (1, 9, 3)
@@ -159,6 +159,7 @@ def classify(stderr: str) -> Failure:
     if fatal:
         # As Go quotes it: \" for a quote, \n for a new line.
         message = re.sub(r"\\(.)", lambda escape: " " if escape[1] in "nt" else escape[1], fatal[-1])
+    message = one_line(message).strip() or "no output"
     words = _NAMES.sub(" ", message)
     for kind, pattern in _KINDS:
         if pattern.search(words):

@@ -305,4 +305,5 @@ def test_what_may_pass_is_tried_again(kind, again):
 def test_any_error_output(stderr):
     failure = skopeo.classify(stderr)
     assert failure.message and failure.message == failure.message.strip()
+    assert failure.message.isprintable()
     assert skopeo.classify(fatal(stderr or "x")).kind
