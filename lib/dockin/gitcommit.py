@@ -24,14 +24,27 @@ def check(changes: list[Change]) -> None:
     """Refuse, before anything is written, what could not be committed alone. Raises CommitError."""
     files = sorted({os.path.realpath(change.path) for change in changes})
     for top, paths in _by_repository(files).items():
-        dirty = _git(top, "status", "--porcelain", "--untracked-files=all", "--", *paths)
+        tracked = set(_git(top, "ls-files", "-z", "--", *paths).split("\0"))
+        strangers = [path for path in paths if os.path.relpath(path, top) not in tracked]
+        if strangers:
+            raise CommitError(f"git does not track in {top}: {', '.join(strangers)}; add that first, or go without --commit")
+        dirty = _git(top, "status", "--porcelain", "--", *paths)
         if dirty:
             listed = ", ".join(line[3:] for line in dirty.splitlines())
             raise CommitError(f"The commit would take along what is not committed yet in {top}: {listed}; commit that first")
+        for head in ("MERGE_HEAD", "CHERRY_PICK_HEAD"):
+            if _run(top, "rev-parse", "--quiet", "--verify", head).returncode == 0:
+                raise CommitError(f"{top} is in the middle of a merge or cherry-pick ({head}): finish that first")
+        for ident in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
+            _git(top, "var", ident)  # fails where git does not know who the user is
+    renamed = sorted({os.path.abspath(change.renamed) for change in changes if change.renamed})
+    for top, paths in _by_repository(renamed).items():
+        if _run(top, "check-ignore", "--quiet", "--no-index", "--", *paths).returncode == 0:
+            raise CommitError(f"git is told to ignore one of the new names in {top}: {', '.join(paths)}; see its .gitignore")
 
 
 def commit(report: Report, unit: str, signoff: bool = False) -> list[str]:
-    """Commit what was written and return the subjects. Raises CommitError."""
+    """Commit what was written and return the subjects. Raises CommitError, as where a hook refuses it."""
     written = [change for change in report.changes if change.written]
     if unit == "all":
         groups = [written] if written else []
@@ -102,14 +115,19 @@ def _by_repository(paths: list[str]) -> dict[str, list[str]]:
 
 
 def _git(directory: str, *arguments: str) -> str:
+    """Return what git prints. Raises CommitError."""
+    done = _run(directory, *arguments)
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip() or done.stdout.decode(errors="replace").strip()
+        raise CommitError(f"git {arguments[0]} in {directory} failed: {words}")
+    return done.stdout.decode(errors="surrogateescape")
+
+
+def _run(directory: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     argv = ["git", "-C", directory, *arguments]
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
     except OSError as error:
         raise CommitError(f"git can't be run: {error.strerror}; --commit needs it") from error
     except subprocess.TimeoutExpired as error:
         raise CommitError(f"git {arguments[0]} in {directory} took more than {SECONDS} s") from error
-    if done.returncode:
-        words = done.stderr.decode(errors="replace").strip() or done.stdout.decode(errors="replace").strip()
-        raise CommitError(f"git {arguments[0]} in {directory} failed: {words}")
-    return done.stdout.decode(errors="replace")

@@ -107,6 +107,17 @@ class Edit:
     text: str
 
 
+@dataclass(frozen=True)
+class Write:
+    """A new text for a file."""
+
+    path: str
+    old: str
+    new: str
+    renamed: str = ""
+    """The new name of the file, "" where it keeps its own."""
+
+
 def find(paths: list[str]) -> list[tuple[str, list[str]]]:
     """Return the recipes in files and directories, each with its appends; appends without a recipe stand for themselves.
 
@@ -193,54 +204,109 @@ def load(path: str) -> str:
 
 
 def store(path: str, old: str, new: str) -> None:
-    """Put a new text in the place of the old one: the file has always the one or the other, whenever one is killed.
-
-    Raises RecipeError, also where somebody else has changed the file meanwhile.
-    """
-    target = os.path.realpath(path)
-    _write_beside(path, target, old, new, lambda temporary: os.replace(temporary, target))
+    """Do one Write that keeps the file's name. Raises RecipeError."""
+    write([Write(path, old, new)])
 
 
 def move(path: str, renamed: str, old: str, new: str) -> None:
-    """Put a new text under another file name in the place of the old file. Killed between, one finds both, each whole.
+    """Do one Write that changes the file's name. Raises RecipeError."""
+    write([Write(path, old, new, renamed)])
 
-    Raises RecipeError, also where there is such a file already.
+
+def write(writes: list[Write]) -> None:
+    """Put new texts in the places of old ones, in this order: all of them, or none where one fails.
+
+    Each file has always the one or the other text, whenever one is killed; killed between two files, one finds the first of
+    them new and the others old; killed in a renaming, one finds both names, each with a whole text. Raises RecipeError, also
+    where somebody else has changed a file meanwhile, or has one of the new name.
     """
-
-    def put(temporary: str) -> None:
-        os.link(temporary, renamed)  # which replaces nothing
-        os.unlink(temporary)
-        os.unlink(path)
-
-    if os.path.lexists(renamed):
-        raise RecipeError(f"Can't rename {path}: there is a {renamed} already")
-    _write_beside(path, os.path.realpath(path), old, new, put)
-
-
-def _write_beside(path: str, target: str, old: str, new: str, put: typing.Callable[[str], None]) -> None:
-    """Write a text to a file beside the target, with its mode and owner, and have it put to its place."""
-    if load(target) != old:
-        raise RecipeError(f"{path} was changed by something else meanwhile; run the command again")
-    directory, name = os.path.split(target)
-    try:
-        _remove_leftovers(directory, name)
-        state = os.stat(target)
-        handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name}.", suffix=_LEFTOVER)
+    with contextlib.ExitStack() as temporaries:
+        staged = []
+        for one in writes:
+            target = os.path.realpath(one.path)
+            if load(target) != one.old:
+                raise RecipeError(f"{one.path} was changed by something else meanwhile; run the command again")
+            if one.renamed and os.path.lexists(one.renamed):
+                raise RecipeError(f"Can't rename {one.path}: there is a {one.renamed} already")
+            with _explained(one.path):
+                new = temporaries.enter_context(_beside(target, one.new))
+                # What a way back needs is written before, when a full disk does no harm yet.
+                old = temporaries.enter_context(_beside(target, one.old)) if len(writes) > 1 else ""
+                link = os.readlink(one.path) if one.renamed and os.path.islink(one.path) else ""
+            staged.append((one, target, new, old, link))
+        done: list[tuple[Write, str, str, str]] = []
         try:
-            with open(handle, "wb") as file:
-                file.write(new.encode("utf-8", "surrogateescape"))
-                os.fchmod(file.fileno(), stat.S_IMODE(state.st_mode))
-                if (state.st_uid, state.st_gid) != (os.geteuid(), os.getegid()):
-                    _keep_owner(file.fileno(), state)
-                file.flush()
-                os.fsync(file.fileno())
-            put(temporary)
+            for one, target, new, old, link in staged:
+                with _explained(one.path):
+                    _put(one, target, new)
+                done.append((one, target, old, link))
         except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
+            for one, target, old, link in reversed(done):
+                with _explained(one.path):
+                    _take_back(one, target, old, link)
             raise
+
+
+def remove_leftovers(paths: collections.abc.Iterable[str]) -> None:
+    """Remove what runs that were killed left beside files; nobody needs it, and BitBake does not look at it."""
+    names: dict[str, set[str]] = {}
+    for path in paths:
+        directory, name = os.path.split(os.path.realpath(path))
+        names.setdefault(directory, set()).add(name)
+    for directory in names:
+        with contextlib.suppress(OSError):
+            for entry in os.listdir(directory):
+                if entry.endswith(_LEFTOVER) and entry[1 : -len(_LEFTOVER)].rpartition(".")[0] in names[directory]:
+                    os.unlink(os.path.join(directory, entry))
+
+
+def _put(one: Write, target: str, temporary: str) -> None:
+    if not one.renamed:
+        os.replace(temporary, target)
+        return
+    os.link(temporary, one.renamed)  # which replaces nothing
+    try:
+        os.unlink(one.path)
+    except OSError:
+        os.unlink(one.renamed)
+        raise
+
+
+def _take_back(one: Write, target: str, temporary: str, link: str) -> None:
+    if link:
+        os.symlink(link, one.path)
+    else:
+        os.replace(temporary, target)
+    if one.renamed:
+        os.unlink(one.renamed)
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> typing.Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RecipeError(f"Can't write {path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _beside(target: str, text: str) -> typing.Iterator[str]:
+    """Yield a file with a text beside another one, with its mode and owner, that is gone afterwards."""
+    directory, name = os.path.split(target)
+    state = os.stat(target)
+    handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name}.", suffix=_LEFTOVER)
+    try:
+        with open(handle, "wb") as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
+            os.fchmod(file.fileno(), stat.S_IMODE(state.st_mode))
+            if (state.st_uid, state.st_gid) != (os.geteuid(), os.getegid()):
+                _keep_owner(file.fileno(), state)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
 
 
 class _Reader:
@@ -523,16 +589,6 @@ def _keep_owner(handle: int, state: os.stat_result) -> None:
         os.fchown(handle, state.st_uid, state.st_gid)
     except PermissionError:
         pass  # another user's file in a directory of ours: ours from now on, as an editor does it
-
-
-def _remove_leftovers(directory: str, name: str) -> None:
-    """Remove what a run that was killed left of a file; nobody needs it, and BitBake does not look at it."""
-    for path in pathlib.Path(directory).glob(f".{_escaped(name)}.*{_LEFTOVER}"):
-        path.unlink()
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"([\[?*])", r"[\1]", name)
 
 
 def name_with_version(path: str, version: str) -> str:

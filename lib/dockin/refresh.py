@@ -4,6 +4,9 @@
 
 All look-ups come first, then all edits, file by file; one registry or file that fails does not keep the others. Default is
 the same tag with its new digest; a new tag only with upgrade.
+
+An image whose tag and pin stand in two files gets both or none of them. The tag is written first: a run that is killed
+between the two leaves the new tag with the old pin, which builds the old image, and any later refresh finds it stale.
 """
 
 from __future__ import annotations
@@ -95,6 +98,8 @@ class Change:
     new: str
     results: list[Result] = field(default_factory=list)
     renamed: str = ""
+    gives_tag: bool = False
+    """Whether a tag is changed, here or by the file's name."""
     written: bool = False
 
 
@@ -135,8 +140,9 @@ def run(
     changes = _changes(results, tasks, options)
     if options.writes:
         before_write(changes)
-        for change in changes:
-            _write(change)
+        recipefile.remove_leftovers(path for task in tasks if task.examined for path in task.recipe.files)
+        for group in _groups(changes):
+            _write(group)
     notes = {note for task in tasks if task.examined for note in task.recipe.notes}
     return Report(options, results, changes, sorted(notes))
 
@@ -227,11 +233,16 @@ def _changes(results: list[Result], tasks: list[Task], options: Options) -> list
         owners = list({id(owner): owner for owner in itertools.chain.from_iterable(good.values())}.values())
         renamed = next((owner.renamed for owner in owners if owner.renamed and owner.recipe.path == path), "")
         if good:
-            changes.append(Change(path, texts[path], recipefile.apply(texts[path], good), owners, renamed))
+            tags = any(edit.spot == owner.image.tag for edit, owners in good.items() for owner in owners)
+            text = recipefile.apply(texts[path], good)
+            changes.append(Change(path, texts[path], text, owners, renamed, gives_tag=tags or bool(renamed)))
+    renames: dict[str, list[Result]] = collections.defaultdict(list)
     for result in results:
         if result.status == STALE and result.renamed and result.recipe.path not in edits:
-            text = result.recipe.files[result.recipe.path]
-            changes.append(Change(result.recipe.path, text, text, [result], result.renamed))
+            renames[result.recipe.path].append(result)
+    for path, owners in renames.items():
+        text = owners[0].recipe.files[path]
+        changes.append(Change(path, text, text, owners, owners[0].renamed, gives_tag=True))
     return [] if options.check else changes
 
 
@@ -344,20 +355,31 @@ def _complete(result: Result, users: _Users) -> bool:
     return users.agree(result) and (result.found.new.tag == result.found.old.tag or users.follow(result))
 
 
-def _write(change: Change) -> None:
+def _groups(changes: list[Change]) -> list[list[Change]]:
+    """Return the changes in groups that have images in common, in each those that give tags first."""
+    groups: list[list[Change]] = []
+    for change in sorted(changes, key=lambda change: (not change.gives_tag, change.path)):
+        mine = set(map(id, change.results))
+        together = [group for group in groups if any(mine & set(map(id, other.results)) for other in group)]
+        groups = [group for group in groups if group not in together]
+        groups.append([*itertools.chain.from_iterable(together), change])
+    for group in groups:
+        group.sort(key=lambda change: (not change.gives_tag, change.path))
+    return groups
+
+
+def _write(group: list[Change]) -> None:
+    results = [result for change in group for result in change.results]
     try:
-        if change.renamed:
-            recipefile.move(change.path, change.renamed, change.old, change.new)
-        else:
-            recipefile.store(change.path, change.old, change.new)
-        change.written = True
+        recipefile.write([recipefile.Write(change.path, change.old, change.new, change.renamed) for change in group])
     except recipefile.RecipeError as error:
-        for result in change.results:
+        for result in results:
             result.fail("write", str(error))
         return
-    for result in change.results:
-        if result.status == STALE:
-            result.found.status = UPDATED
+    for change in group:
+        change.written = True
+    for result in results:
+        result.found.status = UPDATED
 
 
 def _wanted(image: Image, options: Options) -> bool:

@@ -532,6 +532,51 @@ def test_commit_does_not_take_changes_of_the_user(server, layer):
     assert layer.git("rev-list", "--count", "HEAD").strip() == "1"
 
 
+def ignored(layer):
+    (layer.root / ".gitignore").write_text("app_*.bb\n")
+    layer.versioned()
+
+
+def untracked(layer):
+    layer.versioned()
+    layer.git("rm", "--cached", "--quiet", "recipes-containers/some/app_1.0.0.bb")
+    layer.git("commit", "--quiet", "--message=without")
+
+
+def merging(layer):
+    layer.versioned()
+    layer.git("checkout", "--quiet", "-b", "side")
+    layer.git("commit", "--quiet", "--allow-empty", "--message=side")
+    layer.git("checkout", "--quiet", "main")
+    layer.git("merge", "--quiet", "--no-ff", "--no-commit", "side")
+
+
+def nobody(layer):
+    layer.versioned()
+    for who in ("AUTHOR", "COMMITTER"):
+        layer.environment[f"GIT_{who}_NAME"] = ""
+
+
+def new_name_ignored(layer):
+    (layer.root / ".gitignore").write_text("app_1.0.1.bb\n")
+    layer.versioned()
+
+
+@pytest.mark.parametrize(("state", "words"), [
+    (ignored, "git does not track"), (untracked, "git does not track"), (merging, "MERGE_HEAD"), (nobody, "ident name"),
+    (new_name_ignored, "ignore one of the new names"),
+])
+def test_what_can_not_be_committed_is_not_written(server, layer, state, words):
+    old = server.push(make("state"), "refresh/state", "1.0.0")
+    path = layer.pinned("app_1.0.0.bb", f"{server.address}/refresh/state;tag=${{PV}}", old)
+    server.push(make("state too"), "refresh/state", "1.0.1")
+    text = path.read_text()
+    state(layer)
+    assert words in layer.run("refresh", "--upgrade", "patch", "--commit", code=1)
+    assert path.read_text() == text
+    assert sorted(os.listdir(path.parent)) == ["app_1.0.0.bb"]
+
+
 def test_commit_without_git(server, layer):
     old = server.push(make("nogit"), "refresh/nogit", "v1")
     layer.pinned("app_1.0.bb", f"{server.address}/refresh/nogit;tag=v1", old)

@@ -377,6 +377,7 @@ def test_killed_while_it_writes_30_recipes(tmp_path, number):
     found = [path.read_text() for path in paths]
     assert set(found) <= {old, new}
     # What was left does not pile up, and the run can be made again.
+    recipefile.remove_leftovers(map(str, paths))
     for path in paths:
         recipefile.store(str(path), path.read_text(), new)
     assert sorted(os.listdir(tmp_path)) == sorted(path.name for path in paths)

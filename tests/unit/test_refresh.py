@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 
 import pytest
@@ -165,6 +166,68 @@ def test_what_is_shared_moves_together(run):
     report, _, after = run(SHARED_TAG, tags, upgrade="patch")
     assert statuses(report) == {"x:1.0.0": "updated", "y:1.0.0": "updated"}
     assert '"1.0.1"' in after["tag.inc"] and NEW in after["x_1.bb"] and OTHER in after["y_1.bb"]
+
+
+TWO_FILES = {
+    "tag.inc": SHARED_TAG["tag.inc"],
+    "x_1.bb": SHARED_TAG["x_1.bb"],
+    # The name is the tag of two images, whose pins are elsewhere.
+    "p.inc": 'SRC_URI[a.sha256sum] = "OLD"\nSRC_URI[b.sha256sum] = "OLD"\n',
+    "p_1.0.0.bb": """
+        require p.inc
+        SRC_URI = "docker://h.io/p;tag=${PV};name=a docker://h.io/q;tag=${PV};name=b"
+        """,
+}
+TWO_FILES_TAGS = {f"{name}:1.0.{step}": digest for name in "xpq" for step, digest in enumerate((OLD, NEW))}
+
+
+@pytest.mark.parametrize("failing", ["tag.inc", "x_1.bb", "p.inc", "p_1.0.1.bb"])
+def test_tag_and_pin_in_two_files_are_written_together(run, monkeypatch, failing):
+    names = {name: getattr(os, name) for name in ("replace", "link")}
+
+    def fail(name):
+        def instead(source, target):
+            if os.path.basename(target) == failing and "ro" not in done:
+                done.append("ro")
+                raise OSError(28, "No space left on device")
+            return names[name](source, target)
+        return instead
+
+    done = []
+    for name in names:
+        monkeypatch.setattr(os, name, fail(name))
+    report, before, after = run(TWO_FILES, TWO_FILES_TAGS, upgrade="patch")
+    mine = ("tag.inc", "x_1.bb") if failing in ("tag.inc", "x_1.bb") else ("p.inc", "p_1.0.0.bb")
+    assert {name: after.get(name) for name in mine} == {name: before[name] for name in mine}
+    assert sorted(result.status for result in report.results) == sorted(
+        ["error"] + ["updated"] * 2 if "x_1.bb" in mine else ["error"] * 2 + ["updated"])
+    # What has nothing to do with it is written, and nothing else is left.
+    assert len(after) == len(before) and sum(NEW in text for text in after.values()) == 1
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_killed_between_tag_and_pin(run, monkeypatch, step):
+    """The next refresh completes it, even one that takes no new tags."""
+    files = {name: TWO_FILES[name] for name in ("tag.inc", "x_1.bb")}
+    replace = os.replace
+
+    def killed(source, target):
+        replace(source, target)
+        written.append(target)
+        if len(written) == step:
+            os._exit(9)
+
+    written = []
+    child = os.fork()
+    if not child:
+        os.replace = killed
+        run(files, TWO_FILES_TAGS, upgrade="patch")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    report, before, after = run({}, TWO_FILES_TAGS)
+    assert ('"1.0.1"' in before["tag.inc"], NEW in before["x_1.bb"]) == (True, step == 2)
+    assert ('"1.0.1"' in after["tag.inc"], NEW in after["x_1.bb"]) == (True, True)
+    assert len(after) == 2
 
 
 def test_one_tag_for_two_platforms(run):
