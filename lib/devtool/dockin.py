@@ -6,10 +6,8 @@ What there is to decide is decided in lib/dockin.
 """
 
 import argparse
-import concurrent.futures
 import contextlib
 import dataclasses
-import glob
 import hashlib
 import json
 import logging
@@ -179,10 +177,18 @@ def _wishes(args):
         composition = dockin.compose.read(args.compose)
         pn = args.recipe_name or dockin.newrecipe.default_name(composition.project)
         references = [service.reference for service in composition.images]
+        _check_pins(args, references)
         return _Wishes(dockin.newrecipe.check_name(pn), references, platform, composition)
     reference = dockin.newrecipe.image_reference(args.image, args.tag, args.digest)
+    _check_pins(args, [reference])
     pn = args.recipe_name or dockin.newrecipe.default_name(reference.repository)
     return _Wishes(dockin.newrecipe.check_name(pn), [reference], platform)
+
+
+def _check_pins(args, references):
+    pinned = [reference.digest for reference in references if reference.digest]
+    if args.no_pin and pinned:
+        raise DockinError(f"--no-pin, but {pinned[0]} is asked for, which only a pin keeps to: give one of them")
 
 
 def _add(args, wishes, config, basepath, workspace, tinfoil):
@@ -191,18 +197,10 @@ def _add(args, wishes, config, basepath, workspace, tinfoil):
     destination = _layer_directory(args.layer, d) if args.layer else None
     if destination:
         _check_layer(destination, wishes.pn, d)
-    lookup = _lookup(wishes, args, d)
-    # The registries answer while the names of recipes are looked at. No thread but this one may ask BitBake for anything.
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(lookup)
-        try:
-            if not dockin.names.certainly_free(wishes.pn, _recipe_files(d)):
-                tinfoil.parse_recipes()
-                _check_provided(wishes.pn, tinfoil)
-        except BaseException:
-            waiting.cancel()
-            raise
-        images = waiting.result()
+    if not dockin.names.certainly_free(wishes.pn, dockin.names.recipe_files(d.getVar("BBFILES") or "")):
+        tinfoil.parse_recipes()
+        _check_provided(wishes.pn, tinfoil)
+    images = _lookup(wishes, args, d)
     recipe = _recipe(wishes, args, images, d)
     if destination:
         return _to_layer(recipe, destination, tinfoil)
@@ -210,7 +208,7 @@ def _add(args, wishes, config, basepath, workspace, tinfoil):
 
 
 def _lookup(wishes, args, d):
-    """Return a function that gets the images from their registries, in the order of the references."""
+    """Return the images from their registries, in the order of the references."""
     if bb.utils.to_boolean(d.getVar("BB_NO_NETWORK")):
         raise DockinError("BB_NO_NETWORK is set: add-docker has to ask a registry; unset it for this command")
     environment = dict(os.environ)
@@ -222,12 +220,8 @@ def _lookup(wishes, args, d):
         default = dockin.settings.target_platform(d.getVar)
         wanted = [platform or default for platform in wanted]
     mode = environment.get("DOCKIN_RESOLVER") or d.getVar("DOCKIN_RESOLVER") or "auto"
-
-    def lookup():
-        with dockin.resolver.Resolver(options, environment, mode) as resolver:
-            return [resolver.image(reference, platform) for reference, platform in zip(wishes.references, wanted)]
-
-    return lookup
+    with dockin.resolver.Resolver(options, environment, mode) as resolver:
+        return [resolver.image(reference, platform) for reference, platform in zip(wishes.references, wanted)]
 
 
 def _recipe(wishes, args, images, d):
@@ -286,12 +280,6 @@ def _check_new(pn, config, workspace, layer):
             raise DockinError(f"{directory} is there already: move it away, or choose another name with --recipe-name")
 
 
-def _recipe_files(d):
-    """Return the recipe files of all layers, also those that BBMASK leaves out."""
-    patterns = [pattern for pattern in (d.getVar("BBFILES") or "").split() if pattern.endswith(".bb")]
-    return [path for pattern in patterns for path in glob.glob(pattern)]
-
-
 def _check_provided(pn, tinfoil):
     """Refuse a name that a recipe or a package of any configured layer has."""
     remedy = f"choose another name with --recipe-name, as {pn}-image; one of them would hide the other"
@@ -327,10 +315,7 @@ def _check_layer(directory, pn, d):
     if directory not in map(os.path.abspath, d.getVar("BBLAYERS").split()):
         logger.info("%s is not in bblayers.conf: add it with bitbake-layers add-layer %s", directory, directory)
         return
-    import fnmatch
-
-    probe = os.path.join(target, f"{pn}_1.bb")
-    if not any(fnmatch.fnmatchcase(probe, os.path.normpath(pattern)) for pattern in (d.getVar("BBFILES") or "").split()):
+    if not dockin.names.is_recipe_place(d.getVar("BBFILES") or "", os.path.join(target, f"{pn}_1.bb")):
         raise DockinError(
             f"BBFILES has no pattern for {RECIPES_DIRECTORY}/*/*.bb of {directory}: BitBake would not find the recipe;"
             " add one to its conf/layer.conf"

@@ -1,15 +1,50 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Whether a recipe name is free, from the text of the layers' files: asking BitBake means to parse all recipes."""
+"""Whether a recipe name is free, from the text of the layers' files: asking BitBake means to parse all recipes.
+
+Where it looks for recipes is what collect_bbfiles() in bitbake/lib/bb/cooker.py does.
+"""
 
 from __future__ import annotations
 
 import collections.abc
+import fnmatch
+import glob
 import os
 import pathlib
 
 # What makes names of packages that no text has.
 _COMPUTED = ("PACKAGES_DYNAMIC", "do_split_packages")
+
+
+def recipe_files(bbfiles: str) -> list[str]:
+    """Return the recipe files that BBFILES stands for, those that BBMASK leaves out, too."""
+    found: dict[str, None] = {}
+    for entry in bbfiles.split():
+        if os.path.isdir(entry):
+            paths = [os.path.join(root, name) for root, _, names in os.walk(entry) for name in names]
+        else:
+            paths = glob.glob(entry)
+        found.update(dict.fromkeys(path for path in sorted(paths) if path.endswith(".bb")))
+    return list(found)
+
+
+def is_recipe_place(bbfiles: str, path: str) -> bool:
+    """Tell whether BBFILES takes in a file, which need not be there."""
+    parts = os.path.normpath(path).split(os.sep)
+    for entry in bbfiles.split():
+        patterns = os.path.normpath(entry).split(os.sep)
+        if os.path.isdir(entry):
+            if parts[: len(patterns)] == patterns:
+                return True
+        elif len(parts) == len(patterns) and all(map(_fits, parts, patterns)):
+            return True
+    return False
+
+
+def _fits(part: str, pattern: str) -> bool:
+    """Tell what glob does: a '*' stays within a directory, and stands for no dot at the start."""
+    return fnmatch.fnmatchcase(part, pattern) and (not part.startswith(".") or pattern.startswith("."))
 
 
 def certainly_free(pn: str, recipes: collections.abc.Iterable[str]) -> bool:

@@ -317,6 +317,10 @@ def test_refusals(desk):
         ("fresh", ["127.0.0.1:1/team/app"], "could not be reached"),
         ("fresh", [f"{desk.image}:1.0.0", "--compression", "brotli"], "COMPRESSION_TYPE"),
         ("fresh", [f"{desk.image}:1.0.0", "--layer", "/nonexistent"], "No layer /nonexistent"),
+        ("fresh", [f"{desk.image}:1.0.0", "--no-pin", "--digest", desk.app.digest], "--no-pin, but sha256:"),
+        ("fresh", [f"{desk.image}:1.0.0@{desk.app.digest}", "--no-pin"], "--no-pin, but sha256:"),
+        # A name is refused before the registry is asked, which does not answer here.
+        ("hello-world", ["127.0.0.1:1/team/app"], r"hello-world is taken"),
         ("fresh", [], "Give an IMAGE or --compose FILE"),
     ]:
         result = desk.devtool("add-docker", *arguments, "--recipe-name", name).failed(message)
