@@ -235,7 +235,8 @@ python dockin_write_descriptions () {
         if bb.data.inherits_class('externalsrc', d) and d.getVar('EXTERNALSRC'):
             information = dockin.savedarchive.describe(str(images / (reference.stem + '.tar')), information)
         information = dataclasses.replace(information, archive=archive.name, archive_size=archive.stat().st_size)
-        (build / name).write_text(information.render())
+        (build / (name + '.new')).write_text(information.render())
+        os.replace(build / (name + '.new'), build / name)
         installed = os.path.join(d.getVar('docker_archivedir'), name)
         unit = dockin.units.render_unit(reference, installed, flush, helper=d.expand('${bindir}/dockin-preload'))
         (build / dockin.units.unit_name(reference)).write_text(unit)

@@ -9,13 +9,14 @@ registry has SECONDS to answer. The functions have argcomplete's form, https://k
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import pathlib
 import re
 import threading
 import typing
 
-from dockin import newrecipe, recipefile, resolver, settings
+from dockin import bitbaketext, includes, names, newrecipe, recipefile, resolver, settings
 from dockin.errors import DockinError
 
 SECONDS = 2.0
@@ -56,7 +57,8 @@ def layers(build_directory: str) -> list[str]:
 
 def _image_in(line: str) -> str:
     """Return the image of a command line: argcomplete keeps an optional argument to itself while an option is typed."""
-    words = iter(line.split()[2:])
+    _, _, behind = f" {line} ".partition(" add-docker ")
+    words = iter(behind.split())
     for word in words:
         if not word.startswith("-"):
             return word
@@ -66,16 +68,32 @@ def _image_in(line: str) -> str:
 
 
 def _recipes(directories: list[str]) -> set[str]:
+    """Return the recipes that the layers' BBFILES and, for the collections that there are, BBFILES_DYNAMIC take in."""
+    settings_of = {directory: _layer_settings(directory) for directory in directories}
+    collections = {name for values in settings_of.values() for name in values.get("BBFILE_COLLECTIONS", "").split()}
+    including = includes.Includes(directories)
     found = set()
-    for directory in directories:
-        for pattern in ("recipes*/*/*.bb", "recipes*/*/*/*.bb"):
-            for path in pathlib.Path(directory).glob(pattern):
-                try:
-                    text = path.read_text(encoding="utf-8", errors="replace")
-                except OSError:
-                    continue
-                if recipefile.uses_class(text):
-                    found.add(path.name.partition("_")[0].removesuffix(".bb"))
+    for values in settings_of.values():
+        patterns = values.get("BBFILES", "").split()
+        for entry in values.get("BBFILES_DYNAMIC", "").split():
+            wanted, _, pattern = entry.partition(":")
+            if wanted.startswith("!") != (wanted.lstrip("!") in collections):
+                patterns.append(pattern)
+        for path in names.recipe_files(" ".join(patterns)):
+            if including.of(path).uses_class:
+                found.add(recipefile.values_of_name(path)["PN"])
+    return found
+
+
+def _layer_settings(directory: str) -> dict[str, str]:
+    """Return all that a layer's conf/layer.conf gives to each variable."""
+    path = os.path.join(directory, "conf", "layer.conf")
+    found: dict[str, str] = {}
+    with contextlib.suppress(DockinError):
+        for statement in bitbaketext.statements(path, recipefile.load(path)):
+            if statement.variable and not statement.flag:
+                value = statement.value.characters.replace("${LAYERDIR}", directory)
+                found[statement.variable] = f"{found.get(statement.variable, '')} {value}"
     return found
 
 

@@ -215,14 +215,15 @@ def for_composition(composition: Composition, pn: str, table: licences.Table, co
         "    install -d ${D}${datadir}/${BPN}",
         f"    install -m 0644 ${{COMPOSE_FILES}}/{composition.file_name} ${{D}}${{datadir}}/${{BPN}}/",
         f"    install -m 0644 ${{COMPOSE_FILES}}/{unit} ${{D}}${{systemd_system_unitdir}}/",
-        f"    sed -i -e 's|@bindir@|${{bindir}}|g' -e 's|@datadir@|${{datadir}}|g' ${{D}}${{systemd_system_unitdir}}/{unit}",
+        "    sed -i -e 's|@bindir@|${bindir}|g' -e 's|@files@|${datadir}/${BPN}|g' \\",
+        f"        ${{D}}${{systemd_system_unitdir}}/{unit}",
         "}",
         "",
         'SYSTEMD_PACKAGES += "${PN}"',
         f'SYSTEMD_SERVICE:${{PN}} = "{unit}"',
         'RRECOMMENDS:${PN} += "docker-compose"',
     ]
-    files = {composition.file_name: composition.text, unit: _compose_unit(composition, pn)}
+    files = {composition.file_name: composition.text, unit: _compose_unit(composition)}
     return NewRecipe(pn, UNVERSIONED_PV, "\n".join(text) + "\n", files)
 
 
@@ -315,10 +316,10 @@ def _service(name: str) -> str:
     return name
 
 
-def _compose_unit(composition: Composition, pn: str) -> str:
+def _compose_unit(composition: Composition) -> str:
     """Return the unit that starts a Compose file's containers once their images are loaded."""
     loads = " ".join(dict.fromkeys(units.unit_name(service.image.reference) for service in composition.services))
-    command = f"@bindir@/docker compose --project-name {composition.project} --file @datadir@/{pn}/{composition.file_name}"
+    command = f"@bindir@/docker compose --project-name {composition.project} --file @files@/{composition.file_name}"
     return f"""\
 [Unit]
 Description=The containers of {composition.project}

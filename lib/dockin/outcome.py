@@ -89,7 +89,7 @@ def as_markdown(report: Report, statistics: registry.Statistics) -> str:
     if others:
         lines += ["", "### Not refreshed", "", "| Recipe | Image | Why |", "|---|---|---|"]
         # What a registry says stays text: no link, no mention, no HTML.
-        lines += [f"| {_cell(r.recipe.name)} | {_cell(_code(_name(r)))} | {_cell(_code(_reason(r)))} |" for r in others]
+        lines += [f"| {_cell(r.recipe.name)} | {_code(_name(r))} | {_code(_reason(r))} |" for r in others]
     lines += ["", f"{unchanged} of {len(report.results)} images need no change."]
     return "\n".join(lines) + "\n"
 
@@ -181,8 +181,8 @@ def _row(result: Result) -> str:
     if new.tag != old.tag:
         remarks.append(f"tag {new.tag}")
     digests = (reference.short(digest) for digest in (old.index, new.index))
-    cells = (result.recipe.name, *map(_code, (_name(result), *digests)))
-    return f"| {' | '.join(map(_cell, cells))} | {_cell(', '.join(remarks))} |"
+    cells = (_cell(result.recipe.name), *map(_code, (_name(result), *digests)), _cell(", ".join(remarks)))
+    return f"| {' | '.join(cells)} |"
 
 
 def _reason(result: Result) -> str:
@@ -195,7 +195,10 @@ def _name(result: Result) -> str:
 
 
 def _code(text: str) -> str:
-    return "`" + text.replace("`", "'") + "`" if text else ""
+    """Return a code span for a table's cell, in which only \\| is no backslash: https://github.github.com/gfm/#example-200."""
+    # A backslash before a | would undo the one that keeps it in the cell.
+    shown = text.replace("`", "'").replace("\n", " ").replace("\\|", "\\ |").replace("|", "\\|")
+    return f"`{shown}`" if text else ""
 
 
 def _cell(text: str) -> str:

@@ -19,6 +19,18 @@ from dockin import completion
 from support import images, oe, registry as registries
 
 SCRIPT = oe.LAYER / "scripts" / "dockin-complete"
+FILES = {
+    "conf/layer.conf": 'BBFILES += "${LAYERDIR}/recipes-*/*/*.bb"\n'
+                       'BBFILES_DYNAMIC += "core:${LAYERDIR}/dynamic-layers/core/*/*.bb \\\n'
+                       '    nowhere:${LAYERDIR}/dynamic-layers/nowhere/*/*.bb"\n',
+    "recipes-containers/app/app-docker_1.0.bb": "inherit dockin\n",
+    "recipes-containers/app/other_1.0.bb": "inherit systemd\n",
+    "recipes-containers/app/two-docker_2.bb": "inherit systemd dockin\n",
+    "recipes-containers/app/three-docker_3.bb": "require ${BPN}.inc\n",
+    "recipes-containers/app/three-docker.inc": "inherit dockin\n",
+    "dynamic-layers/core/app/dynamic-docker_1.bb": "inherit dockin\n",
+    "dynamic-layers/nowhere/app/nowhere-docker_1.bb": "inherit dockin\n",
+}
 WORDBREAKS = " \t\n\"'><=;|&(:"
 
 
@@ -37,10 +49,9 @@ def shell(release, hub, tmp_path):
     if release.unavailable:
         pytest.skip(f"unavailable: {release.unavailable}")
     layer = tmp_path / "meta-mine"
-    for name, text in {"app-docker_1.0.bb": "inherit dockin\n", "other_1.0.bb": "inherit systemd\n",
-                       "two-docker_2.bb": "inherit systemd dockin\n"}.items():
-        path = layer / "recipes-containers" / name.partition("_")[0] / name
-        path.parent.mkdir(parents=True)
+    for name, text in FILES.items():
+        path = layer / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     registries_conf = tmp_path / ".config" / "containers" / "registries.conf"
     registries_conf.parent.mkdir(parents=True)
@@ -70,6 +81,7 @@ def test_devtool(shell, hub):
     assert {"add-docker", "add", "build", "finish", "modify"} <= set(words)
     assert {"--tag", "--digest", "--layer", "--compose", "--no-pin"} <= set(shell("devtool add-docker --"))
     assert shell(f"devtool add-docker {hub.address}/team/app --tag 1.3") == ["1.36.1", "1.37.0"]
+    assert shell(f"devtool -q --color never add-docker --no-pin {hub.address}/team/app --tag 1.3") == ["1.36.1", "1.37.0"]
     # A ':' ends a word for bash: it has the rest already.
     assert shell(f"devtool add-docker {hub.address}/team/app:1.36") == ["1.36.1"]
 
@@ -78,8 +90,8 @@ def test_bitbake_layers(shell):
     assert {"dockin-status", "show-recipes", "add-layer"} <= set(shell("bitbake-layers "))
     assert {"--remote", "--json", "--check", "--image"} <= set(shell("bitbake-layers dockin-status --"))
     found = set(shell("bitbake-layers dockin-status "))
-    assert {"app-docker", "two-docker", "hello-world", "compose-example"} <= found
-    assert "other" not in found and "busybox" not in found
+    assert {"app-docker", "two-docker", "three-docker", "dynamic-docker", "hello-world", "compose-example"} <= found
+    assert not {"other", "busybox", "nowhere-docker"} & found
 
 
 def test_a_registry_that_does_not_answer_costs_no_more_than_its_time():

@@ -226,6 +226,8 @@ def test_recipe_of_a_compose_file():
     unit = made.files["shop-docker.service"]
     assert f"\nRequires={loads}\nAfter=docker.service {loads}\n" in unit
     assert "DOCKIN_LAYERS" not in made.text
+    # The recipe may be renamed: its files are where its name then says.
+    assert "--file @files@/compose.yml up" in unit and "s|@files@|${datadir}/${BPN}|g" in made.text
 
 
 def test_an_image_by_digest_needs_the_layers_of_the_registry():

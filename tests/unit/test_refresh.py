@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from dockin import outcome, refresh, registry
+from dockin import outcome, recipefile, refresh, registry
 from dockin.resolver import ResolveError
 
 OLD, NEW, OTHER = "a" * 64, "b" * 64, "c" * 64
@@ -252,6 +252,17 @@ def test_no_password_is_printed(run):
     assert len(report.results) == 4
     for show in (outcome.as_text, outcome.as_json, outcome.as_markdown):
         assert "hush" not in show(report, registry.Statistics())
+
+
+@pytest.mark.parametrize(("words", "shown"), [
+    ("plain", "`plain`"), ("a\\b", "`a\\b`"), ("a|b", "`a\\|b`"), ("a\\|b", "`a\\ \\|b`"), ("`x`\n", "`'x'`")])
+def test_words_in_a_table_of_markdown(words, shown):
+    """A backslash in a code span is one; only before a | it is not."""
+    image = recipefile.Image("x.bb", 1, "docker://x", None)
+    result = refresh.Result(recipefile.Recipe("x.bb", "x", ""), image, None)
+    result.fail("other", words)
+    text = outcome.as_markdown(refresh.Report(refresh.Options(), [result], [], []), registry.Statistics())
+    assert f"| x | `docker://x` | {shown} |" in text.splitlines()
 
 
 def test_a_recipe_whose_images_are_not_found_is_told_of(run):
