@@ -29,8 +29,8 @@ demo: setup ## an image from a registry to a package to a container
 check-layer: setup ## yocto-check-layer in full, on every release (8 minutes each)
 	@scripts/test --seconds 7500 oe -- -m long --timeout=2400
 
-bench: setup ## measure memory and time, best on an idle machine; needs root
-	@set -e; for one in bench/*.py; do echo "== $$one"; python3 "$$one"; done
+bench: setup ## measure, into bench/results.md; best on an idle machine; needs root
+	@scripts/bench
 
 SECONDS_EACH ?= 30
 
