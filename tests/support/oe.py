@@ -13,10 +13,11 @@ OE-core and of this layer. A Build is a build directory in it. Closing the bench
 BitBake servers and removes the directory.
 
 What makes a build quick is that nothing is compiled. The host's programs serve for the native tools that
-OE-core would build first (Debian's pseudo behind a recipe without tasks), OE-core's recipes are masked,
-and the packages of the target that recipes need at run time (xz, docker …) come from one recipe of empty
-packages. All that is test bed, and written into a layer in the build directory: support.oe_conf. What is
-tested, BitBake's tasks from do_fetch to do_package_write_deb with all their checks, is the real thing.
+OE-core would build first (Debian's pseudo behind a recipe without tasks, its apt, dpkg and mkfs), OE-core's recipes
+are masked, and the packages of the target that recipes need at run time (xz, docker …) come from one recipe of empty
+packages. All that is test bed, and written into a layer in the build directory: support.oe_conf. What is tested,
+BitBake's tasks from do_fetch to do_package_write_deb and to an image's do_image_complete with all their checks, is the
+real thing.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ from support.account import Unavailable
 from support.deb import Deb
 
 LAYER = Path(__file__).resolve().parent.parent.parent
-HOST_PROGRAMS = ("apt-ftparchive", "dpkg-deb", "gzip", "pseudo", "skopeo", "xz", "zstd")
+HOST_PROGRAMS = ("apt-ftparchive", "dpkg-deb", "gzip", "mkfs.erofs", "mkfs.ext4", "mksquashfs", "pseudo", "skopeo",
+                 "systemctl", "xz", "zstd")
 PREFIX = "dockin-oe-"
 SECONDS = 300
 OUTPUT_SHOWN = 12000  # characters, from the end
@@ -367,6 +369,12 @@ class Build:
         assert name in found, f"no package {name} was built, only {sorted(found)}"
         return found[name]
 
+    def image(self, recipe: str, suffix: str) -> Path:
+        """Return the latest built file of an image, such as suffix "ext4"."""
+        found = [path for path in self.tmp().glob(f"deploy/images/*/{recipe}-*.{suffix}") if path.is_symlink()]
+        assert len(found) == 1, f"{recipe} has not one deployed {suffix}, but {found}"
+        return found[0].resolve()
+
     def work(self, recipe: str, config: str = "") -> Path:
         """Return WORKDIR of a built recipe."""
         found = sorted(self.tmp(config).glob(f"work/*/{recipe}/*"))
@@ -450,7 +458,10 @@ class Build:
             return
         recipes = self.test_layer / "recipes-stand-in"
         target = oe_conf.fill(oe_conf.TARGET_RECIPE, packages=" ".join(oe_conf.TARGET_PACKAGES))
-        xz = oe_conf.fill(oe_conf.XZ_RECIPE, xz=shutil.which("xz", path=self.bench.account.path()))
+        programs = {name: shutil.which(name, path=self.bench.account.path()) for name in ("dpkg", "systemctl", "xz")}
+        xz = oe_conf.fill(oe_conf.XZ_RECIPE, **programs)
+        apt = oe_conf.fill(oe_conf.APT_RECIPE, **programs)
+        self.bench.write(recipes / "apt" / "apt-native_1.0.bb", _complete(apt))
         self.bench.write(recipes / "pseudo" / "pseudo-native_1.0.bb", _complete(oe_conf.PSEUDO_RECIPE))
         self.bench.write(recipes / "xz" / "xz-native_1.0.bb", _complete(xz))
         self.bench.write(recipes / "target" / "target-packages_1.0.bb", _complete(target))

@@ -6,9 +6,13 @@ from __future__ import annotations
 
 # Native recipes that are not built: the host's tools do, or nothing that we build calls them.
 ASSUME_PROVIDED = (
-    "binutils-cross-${TARGET_ARCH} dpkg-native dwarfsrcfiles-native gzip-native opkg-native opkg-utils-native"
-    " patch-native patch-replacement-native quilt-native rpm-native systemd-systemctl-native"
-    " systemd-tools-native virtual/${TARGET_PREFIX}binutils virtual/cross-binutils zstd-native"
+    "binutils-cross-${TARGET_ARCH} buildtools-tarball cross-localedef-native depmodwrapper-cross dpkg-native"
+    " dwarfsrcfiles-native e2fsprogs-native erofs-utils-native gzip-native makedevs-native meta-extsdk-toolchain"
+    " nativesdk-glibc-locale nativesdk-qemuwrapper-cross opkg-native opkg-utils-native patch-native"
+    " patch-replacement-native pigz-native qemu-helper-native qemu-system-native qemuwrapper-cross quilt-native"
+    " rpm-native squashfs-tools-native systemd-systemctl-native systemd-tools-native tar-replacement-native"
+    " update-rc.d-native virtual/${TARGET_PREFIX}binutils virtual/cross-binutils virtual/update-alternatives-native"
+    " zstd-native"
 )
 
 # Packages of the target that recipes of this layer and of its tests need at run time.
@@ -38,8 +42,20 @@ STAND_IN_CONF = """
 BBMASK += "@MASK@"
 BBFILE_PATTERN_IGNORE_EMPTY_core = "1"
 ASSUME_PROVIDED += "@ASSUME_PROVIDED@"
-HOSTTOOLS += "apt-ftparchive apt-get dpkg dpkg-deb dpkg-scanpackages dpkg-split"
+HOSTTOOLS += "apt-ftparchive apt-get dpkg dpkg-deb dpkg-query dpkg-scanpackages dpkg-split"
+HOSTTOOLS += "debugfs fsck.ext4 mkfs.erofs mkfs.ext4 mksquashfs"
 SKIP_FILEDEPS = "1"
+
+# Images without kernel, dynamic linker's cache and scripts of packages that are left for the first boot.
+KERNELDEPMODDEPEND = ""
+KERNEL_DEPLOY_DEPEND = ""
+LDCONFIGDEPEND = ""
+USE_DEPMOD = "0"
+ROOTFS_BOOTSTRAP_INSTALL:forcevariable = ""
+# Nor SDKs.
+TOOLCHAIN_HOST_TASK = ""
+TOOLCHAIN_TARGET_TASK = ""
+TOOLCHAIN_HOST_TASK_ESDK:forcevariable = ""
 
 # The host's pseudo finds its library by itself.
 FAKEROOTCMD = "@PSEUDO@"
@@ -108,10 +124,64 @@ do_install() {
 }
 """
 
+# What apt and dpkg need to be told to install into an image: OE-core's own are patched to do so. Scripts of packages
+# run in no chroot, in which there is no shell, and with $D. systemctl's ways to reach a file are too much for pseudo.
+APT_RECIPE = """
+SUMMARY = "Stands for OE-core's apt, with the host's"
+INHIBIT_DEFAULT_DEPS = "1"
+inherit native
+do_install() {
+    install -d ${D}${bindir} ${D}${sysconfdir}/apt
+    cat > ${D}${sysconfdir}/apt/apt.conf.sample <<END
+Dir::State "#APTCONF#";
+Dir::State::status "#ROOTFS#/var/lib/dpkg/status";
+Dir::Cache "#APTCONF#";
+Dir::Etc "#APTCONF#";
+Dir::Log "/dev/null";
+Dir::Bin::dpkg "${STAGING_BINDIR_NATIVE}/dpkg-in-image";
+APT
+{
+  Architecture "amd64";
+  Get::Assume-Yes "true";
+  Sandbox::User "root";
+};
+Acquire::AllowInsecureRepositories "true";
+DPkg::Path "";
+DPkg::Options { "--log=/dev/null"; "--root=#ROOTFS#"; "--force-all"; "--no-force-overwrite"; "--no-debsig"; };
+END
+    cat > ${D}${bindir}/dpkg-in-image <<'END'
+#!/bin/sh
+for option in "$@"; do
+    case $option in
+    --root=*) export D="${option#--root=}" ;;
+    esac
+done
+exec @DPKG@ "$@"
+END
+    cat > ${D}${bindir}/systemctl <<'END'
+#!/bin/sh
+[ $# != 0 ] || exit 0
+PSEUDO_UNLOAD=1 @SYSTEMCTL@ "$@" || exit
+for option in "$@"; do
+    case $option in
+    --root=*) chown 0:0 "${option#--root=}/etc" && chown -hR 0:0 "${option#--root=}/etc/systemd" ;;
+    esac
+done
+END
+    chmod 0755 ${D}${bindir}/*
+}
+"""
+
 TARGET_RECIPE = """
 SUMMARY = "Empty packages that stand for those of the target"
 INHIBIT_DEFAULT_DEPS = "1"
 PACKAGES = "@PACKAGES@"
+# By this file OE-core knows that an image has systemd, and applies presets.
+do_install() {
+    install -d ${D}${systemd_unitdir}
+    touch ${D}${systemd_unitdir}/systemd
+}
+FILES:systemd = "${systemd_unitdir}"
 python () {
     for package in d.getVar("PACKAGES").split():
         d.setVar("ALLOW_EMPTY:" + package, "1")
