@@ -12,6 +12,7 @@ import fnmatch
 import glob
 import os
 import pathlib
+import re
 
 # What makes names of packages that no text has.
 _COMPUTED = ("PACKAGES_DYNAMIC", "do_split_packages")
@@ -72,9 +73,12 @@ def certainly_free(pn: str, recipes: collections.abc.Iterable[str]) -> bool:
 
 
 def _silent(path: str, pn: str, suffix: str) -> bool:
-    """Tell whether a file has neither the name nor what could become it."""
+    """Tell whether a file has neither the name, as a word of its own, nor what could become it."""
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-    return pn not in text and not (suffix and any(word in text for word in (suffix, *_COMPUTED)))
+    word = rf"(?<![A-Za-z0-9.+_-]){re.escape(pn)}(?:-preload)?(?![A-Za-z0-9.+_-])"
+    if pn in text and re.search(word, text):
+        return False
+    return not (suffix and any(word in text for word in (suffix, *_COMPUTED)))

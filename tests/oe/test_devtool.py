@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import tempfile
 
 from dataclasses import dataclass
@@ -254,6 +255,47 @@ def test_compose_file(release, desk):
     moved = {path.name: path.read_bytes() for path in (desk.layer / "recipes-shop-docker").rglob("*") if path.is_file()}
     assert moved == files
     assert sorted(files) == ["compose.yml", "shop-docker.service", "shop-docker_1.0.bb"]
+
+
+@pytest.mark.release("wrynose")
+@pytest.mark.timeout(900)
+def test_compose_recipe_of_a_layer(desk):
+    """upgrade, modify and reset of a recipe with several images and files of its own; and externalsrc for all recipes."""
+    desk.registry.push(desk.app, "team/app", "1.0.0")
+    compose = desk.build.path / "store.yml"
+    desk.bench.write(compose, COMPOSE.replace("@REGISTRY@", desk.registry.address).replace("shop", "store"))
+    build = desk.bench.build("store", 'INHERIT += "externalsrc"\n', layers=[desk.bench.layer, desk.layer])
+    build.environment["HOME"] = desk.build.environment["HOME"]
+    build.run("devtool", "add-docker", "--compose", str(compose)).ok()
+    build.run("devtool", "build", "store-docker").ok()
+    build.run("devtool", "finish", "--remove-work", "store-docker", "meta-mine").ok()
+    directory = desk.layer / "recipes-store-docker"
+    [recipe] = directory.rglob("*.bb")
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+    build.run("devtool", "upgrade", "store-docker", "--version", "2.0").ok()
+    upgraded = build.path / "workspace" / "recipes" / "store-docker" / "store-docker_2.0.bb"
+    # Of names that have no version in their tags devtool knows nothing, and adds a pin for the first image, which none uses.
+    lines = [line for line in upgraded.read_text().splitlines() if line != f'SRC_URI[sha256sum] = "{desk.app.hex}"']
+    assert lines == recipe.read_text().splitlines()
+    build.run("devtool", "reset", "--remove-work", "store-docker").ok()
+
+    build.run("devtool", "modify", "store-docker").ok()
+    tree = build.path / "workspace" / "sources" / "store-docker"
+    stems = [f"{desk.registry.address}-team-{name}".replace(":", "-") for name in ("app-1.0.0", "tool-latest")]
+    saved = tree / f"{stems[0]}.tar"
+    assert all((tree / f"{stem}.tar").is_file() for stem in stems)
+    own = images.image([images.layer({"etc/name": "made on this desk"})], "linux/amd64")
+    save(own, reference.parse(f"{desk.image}:1.0.0"), saved)
+    build.run("devtool", "build", "store-docker").ok()
+    build.bitbake("store-docker").ok()
+    deb = build.deb("store-docker")
+    assert deb.read("/usr/share/store-docker/store.yml").decode() == compose.read_text()
+    name = f"/usr/share/dockin/archive/{stems[0]}.image"
+    assert information.parse(deb.read(name).decode(), name).image_id == own.config.digest
+    build.run("devtool", "reset", "--remove-work", "store-docker").ok()
+    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+    shutil.rmtree(directory)
 
 
 @pytest.mark.release("master")

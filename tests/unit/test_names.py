@@ -23,6 +23,9 @@ from dockin import names
     ({"busybox_1.36.bb": 'PACKAGES_DYNAMIC = "^${PN}-.*"'}, False),
     ({"other_1.0.bb": 'PACKAGES_DYNAMIC = "^${PN}-.*"'}, True),
     ({"other_1.0.bb": 'PACKAGES += "${PN}-docker"'}, True),
+    ({"other_1.0.bb": 'SRC_URI = "crate://crates.io/my-busybox-docker/0.1 file://busybox-docker-2.patch"'}, True),
+    ({"other_1.0.bb": 'PACKAGES += "busybox-docker-preload"'}, False),
+    ({"other_1.0.bb": 'PROVIDES = "${MLPREFIX}busybox-docker${SUFFIX}"'}, False),
 ])
 def test_certainly_free(tmp_path, files, free):
     for name, text in files.items():
