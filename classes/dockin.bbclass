@@ -184,8 +184,10 @@ python () {
     pn = d.getVar('PN')
     try:
         sources = dockin_sources(d)
-        # externalsrc has emptied SRC_URI where it was inherited before; after devtool modify it will do so later.
-        references = [source.reference.tagged for source in sources] or dockin_external_references(d)
+        # externalsrc has emptied SRC_URI where it was inherited before, but for what devtool modify has marked; or it will.
+        references = [source.reference.tagged for source in sources]
+        if not references or dockin.source.DEVTOOL_MARK in d.getVar('SRC_URI'):
+            references = dockin_external_references(d) or references
         if not references:
             raise dockin.errors.DockinError("SRC_URI has no docker:// entry: add one, or do not inherit dockin")
         dockin_choice('DOCKIN_PIN', dockin.dockerfetcher.PIN_CHOICES, d)

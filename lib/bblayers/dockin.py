@@ -172,16 +172,15 @@ class _Gatherer:
 
     def _statuses(self, pn, fn, mc):
         d = _Recipe(self.tinfoil, fn, mc, self.cache)
-        external = ""
         try:
             sources = dockin.source.parse_src_uri(d.getVar("SRC_URI") or "")
             flags = {source.pin_flag: d.getVarFlag("SRC_URI", source.pin_flag) for source in sources}
             sources = dockin.source.pin_sources(sources, flags)
-            if not sources:
+            external = d.getVar("EXTERNALSRC") or ""
+            if external or not sources:
                 # externalsrc, as of devtool modify, takes images out of SRC_URI; the class has kept their names.
                 texts = (d.getVar("DOCKIN_REFERENCES") or "").split()
                 sources = [dockin.source.DockerSource(dockin.reference.parse(text)) for text in texts]
-                external = d.getVar("EXTERNALSRC") or ""
         except DockinError as error:
             raise DockinError(f"{pn}: {error}") from error
         statuses = [self._status(pn, fn, mc, d, source, external) for source in sources]

@@ -20,6 +20,9 @@ from dockin.reference import ImageReference
 SCHEME = "docker"
 _PREFIX = SCHEME + "://"
 
+DEVTOOL_MARK = "type=git-dependency"
+"""What devtool modify puts behind every entry but the first, whatever it is: openembedded-core, devtool/standard.py."""
+
 PARAMETERS = ("tag", "digest", "name", "platform")
 """What may follow the reference, each as ;parameter=value."""
 
@@ -154,6 +157,8 @@ def pin_sources(sources: list[DockerSource], flags: dict[str, str]) -> list[Dock
 def _parameters(parameters: list[str], entry: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for parameter in filter(None, parameters):
+        if parameter == DEVTOOL_MARK:
+            continue
         key, equals, value = parameter.partition("=")
         if key not in PARAMETERS:
             # The entry is shown without its parameters: this one may be a password.

@@ -293,6 +293,9 @@ def test_compose_recipe_of_a_layer(desk):
     assert deb.read("/usr/share/store-docker/store.yml").decode() == compose.read_text()
     name = f"/usr/share/dockin/archive/{stems[0]}.image"
     assert information.parse(deb.read(name).decode(), name).image_id == own.config.digest
+    found = build.run("bitbake-layers", "-q", "dockin-status", "store-docker", "--json", "--output", "status.json").ok()
+    listed = json.loads((build.path / "status.json").read_text())["images"]
+    assert {one["notes"][0] for one in listed} == {f"its archive is taken from {tree}"} and len(listed) == 2, found.output
     build.run("devtool", "reset", "--remove-work", "store-docker").ok()
     assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
     shutil.rmtree(directory)

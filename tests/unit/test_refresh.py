@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+import threading
 
 import pytest
 
@@ -63,6 +64,33 @@ def run(tmp_path):
 
 def statuses(report):
     return {result.reference.tagged.familiar.partition("/")[2]: result.status for result in report.results}
+
+
+class Crowd(Registry):
+    """Answers once as many ask as are awaited, and remembers how many asked at a time."""
+
+    def __init__(self, tags, awaited):
+        super().__init__(tags)
+        self._meeting, self._lock = threading.Barrier(awaited), threading.Lock()
+        self._asking = self.most = 0
+
+    def digest(self, reference):
+        with self._lock:
+            self._asking += 1
+            self.most = max(self.most, self._asking)
+        self._meeting.wait(20)
+        with self._lock:
+            self._asking -= 1
+        return super().digest(reference)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_as_many_look_ups_at_a_time_as_there_are_jobs(tmp_path, jobs):
+    entries = " ".join(f"docker://h.io/x;tag={number};name=n{number};digest=sha256:{OLD}" for number in range(6))
+    (tmp_path / "x_1.bb").write_text(f'SRC_URI = "{entries}"\n')
+    crowd = Crowd({f"x:{number}": OLD for number in range(6)}, jobs)
+    report = refresh.run(refresh.read_tasks([str(tmp_path)]), refresh.Options(jobs=jobs), crowd)
+    assert ([result.status for result in report.results], crowd.most) == (["current"] * 6, jobs)
 
 
 SHARED_TAG = {

@@ -272,3 +272,10 @@ def test_pinning_changes_nothing_else():
     assert pinned == DockerSource(pinned.reference, unpinned.name, unpinned.platform)
     assert pinned.reference.tagged == unpinned.reference
     assert unpinned.pinned(None) == unpinned
+
+
+def test_the_mark_of_devtool_modify_means_nothing():
+    entry = "docker://busybox;tag=1.36.1;name=a"
+    assert source.parse_entry(f"{entry};type=git-dependency") == source.parse_entry(entry)
+    with pytest.raises(InvalidSource, match="Unknown parameter 'type'"):
+        source.parse_entry(f"{entry};type=kmeta")
