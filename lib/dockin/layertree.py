@@ -105,7 +105,7 @@ class Tree:
                 os.symlink(member.target, place.leaf, dir_fd=place.parent)
             else:
                 os.mknod(place.leaf, _KINDS[member.type] | 0o600, _device(member), dir_fd=place.parent)
-            self._describe(member, place, follows=member.type != layertar.SYMLINK)
+            self._describe(member, place)
 
     def finish(self) -> int:
         """Set the times of directories, which every entry in them changes; return the size that Docker notes, in bytes."""
@@ -135,20 +135,21 @@ class Tree:
 
     def _walk(self, path: bytes, create: bool) -> tuple[int, bytes, bool]:
         """Return a descriptor of a directory, its path without links, and whether that is the path given."""
-        left = path.split(b"/")[::-1]
+        # With each name whether the path has it, or a link in the path leads there: only what is in a path is made.
+        left = [(name, True) for name in path.split(b"/")[::-1]]
         here: list[bytes] = []
         descriptor = os.dup(self._root)
         links = 0
         try:
             while left:
-                name = left.pop()
+                name, given = left.pop()
                 if name == b"..":
                     here = here[:-1]
                     descriptor = self._instead(descriptor, self._open(b"/".join(here)))
                 elif name not in (b"", b"."):
                     target = self._enter(descriptor, name)
                     if target is None:
-                        self._make_implied(descriptor, name, b"/".join([*here, name]), create and not links)
+                        self._make_implied(descriptor, name, b"/".join([*here, name]), create and given)
                         target = os.open(name, _DIRECTORY, dir_fd=descriptor)
                     if isinstance(target, int):
                         here.append(name)
@@ -157,7 +158,7 @@ class Tree:
                     links += 1
                     if links > _MAX_LINKS:
                         raise InvalidEntry("too many links in its path")
-                    left += target.split(b"/")[::-1]
+                    left += [(name, False) for name in target.split(b"/")[::-1]]
                     if target.startswith(b"/"):
                         here = []
                         descriptor = self._instead(descriptor, os.dup(self._root))
@@ -281,7 +282,7 @@ class Tree:
                 with _opened(leaf, parent, os.O_RDONLY) as file, contextlib.suppress(OSError):
                     # The kernel drops it where an owner is set; pseudo does not.
                     os.removexattr(file, _CAPABILITY)
-            self._describe(member, here, follows=not stat.S_ISLNK(found.st_mode))
+            self._describe(member, here, found.st_mode)
         finally:
             os.close(parent)
 
@@ -299,19 +300,19 @@ class Tree:
             with _opened(hidden.leaf, hidden.parent) as directory:
                 os.setxattr(directory, _OPAQUE_XATTR, b"y")
 
-    def _describe(self, member: layertar.Member, place: Place, follows: bool) -> None:
-        """Set owner, attributes, mode and time of a link, or of something that can't be opened."""
+    def _describe(self, member: layertar.Member, place: Place, mode: int = 0) -> None:
+        """Set owner, attributes, mode and time without opening; mode has the type of what a hard link leads to."""
         leaf, parent = place.leaf, place.parent
+        link = stat.S_ISLNK(mode) if mode else member.type == layertar.SYMLINK
         os.chown(leaf, member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
         path = b"/proc/self/fd/%d/%s" % (parent, leaf)
         for name, value in _attributes(member):
             # The kernel has user.* for files and directories alone; Docker passes over the others.
-            if not name.startswith("user."):
+            if stat.S_ISREG(mode) or not name.startswith("user."):
                 _set_attribute(path, name, value)
-        if follows:
+        if not link:
             os.chmod(leaf, member.mode, dir_fd=parent)
-            os.utime(leaf, ns=_times(member), dir_fd=parent, follow_symlinks=False)
-        elif member.type == layertar.SYMLINK:
+        if not link or member.type == layertar.SYMLINK:
             os.utime(leaf, ns=_times(member), dir_fd=parent, follow_symlinks=False)
 
     @staticmethod

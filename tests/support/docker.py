@@ -105,7 +105,8 @@ class Daemon:
         self.system_containerd = system_containerd
         self.version = ""
         self._namespace: subprocess.Popen[bytes] | None = None
-        self._first = 0
+        self.first = 0
+        """PID, as it is outside, of the first process in the namespaces."""
         self._started: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Daemon:
@@ -201,7 +202,7 @@ class Daemon:
 
     def processes(self) -> dict[int, list[str]]:
         """Return the processes in the daemon's namespaces: PID, as it is outside, and argv."""
-        namespace = os.readlink(f"/proc/{self._first}/ns/pid")
+        namespace = os.readlink(f"/proc/{self.first}/ns/pid")
         found = {}
         for process in Path("/proc").glob("[0-9]*"):
             try:
@@ -237,7 +238,7 @@ class Daemon:
         if not ready.exists():
             raise Unavailable(f"namespaces for a Docker daemon can't be made: {log.read_text().strip()}")
         children = Path(f"/proc/{namespace.pid}/task/{namespace.pid}/children").read_text().split()
-        self._first = int(children[0])
+        self.first = int(children[0])
 
     def _remove_cgroups(self) -> None:
         """Remove what the containers left: a hierarchy a controller with cgroup v1, one in all with v2."""
@@ -251,7 +252,7 @@ class Daemon:
 
     def _inside(self, argv: Sequence[str]) -> list[str]:
         # By its path: it is looked up on the PATH of the command otherwise.
-        return [shutil.which("nsenter") or "nsenter", "--target", str(self._first),
+        return [shutil.which("nsenter") or "nsenter", "--target", str(self.first),
                 "--mount", "--pid", "--net", "--root", "--wd", "--", *argv]
 
     def _start_containerd(self) -> None:

@@ -10,7 +10,9 @@ The layer's own modules do it, in the order of the class: image tarball, archive
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import subprocess
 import tempfile
 
@@ -107,6 +109,42 @@ def install(directory: Path, content: Content, name: str, compression: str = "no
     info = directory / (named.stem + information.SUFFIX)
     info.write_text(described.render())
     return Installed(info, described, image.manifest.config.digest, content.digest)
+
+
+def install_layers(directory: Path, tars: Sequence[Path], name: str) -> Installed:
+    """Put the archive and the information file of an image of these layers' tars, however large, into a directory."""
+    named = reference.parse(name)
+    digests = [_digest(tar) for tar in tars]
+    made = images.image([])
+    config = json.loads(made.config.data)
+    config["rootfs"]["diff_ids"] = digests
+    data = images.to_json(config)
+    image_id = images.sha256(data)
+    target = directory / f"{named.stem}.tar"
+    blobs = [tarball.blob_name(digest) for digest in digests]
+    entry = {"Config": tarball.blob_name(image_id), "RepoTags": [name], "Layers": blobs}
+    with open(target, "wb") as file:
+        writer = tarball.TarWriter(file)
+        for blob, tar in zip(blobs, tars):
+            writer.stream(blob, tarball.chunks(tarball.Extent(str(tar), 0, tar.stat().st_size)))
+        writer.add(entry["Config"], data)
+        writer.add("manifest.json", images.to_json([entry]))
+        writer.close()
+    size = target.stat().st_size
+    described = information.ImageInformation(
+        named.canonical, named.familiar, images.host_architecture(), target.name, size, size,
+        sum(tar.stat().st_size for tar in tars), image_id, image_id, image_id,
+    )
+    info = directory / (named.stem + information.SUFFIX)
+    info.write_text(described.render())
+    return Installed(info, described, image_id, image_id)
+
+
+def _digest(path: Path) -> str:
+    hasher = hashlib.sha256()
+    for chunk in tarball.chunks(tarball.Extent(str(path), 0, path.stat().st_size)):
+        hasher.update(chunk)
+    return "sha256:" + hasher.hexdigest()
 
 
 class Shelf:

@@ -185,12 +185,15 @@ class PrivateCA:
 class Registry:
     """A running docker-registry with its store under directory.
 
-    tls: a PrivateCA for https. login: the one user that may read and write. Use as a context manager, or
-    start() and stop().
+    tls: a PrivateCA for https. login: the one user that may read and write. prefix: a command that runs the server,
+    such as nsenter, for one that can only be asked from another network. Use as a context manager, or start() and stop().
     """
 
-    def __init__(self, directory: Path, tls: PrivateCA | None = None, login: Login | None = None):
+    def __init__(
+        self, directory: Path, tls: PrivateCA | None = None, login: Login | None = None, prefix: Sequence[str] = ()
+    ):
         self.directory = directory
+        self.prefix = prefix
         self.tls = tls
         self.login = login
         self.address = ""
@@ -231,7 +234,7 @@ class Registry:
         environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self.directory)}
         with open(self.access_log, "ab") as out, open(self.error_log, "wb") as err:
             self._process = subprocess.Popen(
-                [program, "serve", str(configuration)],
+                [*self.prefix, program, "serve", str(configuration)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 import re
@@ -18,22 +17,10 @@ from hypothesis import strategies as st
 
 from dockin import layertar
 from dockin.layertar import InvalidLayerTar, Member, Reader
+from support import images
+from support.layers import END, FORMATS, header, record, special, tar
 
-FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 SECONDS = 30
-
-
-def tar(*members, form="pax", **options):
-    """Return a tar of members: (name, {attribute: value}, content)."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w", format=FORMATS[form], errors="surrogateescape", **options) as archive:
-        for name, attributes, content in members:
-            info = tarfile.TarInfo(name)
-            for key, value in attributes.items():
-                setattr(info, key, value)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return stream.getvalue()
 
 
 def read(data, chunk=1 << 20):
@@ -51,39 +38,6 @@ def read(data, chunk=1 << 20):
     seen += b"".join(reader.rest())
     assert seen == data
     return found
-
-
-def header(name=b"a", kind=b"0", size=0, magic=b"ustar\x0000", **fields):
-    """Return a header with fields as they are: bytes by their place, such as at148=b"…"."""
-    block = bytearray(512)
-    block[:len(name)] = name
-    block[100:124] = b"0000644\x000000000\x000000000\x00"
-    block[124:136] = b"%011o\0" % size
-    block[136:148] = b"00000000000\0"
-    block[156:157] = kind
-    block[257:257 + len(magic)] = magic
-    for place, value in fields.items():
-        start = int(place[2:])
-        block[start:start + len(value)] = value
-    if "at148" not in fields:
-        block[148:156] = b" " * 8
-        block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
-
-
-def special(kind, data):
-    return header(b"special", kind, len(data)) + data + bytes(-len(data) % 512)
-
-
-def record(key, value):
-    body = b" " + key + b"=" + value + b"\n"
-    size = len(body) + 1
-    while len(b"%d" % size) + len(body) != size:
-        size += 1
-    return b"%d" % size + body
-
-
-END = bytes(1024)
 
 
 def only(data):
@@ -135,7 +89,7 @@ def test_what_a_plain_header_can_not_hold(form, name, attributes):
     assert member.name == os.fsencode(name)
     assert member.target == attributes.get("linkname", "").encode()
     assert (member.uid, member.gid) == (attributes.get("uid", 0), attributes.get("gid", 0))
-    assert member.mtime == attributes.get("mtime", 0) * 10**9
+    assert member.mtime == attributes.get("mtime", images.MTIME) * 10**9
 
 
 @pytest.mark.parametrize(

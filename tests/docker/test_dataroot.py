@@ -1,0 +1,356 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Data-roots that dockin writes, beside those that Docker writes, and Docker started on them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import tarfile
+import time
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dockin import dataroot
+from support import docker, images, installed, layers, registry, rootfs, trees
+
+DAEMONS = [kind for kind in docker.KINDS if kind.store == "classic"]
+EPOCH = 1_600_000_000
+
+# Where Docker notes of a layer what it can't make its tar of again (measured), and ours has the content of the entry itself;
+# and where it splits what is none.
+OTHER_NOTES = ("sparse 0.0", "sparse 0.1", "sparse 1.0", "spellings", "through links", "global headers")
+HELPER = Path(__file__).resolve().parents[2] / "recipes-support/dockin-preload/files/dockin-preload"
+TAR_SECONDS = 120
+HOUR = 3600 * 10**9
+
+
+@dataclass
+class Pair:
+    """The same images in two data-roots of one file system."""
+
+    installed: dict[str, installed.Installed]
+    tars: dict[str, list[bytes]]
+    dockers: trees.Root
+    ours: trees.Root
+    started: int
+
+
+def name_of(case):
+    return "team/" + case.replace(" ", "-").replace("'", "").lower() + ":1"
+
+
+def install(daemon, content, name, **options):
+    return installed.install(daemon.directory / "archives", images.image(content, **options), name)
+
+
+def outside(daemon, path):
+    """Return how a daemon's path is called from here."""
+    return Path(f"/proc/{daemon.first}/root{path}")
+
+
+@pytest.fixture(scope="module")
+def pair(request):
+    """All awkward images, loaded by a daemon of its own, and written by dockin beside it."""
+    with docker.start(kind=request.param) as daemon:
+        started = time.time_ns()
+        made, tars = {}, {}
+        for case, make in layers.AWKWARD.items():
+            found = make()
+            tars[case] = [layer.tar for layer in found]
+            made[case] = installed.install(daemon.directory / "archives", images.image(found), name_of(case))
+            daemon.docker("load", "--input", str(made[case].archive))
+        tree = outside(daemon, daemon.data_root.parent / "ours")
+        dataroot.write(str(tree), [dataroot.read_source(str(one.info)) for one in made.values()], EPOCH)
+        yield Pair(made, tars, trees.read(outside(daemon, daemon.data_root)), trees.read(tree), started)
+
+
+@dataclass
+class Prebuilt:
+    """A daemon that was started on a data-root of dockin's."""
+
+    daemon: docker.Daemon
+    installed: dict[str, installed.Installed]
+    diff_ids: dict[str, list[str]]
+    server: registry.Registry
+    root: Path
+    """The data-root, as it is called from here."""
+    written: trees.Root
+    """What it was before Docker started."""
+
+    def names(self):
+        """Return the IDs of all images by name, as Docker lists them."""
+        lines = self.daemon.docker("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").splitlines()
+        return dict(line.split() for line in lines)
+
+    def inspect(self, name, template):
+        return self.daemon.docker("image", "inspect", "--format", template, name)
+
+    def save(self, *names):
+        """Return the digests of the layers that "docker save" writes, by the image's name."""
+        path = self.daemon.directory / "saved.tar"
+        self.daemon.docker("save", "--output", str(path), *names)
+        found = {}
+        with tarfile.open(path) as tar:
+            for entry in json.load(tar.extractfile("manifest.json")):
+                digests = [images.sha256(tar.extractfile(layer).read()) for layer in entry["Layers"]]
+                found.update(dict.fromkeys(entry["RepoTags"], digests))
+        path.unlink()
+        return found
+
+    def layers(self):
+        return sorted(path.name for path in (self.root / trees.STORE / "layerdb/sha256").iterdir())
+
+
+PULLED, UPDATED = "pulled", "updated"
+
+
+@pytest.fixture(scope="module")
+def prebuilt(request, busybox, tmp_path_factory):
+    """The awkward images, images that run, and one of a registry in the daemon's network."""
+    with contextlib.ExitStack() as stack:
+        daemon = stack.enter_context(docker.start(kind=request.param))
+        daemon.stop()
+        daemon.run(["ip", "link", "set", "lo", "up"])
+        folder = tmp_path_factory.mktemp("registry")
+        base = images.Layer(busybox.tar, "gzip")
+        pulled = images.image([base, images.layer({"word": "pulled\n"})], command=("cat", "/word"))
+        updated = images.image([base, images.layer({"word": "updated\n"})], command=("cat", "/word"))
+        with registry.Registry(folder) as server:
+            server.push(images.index([pulled]), "team/app", "1")
+            server.push(updated, "team/app", "2")
+        enter = ("nsenter", "--target", str(daemon.first), "--net", "--")
+        server = stack.enter_context(registry.Registry(folder, prefix=enter))
+
+        contents = {case: make() for case, make in layers.AWKWARD.items()}
+        made = {case: install(daemon, content, name_of(case)) for case, content in contents.items()}
+        for word in ("app", "other"):
+            contents[word] = [busybox, images.layer({"word": f"{word}\n", "etc/.wh.group": "", "tmp/.wh..wh..opq": ""})]
+            made[word] = install(daemon, contents[word], name_of(word), command=("cat", "/word"))
+        contents[PULLED] = [busybox, images.layer({"word": "pulled\n"})]
+        made[PULLED] = installed.install(daemon.directory / "archives", images.index([pulled]),
+                                         f"{server.address}/team/app:1", layers="registry")
+        root = outside(daemon, daemon.data_root)
+        shutil.rmtree(root)
+        dataroot.write(str(root), [dataroot.read_source(str(one.info)) for one in made.values()], EPOCH)
+        written = trees.read(root)
+        daemon.start()
+        diff_ids = {case: [layer.diff_id for layer in content] for case, content in contents.items()}
+        yield Prebuilt(daemon, made, diff_ids, server, root, written)
+
+
+def pytest_generate_tests(metafunc):
+    for name in {"pair", "prebuilt"} & set(metafunc.fixturenames):
+        metafunc.parametrize(name, DAEMONS, ids=str, indirect=True, scope="module")
+
+
+def chains(diff_ids):
+    found = []
+    for diff_id in diff_ids:
+        found.append(dataroot.chain_id(found[-1] if found else "", diff_id))
+    return [chain[7:] for chain in found]
+
+
+@pytest.mark.parametrize("case", layers.AWKWARD)
+def test_layers_are_as_docker_unpacks_them(pair, case):
+    for chain in chains(map(images.sha256, pair.tars[case])):
+        theirs, ours = pair.dockers.layers[chain], pair.ours.layers[chain]
+        assert ours.files == theirs.files
+        for path, entry in theirs.files.items():
+            # What Docker gave no time has the time of the load.
+            timeless = pair.started <= entry.mtime < pair.started + HOUR
+            expected = EPOCH * 10**9 if timeless else entry.mtime
+            assert ours.files[path].mtime == expected, path
+        assert ours.notes == theirs.notes
+        assert ours.home == theirs.home
+        if case not in OTHER_NOTES:
+            assert ours.split == theirs.split
+
+
+def test_everything_else_is_as_docker_notes_it(pair):
+    assert pair.ours.layers.keys() == pair.dockers.layers.keys()
+    assert pair.ours.configs == pair.dockers.configs
+    assert pair.ours.modes == pair.dockers.modes
+    # Docker forgets the digests when it loads; those of a pull are compared below.
+    assert {name: value for name, value in pair.ours.names.items() if "@" not in name} == pair.dockers.names
+    assert len(pair.ours.names) == 2 * len(pair.dockers.names)
+
+
+def expected(prebuilt):
+    return {one.name: one.config_digest for one in prebuilt.installed.values()}
+
+
+def test_docker_lists_what_was_written(prebuilt):
+    assert prebuilt.names() == expected(prebuilt)
+    for case, one in prebuilt.installed.items():
+        assert json.loads(prebuilt.inspect(one.name, "{{json .RootFS.Layers}}")) == prebuilt.diff_ids[case]
+        assert prebuilt.inspect(one.name, "{{.RepoDigests}}") == f"[{one.name.rpartition(':')[0]}@{one.top_digest}]"
+
+
+def test_docker_saves_the_very_layers(prebuilt):
+    saved = prebuilt.save(*expected(prebuilt))
+    assert saved == {one.name: prebuilt.diff_ids[case] for case, one in prebuilt.installed.items()}
+
+
+def test_containers_see_the_merged_tree(prebuilt):
+    for case in ("app", "other"):
+        name = name_of(case)
+        assert prebuilt.daemon.run_image(name) == case
+        assert prebuilt.daemon.run_image(name, "ls", "-A", "/etc", "/tmp").split() == [
+            "/etc:", "hostname", "hosts", "mtab", "passwd", "resolv.conf", "/tmp:"]
+        pinned = f"{name.rpartition(':')[0]}@{prebuilt.installed[case].top_digest}"
+        assert prebuilt.daemon.run_image(pinned) == case
+
+
+def test_history_and_size(prebuilt):
+    name = name_of("app")
+    assert prebuilt.daemon.docker("history", "--format", "{{.CreatedBy}}", name).splitlines() == [
+        "dockin test layer 1", "dockin test layer 0"]
+    size = sum(int(Path(prebuilt.root, trees.STORE, "layerdb/sha256", chain, "size").read_text())
+               for chain in chains(prebuilt.diff_ids["app"]))
+    assert int(prebuilt.inspect(name, "{{.Size}}")) == size > 1_000_000
+
+
+def test_the_preload_has_nothing_to_do(prebuilt):
+    """The records are what its own shell writes, and archives are flushed like loaded ones."""
+    helper = Path(shutil.copy(HELPER, prebuilt.daemon.directory))
+
+    def preload(*arguments):
+        return prebuilt.daemon.run(["/bin/busybox", "sh", str(helper), "load", *map(str, arguments)]).stdout.splitlines()
+
+    one = prebuilt.installed["app"]
+    archive = one.archive.read_bytes()
+    assert preload("--flush", one.info)[0] == f"{one.name}: is loaded and recorded, nothing to do"
+    assert not one.archive.exists()
+    one.archive.write_bytes(archive)
+    record = Path(prebuilt.root, "dockin", one.info.stem)
+    ours = record.read_text()
+    record.unlink()
+    assert "is loaded already" in preload(one.info)[0]
+    assert record.read_text() == ours
+
+
+def test_a_second_load_changes_nothing(prebuilt):
+    before = prebuilt.layers(), prebuilt.names()
+    for case in ("app", "whiteouts"):
+        prebuilt.daemon.docker("load", "--input", str(prebuilt.installed[case].archive))
+    assert (prebuilt.layers(), prebuilt.names()) == before
+
+
+def test_images_are_built_on_it(prebuilt):
+    folder = prebuilt.daemon.directory / "build"
+    folder.mkdir(exist_ok=True)
+    (folder / "Dockerfile").write_text(f"FROM {name_of('app')}\nRUN cat /word /word > /twice && rm /etc/passwd\n")
+    argv = ["docker", "build", "--network", "none", "--tag", "built", str(folder)]
+    prebuilt.daemon.run(argv, env={"DOCKER_BUILDKIT": "0"})
+    assert prebuilt.daemon.run_image("built", "sh", "-c", "cat /twice; ls /etc/passwd 2>&1; true") == (
+        "app\napp\nls: /etc/passwd: No such file or directory")
+    *below, _ = prebuilt.save("built")["built:latest"]
+    assert below == prebuilt.diff_ids["app"]
+    prebuilt.daemon.docker("image", "rm", "built")
+    assert prebuilt.names() == expected(prebuilt)
+
+
+def test_images_are_removed_and_loaded_again(prebuilt):
+    """What another image needs of their layers stays, all else goes."""
+    one, other = prebuilt.installed["app"], prebuilt.installed["other"]
+    base, app = chains(prebuilt.diff_ids["app"])
+    before = prebuilt.layers()
+    cache = dataroot.cache_id("sha256:" + app)
+    assert (prebuilt.root / "overlay2" / cache).exists()
+    prebuilt.daemon.docker("image", "rm", one.name)
+    assert prebuilt.layers() == sorted({*before} - {app})
+    assert not (prebuilt.root / "overlay2" / cache).exists()
+    assert not (prebuilt.root / "overlay2/l" / dataroot.link_id("sha256:" + app)).is_symlink()
+    assert prebuilt.daemon.run_image(other.name) == "other"
+    prebuilt.daemon.docker("load", "--input", str(one.archive))
+    assert prebuilt.layers() == before
+    assert prebuilt.daemon.run_image(one.name) == "app"
+
+
+def served(prebuilt, action):
+    """Return the digests of the blobs that the registry was asked for by an action."""
+    log = prebuilt.server.access_log
+    start = len(log.read_bytes())
+    action()
+    end = time.monotonic() + 10
+    while b"/manifests/" not in log.read_bytes()[start:]:
+        assert time.monotonic() < end, "the registry was not asked"
+        time.sleep(0.05)
+    return {line.split(b"/blobs/")[1].split(b" ")[0].decode() for line in log.read_bytes()[start:].splitlines()
+            if b"/blobs/" in line and b'"GET ' in line}
+
+
+def test_pull_over_it(prebuilt):
+    """What is there is up to date; of an update only what has changed is fetched."""
+    one = prebuilt.installed[PULLED]
+    before = prebuilt.layers(), prebuilt.names()
+    assert served(prebuilt, lambda: prebuilt.daemon.docker("pull", one.name)) == set()
+    assert (prebuilt.layers(), prebuilt.names()) == before
+    updated = one.name[:-1] + "2"
+    blobs = served(prebuilt, lambda: prebuilt.daemon.docker("pull", updated))
+    assert len(blobs) == 2  # config and upper layer
+    assert prebuilt.daemon.run_image(updated) == "updated"
+    assert prebuilt.daemon.run_image(one.name) == "pulled"
+    prebuilt.daemon.docker("image", "rm", updated)
+    assert (prebuilt.layers(), prebuilt.names()) == before
+
+
+def test_a_pull_leaves_the_same_notes(prebuilt):
+    """Names with digests, and the layers' digests: written by Docker, after the image was removed and pulled."""
+    one = prebuilt.installed[PULLED]
+    prebuilt.daemon.docker("image", "rm", one.name)
+    distribution = prebuilt.root / trees.STORE / "distribution"
+    shutil.rmtree(distribution)
+    distribution.mkdir(mode=0o700)
+    prebuilt.daemon.docker("pull", one.name)
+    after = trees.read(prebuilt.root)
+    assert after.distribution == prebuilt.written.distribution
+    assert {name: after.names[name] for name in prebuilt.written.names if "127" in name} == {
+        one.name: one.config_digest, f"{one.name[:-2]}@{one.top_digest}": one.config_digest}
+    assert after.modes == prebuilt.written.modes
+
+
+def test_after_a_restart(prebuilt):
+    prebuilt.daemon.stop()
+    prebuilt.daemon.start()
+    assert prebuilt.names() == expected(prebuilt)
+    assert prebuilt.save(*expected(prebuilt)) == {
+        one.name: prebuilt.diff_ids[case] for case, one in prebuilt.installed.items()}
+    for case in ("app", "other"):
+        assert prebuilt.daemon.run_image(name_of(case)) == case
+
+
+@pytest.fixture(scope="module")
+def debian(tmp_path_factory):
+    """A layer's tar with a whole Debian, some hundred MB; not in memory."""
+    path = tmp_path_factory.mktemp("debian") / "layer.tar"
+    root = rootfs.debian("trixie")
+    argv = ["tar", "-c", "--xattrs", "--xattrs-include=*", "--format=posix", "--pax-option=delete=ctime", "-f", path, "."]
+    subprocess.run(argv, cwd=root, check=True, timeout=TAR_SECONDS)
+    yield path
+    path.unlink()
+
+
+@pytest.mark.parametrize("kind", DAEMONS[1:], ids=str)
+def test_a_whole_system(kind, debian, tmp_path):
+    one = installed.install_layers(tmp_path, [debian], "team/debian:1")
+    with docker.start(kind=kind, data_size="3g") as daemon:
+        started = time.time_ns()
+        archive = shutil.move(one.archive, daemon.directory)
+        daemon.docker("load", "--input", str(archive))
+        theirs = trees.read(outside(daemon, daemon.data_root))
+        root = outside(daemon, daemon.data_root.parent / "ours")
+        dataroot.write(str(root), [dataroot.read_source(str(one.info))._replace(archive=archive)], EPOCH)
+        ours = trees.read(root)
+    assert ours.layers == theirs.layers
+    (layer,), (same,) = ours.layers.values(), theirs.layers.values()
+    assert len(layer.files) > 5000
+    wrong = {path for path, entry in layer.files.items() if entry.mtime != same.files[path].mtime}
+    assert wrong == {b""}  # no entry but "./", which Docker passes over
+    assert started <= same.files[b""].mtime
