@@ -15,6 +15,8 @@ BBIMPORTS = [
     "tarball",
     "archive",
     "information",
+    "space",
+    "runtimes",
     "units",
     "dockerfetcher",
 ]

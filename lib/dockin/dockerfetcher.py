@@ -46,6 +46,7 @@ import dockin.manifests
 import dockin.platforms
 import dockin.reference
 import dockin.remedies
+import dockin.runtimes
 import dockin.settings
 import dockin.skopeo
 import dockin.source
@@ -570,6 +571,7 @@ def _information(ud, image, result):
         reference=reference.canonical,
         name=reference.familiar,
         platform=str(ud.platform),
+        runtime=dockin.runtimes.DOCKER.name,  # the class replaces what it knows better, as it does size and suffix
         archive=reference.stem + ".tar",
         archive_size=result.size,
         unpacked_size=result.size,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 
+from dockin import runtimes
 from dockin.errors import DockinError
 from dockin.reference import is_digest
 
@@ -38,6 +39,8 @@ class ImageInformation:
     """Familiar, the name in Docker: busybox:1.36.1"""
     platform: str
     """linux/arm64/v8"""
+    runtime: str
+    """Name of what loads it; where the key is missing, docker."""
     archive: str
     """File name of the archive beside this file."""
     archive_size: int
@@ -89,7 +92,7 @@ def parse(text: str, path: str) -> ImageInformation:
         raise InvalidInformation(f"Unsupported image information file {path}: format {values.get('format')!r}, not {FORMAT}")
     arguments: dict[str, str | int] = {}
     for field in fields(ImageInformation):
-        value = values.get(field.name, "")
+        value = values.get(field.name, runtimes.DOCKER.name if field.name == "runtime" else "")
         if not _is_valid(field.name, value):
             raise InvalidInformation(f"Damaged image information file {path}: {field.name} = {value!r}")
         arguments[field.name] = int(value) if _is_size(field.name) else value
@@ -102,6 +105,8 @@ def _is_size(key: str) -> bool:
 
 def _is_valid(key: str, value: str) -> bool:
     """Tell whether a key can have a value; dockin-preload goes by the same rules."""
+    if key == "runtime":
+        return value in runtimes.RUNTIMES
     if key == "image_id" or key.endswith("_digest"):
         return is_digest(value)
     rule = _SIZE if _is_size(key) else _FILE_NAME if key == "archive" else _VALUE

@@ -16,7 +16,7 @@ import re
 import typing
 from dataclasses import dataclass
 
-from dockin import comparison, information, platforms, reference, resolver, tarball
+from dockin import comparison, information, platforms, reference, resolver, space, tarball
 from dockin.comparison import Finding
 from dockin.errors import DockinError
 from dockin.reference import ImageReference
@@ -120,13 +120,18 @@ def table(statuses: list[Status], today: datetime.date) -> str:
     rows = [_cells(status, today) for status in statuses]
     names = [name for name in rows[0] if any(row[name] not in ("", "-") for row in rows)]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
-    right = ("SIZE", "UNPACKED", "AGE")
+    right = ("SIZE", "UNPACKED", "PEAK", "AGE")
     lines = [{name: name for name in names}, *rows]
     text = []
     for line in lines:
         cells = [line[name].rjust(widths[name]) if name in right else line[name].ljust(widths[name]) for name in names]
         text.append("  ".join(cells).rstrip())
     notes = [f"{_title(status)}: {note}" for status in statuses for note in status.notes]
+    found = needs(statuses)
+    # Of one image the line tells all, and of one recipe its own sum.
+    orders = [need["order"] for need in found if need["recipe"]]
+    notes += [_need_note(need) for need in found
+              if len(need["order"]) > 1 and (need["recipe"] or need["order"] not in orders)]
     return "\n".join([*text, *([""] if notes else []), *notes]) + "\n"
 
 
@@ -134,7 +139,34 @@ def to_json(statuses: list[Status], **about: object) -> str:
     """Return everything as JSON, sorted and the same for the same state; about is what holds for all."""
     document = {"schema": SCHEMA, "tool": "meta-dockin", "mode": "status", **about}
     document["images"] = [_record(status) for status in statuses]
+    document["needs"] = needs(statuses)
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
+
+
+def needs(statuses: list[Status]) -> list[dict[str, typing.Any]]:
+    """Return the space that the built images need on a target: those of each recipe, and all of a configuration's.
+
+    One dictionary for each, with multiconfig, recipe ("" for all), order, the images' names in the order of loads that needs
+    the least at its peak, and archive_size, unpacked_size, peak_size, final_size in bytes, as of space.Plan.
+    """
+    groups: dict[tuple[str, str], list[Status]] = {}
+    for status in statuses:
+        if status.packaged:
+            groups.setdefault((status.multiconfig, status.recipe), []).append(status)
+            groups.setdefault((status.multiconfig, ""), []).append(status)
+    found = []
+    for (multiconfig, recipe), group in sorted(groups.items()):
+        planned = _plan(group)
+        found.append({
+            "multiconfig": multiconfig,
+            "recipe": recipe,
+            "order": [image.name for image in planned.order],
+            "archive_size": planned.archive_size,
+            "unpacked_size": planned.unpacked_size,
+            "peak_size": planned.peak_size,
+            "final_size": planned.final_size,
+        })
+    return found
 
 
 def human(size: int) -> str:
@@ -173,6 +205,20 @@ def _created(status: Status, resolving: resolver.Resolver, downloads: str) -> st
     return resolving.image(status.reference.pinned, status.platform).config.created
 
 
+def _plan(group: list[Status]) -> space.Plan:
+    flushed = [status.packaged for status in group if status.packaged and status.flush]
+    kept = [status.packaged for status in group if status.packaged and not status.flush]
+    return space.plan(flushed, kept)
+
+
+def _need_note(need: dict[str, typing.Any]) -> str:
+    prefix = f"mc:{need['multiconfig']}:" if need["multiconfig"] else ""
+    what = f"{prefix}{need['recipe'] or 'all of these'}"
+    return (f"{what}, {len(need['order'])} images: {human(need['archive_size'])} of archives,"
+            f" {human(need['unpacked_size'])} unpacked, {human(need['peak_size'])} at the peak of the loads,"
+            f" {human(need['final_size'])} once all are loaded")
+
+
 def _cells(status: Status, today: datetime.date) -> dict[str, str]:
     packaged, remote = status.packaged, status.remote
     pin = status.reference.digest
@@ -189,6 +235,7 @@ def _cells(status: Status, today: datetime.date) -> dict[str, str]:
         "ARCHIVE": status.archive or "-",
         "SIZE": human(packaged.archive_size) if packaged else "-",
         "UNPACKED": human(packaged.unpacked_size) if packaged else "-",
+        "PEAK": human(_plan([status]).peak_size) if packaged else "-",
         "PRELOAD": status.preload or "-",
         "FLUSH": _yes_no(status.flush),
         "INSTALLED IN": ", ".join(status.installed or ()) or "-",

@@ -117,7 +117,8 @@ def saved_archive() -> bytes:
 
 
 INFORMATION = information.ImageInformation(
-    NAME.canonical, NAME.familiar, "linux/amd64", "busybox.tar.xz", 5, 9, 7, IMAGE.config.digest, IMAGE.digest, INDEX.digest)
+    NAME.canonical, NAME.familiar, "linux/amd64", "docker", "busybox.tar.xz", 5, 9, 7, IMAGE.config.digest, IMAGE.digest,
+    INDEX.digest)
 
 
 def read_saved(data: bytes) -> None:

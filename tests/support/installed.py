@@ -98,6 +98,7 @@ def install(directory: Path, content: Content, name: str, compression: str = "no
         reference=named.tagged.canonical,
         name=named.tagged.familiar,
         platform=str(platform),
+        runtime="docker",
         archive=target.name,
         archive_size=target.stat().st_size,
         unpacked_size=assembled.size,

@@ -20,6 +20,7 @@ GOOD = ImageInformation(
     reference="docker.io/library/busybox:1.36.1",
     name="busybox:1.36.1",
     platform="linux/arm64/v8",
+    runtime="docker",
     archive="busybox-1.36.1.tar.xz",
     archive_size=878700,
     unpacked_size=2004480,
@@ -34,6 +35,7 @@ format=1
 reference=docker.io/library/busybox:1.36.1
 name=busybox:1.36.1
 platform=linux/arm64/v8
+runtime=docker
 archive=busybox-1.36.1.tar.xz
 archive_size=878700
 unpacked_size=2004480
@@ -59,6 +61,7 @@ def test_text():
         {"archive": "a.tar.my-type"},
         {"archive_size": 0},
         {"archive_size": 10**15 - 1},
+        {"runtime": "podman"},
     ],
     ids=str,
 )
@@ -100,6 +103,8 @@ def test_round_trip(changes):
         ("image_id", "sha256:" + "a" * 63),
         ("manifest_digest", ""),
         ("source_digest", "sha512:" + "a" * 128),
+        ("runtime", "rkt"),
+        ("runtime", ""),
     ],
 )
 def test_what_a_file_can_not_hold_is_not_written(key, value):
@@ -115,6 +120,7 @@ def test_what_a_file_can_not_hold_is_not_written(key, value):
         ("format=1", "\n\nformat=1"),
         ("format=1", "format=2\nformat=1"),
         ("source_digest", "=\nsource_digest"),
+        ("runtime=docker\n", ""),
         ("\n", "\n\n"),
     ],
 )
@@ -151,6 +157,8 @@ def test_keys_in_any_order():
         ("image_id=sha256:", "image_id=", "image_id = 'aaa"),
         ("source_digest=sha256:", "source_digest=sha256:c", "source_digest = 'sha256:ccc"),
         ("layers_size=2003456\n", "", "layers_size = ''"),
+        ("runtime=docker", "runtime=rkt", "runtime = 'rkt'"),
+        ("runtime=docker", "runtime=", "runtime = ''"),
     ],
 )
 def test_damaged(old, new, said):

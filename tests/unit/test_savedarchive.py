@@ -29,7 +29,7 @@ def assembled(folder, content, mode):
     path = folder / "busybox-1.36.1.tar"
     result = archive.assemble(str(source), image, NAME, mode, str(path))
     return path, result, information.ImageInformation(
-        NAME.canonical, NAME.familiar, "linux/amd64", path.name, result.size, result.size, result.layers_size,
+        NAME.canonical, NAME.familiar, "linux/amd64", "docker", path.name, result.size, result.size, result.layers_size,
         image.manifest.config.digest, result.manifest_digest, image.digest)
 
 

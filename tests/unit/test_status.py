@@ -18,8 +18,8 @@ from dockin.resolver import ResolveError
 PIN, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 TODAY = datetime.date(2026, 11, 23)
 PACKAGED = information.ImageInformation(
-    "docker.io/library/busybox:1.36.1", "busybox:1.36.1", "linux/amd64", "busybox-1.36.1.tar.xz", 881500, 2201600, 2190000,
-    PIN, PIN, PIN)
+    "docker.io/library/busybox:1.36.1", "busybox:1.36.1", "linux/amd64", "docker", "busybox-1.36.1.tar.xz", 881500, 2201600,
+    2190000, PIN, PIN, PIN)
 
 
 def one(text=f"busybox:1.36.1@{PIN}", **changes):
@@ -37,14 +37,39 @@ def test_table():
     text = status.table([BUILT, other], TODAY)
     assert text == """\
 RECIPE          LAYER      IMAGE            TAG     PIN      PLATFORM     FETCHED  \
-ARCHIVE                                              SIZE  UNPACKED  PRELOAD  FLUSH  INSTALLED IN
+ARCHIVE                                              SIZE  UNPACKED     PEAK  PRELOAD  FLUSH  INSTALLED IN
 busybox-docker  meta-mine  busybox          1.36.1  aaaaaaa  linux/amd64  yes      \
-/usr/share/dockin/archive/busybox-1.36.1.tar.xz  881.5 kB    2.2 MB  enabled  yes    core-image-minimal, my-image
+/usr/share/dockin/archive/busybox-1.36.1.tar.xz  881.5 kB    2.2 MB  13.9 MB  enabled  yes    core-image-minimal, my-image
 app-docker      meta-mine  ghcr.io/org/app  v1      -        linux/amd64  no       \
--                                                       -         -  -        -      -
+-                                                       -         -        -  -        -      -
 
 app-docker (ghcr.io/org/app:v1): not built for qemuarm
 """
+
+
+def test_needs():
+    sizes = {"archive_size": 50 << 20, "unpacked_size": 90 << 20, "layers_size": 90 << 20}
+    large = dataclasses.replace(PACKAGED, name="large:1", **sizes)
+    two = dataclasses.replace(BUILT, packaged=large)
+    kept = dataclasses.replace(BUILT, recipe="kept", flush=False)
+    arm = dataclasses.replace(BUILT, multiconfig="arm")
+    found = {(need["multiconfig"], need["recipe"]): need for need in status.needs([BUILT, two, kept, arm, one()])}
+    assert set(found) == {("", ""), ("", "busybox-docker"), ("", "kept"), ("arm", ""), ("arm", "busybox-docker")}
+    both = found["", "busybox-docker"]
+    assert both["order"] == ["large:1", "busybox:1.36.1"]
+    assert both["archive_size"] == (50 << 20) + 881500
+    assert both["peak_size"] == both["archive_size"] + (180 << 20) + (180 << 20) // 16 + (8 << 20)
+    assert both["final_size"] == (90 << 20) + 2190000
+    assert found["", "kept"]["final_size"] == 881500 + 2190000
+    assert found["", ""]["final_size"] == both["final_size"] + found["", "kept"]["final_size"]
+    assert json.loads(status.to_json([BUILT, two]))["needs"] == status.needs([BUILT, two])
+    # In words, only where it is more than the lines above it.
+    assert "images:" not in status.table([BUILT, arm], TODAY)
+    assert status.table([BUILT, two], TODAY).splitlines()[-1] == (
+        "busybox-docker, 2 images: 53.3 MB of archives, 96.6 MB unpacked, 262.2 MB at the peak of the loads,"
+        " 96.6 MB once all are loaded")
+    lines = status.table([BUILT, two, kept], TODAY).splitlines()
+    assert lines[-2].startswith("all of these, 3 images: ") and lines[-1].startswith("busybox-docker, 2 images: ")
 
 
 def test_table_of_nothing():

@@ -1,0 +1,66 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""What loads archives on a target: Docker, podman or containerd, by the values of DOCKIN_RUNTIME."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dockin.errors import DockinError
+
+
+class InvalidRuntime(DockinError):
+    """DOCKIN_RUNTIME has a value that is none."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A container engine of a target."""
+
+    name: str
+    """The value of DOCKIN_RUNTIME, and of runtime= in an image information file."""
+    title: str
+    """As a person calls it."""
+    packages: str
+    """Names in meta-virtualization of what the target needs, separated by spaces."""
+    service: str
+    """The unit of its daemon, "" where it has none."""
+    data_root: str
+    """Where it keeps images unless told otherwise."""
+
+
+DOCKER = Runtime("docker", "Docker", "docker", "docker.service", "/var/lib/docker")
+PODMAN = Runtime("podman", "Podman", "podman", "", "/var/lib/containers/storage")
+# With containerd comes ctr, by which it is asked.
+CONTAINERD = Runtime("containerd", "containerd", "virtual-containerd", "containerd.service", "/var/lib/containerd")
+
+RUNTIMES = {runtime.name: runtime for runtime in (DOCKER, PODMAN, CONTAINERD)}
+
+
+def parse(name: str) -> Runtime:
+    """Return the runtime of that name. Raises InvalidRuntime."""
+    if name not in RUNTIMES:
+        known = ", ".join(map(repr, RUNTIMES))
+        raise InvalidRuntime(f"Invalid DOCKIN_RUNTIME = {name!r}: expected {known}")
+    return RUNTIMES[name]
+
+
+def packages(name: str) -> str:
+    """Return the packages of a runtime, "" for one that is not known: parse() says that."""
+    return RUNTIMES[name].packages if name in RUNTIMES else ""
+
+
+def data_root(name: str) -> str:
+    """Return where a runtime keeps its images by itself, "" for one that is not known: parse() says that."""
+    return RUNTIMES[name].data_root if name in RUNTIMES else ""
+
+
+def waiting_services(runtime: Runtime, directory: str) -> dict[str, str]:
+    """Return the services that must not start before a file system is mounted, and the directory that is on it.
+
+    directory is the runtime's data-root. Docker's containerd store is in the data-root of containerd, where that is
+    a service of its own.
+    """
+    if not runtime.service:
+        return {}
+    return {CONTAINERD.service: CONTAINERD.data_root, runtime.service: directory}
