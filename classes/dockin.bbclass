@@ -51,14 +51,26 @@ COMPRESSION_CMD:zstd ?= "zstd -f -k -q -19 -T0 -c"
 COMPRESSION_CMD:gzip ?= "gzip -f -k -9 -n -c"
 COMPRESSION_CMD:none ?= "cat"
 COMPRESSION_RDEPENDS[doc] = "COMPRESSION_RDEPENDS:<type> are the packages that docker load needs to read such an archive."
-# dockerd runs the program xz; gzip it can read itself, zstd since Docker 23.
+# dockerd runs the program xz; gzip it can read itself, zstd since Docker 23. containerd reads plain archives alone; busybox
+# has gzip.
 COMPRESSION_RDEPENDS:xz ?= "xz"
-COMPRESSION_RDEPENDS:zstd ?= ""
+COMPRESSION_RDEPENDS:zstd ?= "${@'zstd' if d.getVar('DOCKIN_RUNTIME') == 'containerd' else ''}"
 COMPRESSION_RDEPENDS:gzip ?= ""
 COMPRESSION_RDEPENDS:none ?= ""
 
 DOCKIN_PRELOAD_FLUSH ?= "1"
 DOCKIN_PRELOAD_FLUSH[doc] = "Whether the archive is removed from the target once its image is loaded: 1 or 0."
+DOCKIN_PRELOAD_PRUNE ?= "0"
+DOCKIN_PRELOAD_PRUNE[doc] = "Whether an image that a preload had loaded is removed once another is loaded under its name, and \
+no container uses it: 1 or 0."
+DOCKIN_PRELOAD_KEEP_PREVIOUS ?= "0"
+DOCKIN_PRELOAD_KEEP_PREVIOUS[doc] = "With DOCKIN_PRELOAD_PRUNE, whether the last image before the loaded one is kept, to go \
+back to: 1 or 0."
+
+DOCKIN_SIZE_BUDGET ?= ""
+DOCKIN_SIZE_BUDGET[doc] = "The most that the images of a recipe may need on the target, in bytes, or with K, M or G behind it in \
+KiB, MiB or GiB: all archives, as installed, and what the data-root needs at the peak while they are loaded in the best order, \
+archives that are flushed given back. More fails do_package_qa. Empty for no limit."
 
 # The command and the suffix of the chosen type. BitBake can't see which variable getVar() is asked for: their values count.
 DOCKIN_COMPRESSION_CMD = "${@d.getVar('COMPRESSION_CMD:' + d.getVar('COMPRESSION_TYPE')) or ''}"
@@ -91,10 +103,11 @@ PACKAGES =+ "${PN}-preload"
 SYSTEMD_PACKAGES = "${PN}-preload"
 FILES:${PN} += "${docker_archivedir}"
 SUMMARY:${PN}-preload ?= "${SUMMARY} (loaded into Docker on first boot)"
-RDEPENDS:${PN}-preload += "${PN} dockin-preload ${DOCKIN_COMPRESSION_RDEPENDS}"
+# Of the same version: an upgrade of one alone would leave a unit that is not started again for the new archive.
+RDEPENDS:${PN}-preload += "${PN} (= ${EXTENDPKGV}) dockin-preload ${DOCKIN_COMPRESSION_RDEPENDS}"
 # Recommended: an image without Docker, or without the preload, can be had by BAD_RECOMMENDATIONS or PACKAGE_EXCLUDE.
 RRECOMMENDS:${PN} += "${@bb.utils.contains('DISTRO_FEATURES', 'systemd', '${PN}-preload', '', d)}"
-RRECOMMENDS:${PN}-preload += "docker"
+RRECOMMENDS:${PN}-preload += "${@dockin.runtimes.packages(d.getVar('DOCKIN_RUNTIME'))}"
 
 # What BitBake can't see of the code that writes files: constants, private functions, methods.
 def dockin_code(names, d):
@@ -105,7 +118,7 @@ do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN"
 do_fetch[file-checksums] += "${@dockin_code('platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS"
 do_unpack[file-checksums] += "${@dockin_code('archive dockerfetcher information manifests platforms reference source tarball', d)}"
-do_compile[file-checksums] += "${@dockin_code('information reference savedarchive source units', d)}"
+do_compile[file-checksums] += "${@dockin_code('information reference runtimes savedarchive source space units', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
 do_compile[cleandirs] = "${B}"
@@ -158,17 +171,6 @@ def dockin_choice(variable, choices, d):
     if value not in choices:
         raise dockin.errors.DockinError("Invalid %s = %r: expected %s" % (variable, value, ', '.join(map(repr, choices))))
 
-def dockin_check_archivedir(d):
-    """Raise DockinError for a directory that FILES, a list of patterns, or a unit could not hold."""
-    import posixpath
-    import re
-
-    value = d.getVar('docker_archivedir') or ''
-    if not re.fullmatch(r'(?:/[A-Za-z0-9._+-]+)+', value) or posixpath.normpath(value) != value:
-        raise dockin.errors.DockinError(
-            "Invalid docker_archivedir = %r: expected an absolute path like /data/archives, whose components have letters,"
-            " digits, '.', '_', '+' and '-'" % value)
-
 # What can be known to be wrong is said when the recipe is parsed, and before base.bbclass reads the entries with bb.fetch2.URI,
 # which takes the tag of docker://busybox:1.36 for a port and has no word about what to do.
 addhandler dockin_check_src_uri
@@ -192,8 +194,12 @@ python () {
             raise dockin.errors.DockinError("SRC_URI has no docker:// entry: add one, or do not inherit dockin")
         dockin_choice('DOCKIN_PIN', dockin.dockerfetcher.PIN_CHOICES, d)
         dockin_choice('DOCKIN_LAYERS', dockin.archive.LAYER_MODES, d)
-        dockin_choice('DOCKIN_PRELOAD_FLUSH', ('0', '1'), d)
-        dockin_check_archivedir(d)
+        for variable in ('DOCKIN_PRELOAD_FLUSH', 'DOCKIN_PRELOAD_PRUNE', 'DOCKIN_PRELOAD_KEEP_PREVIOUS'):
+            dockin_choice(variable, ('0', '1'), d)
+        dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
+        for variable in ('docker_archivedir', 'DOCKIN_DATAROOT_DIR'):
+            dockin.units.check_directory(variable, d.getVar(variable) or '')
+        dockin.space.parse_budget(d.getVar('DOCKIN_SIZE_BUDGET'))
         prefix = 'COMPRESSION_CMD:'
         dockin_choice('COMPRESSION_TYPE', sorted(key[len(prefix):] for key in d.keys() if key.startswith(prefix)), d)
         dockin.dockerfetcher.check_settings(d)
@@ -227,23 +233,35 @@ python dockin_write_descriptions () {
     import os
     import pathlib
 
+    described = []
     build = pathlib.Path(d.getVar('B'))
     images = pathlib.Path(d.getVar('S'))
-    flush = bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_FLUSH'))
+    preload = dockin.units.Preload(
+        runtime=dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME')),
+        data_root=d.getVar('DOCKIN_DATAROOT_DIR'),
+        flush=bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_FLUSH')),
+        prune=bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_PRUNE')),
+        keep_previous=bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_KEEP_PREVIOUS')),
+        helper=d.expand('${bindir}/dockin-preload'),
+    )
     for reference in dockin_references(d):
         archive = build / (reference.stem + d.getVar('DOCKIN_ARCHIVE_SUFFIX'))
         name = reference.stem + dockin.information.SUFFIX
         information = dockin.information.parse((images / name).read_text(), str(images / name))
         if bb.data.inherits_class('externalsrc', d) and d.getVar('EXTERNALSRC'):
             information = dockin.savedarchive.describe(str(images / (reference.stem + '.tar')), information)
-        information = dataclasses.replace(information, archive=archive.name, archive_size=archive.stat().st_size)
+        information = dataclasses.replace(
+            information, archive=archive.name, archive_size=archive.stat().st_size, runtime=preload.runtime.name)
         (build / (name + '.new')).write_text(information.render())
         os.replace(build / (name + '.new'), build / name)
         installed = os.path.join(d.getVar('docker_archivedir'), name)
-        unit = dockin.units.render_unit(reference, installed, flush, helper=d.expand('${bindir}/dockin-preload'))
+        unit = dockin.units.render_unit(reference, installed, preload)
         (build / dockin.units.unit_name(reference)).write_text(unit)
-        bb.note("%s: %d bytes, %d unpacked, %d in Docker" % (
-            archive.name, information.archive_size, information.unpacked_size, information.layers_size))
+        bb.note(dockin.space.describe(information))
+        described.append(information)
+    planned = dockin.space.plan(described if preload.flush else [], [] if preload.flush else described)
+    bb.note("Archives: %d bytes, %d unpacked; at the peak of the loads: %d, once all are loaded: %d" % (
+        planned.archive_size, planned.unpacked_size, planned.peak_size, planned.final_size))
 }
 do_compile[postfuncs] += "dockin_write_descriptions"
 
@@ -265,5 +283,30 @@ dockin_write_pkgdata () {
     done
 }
 PACKAGEFUNCS += "dockin_write_pkgdata"
+
+# In this task another budget costs no other build, and is checked also where the packages come from sstate.
+python dockin_check_budget () {
+    import pathlib
+
+    folder = pathlib.Path(d.getVar('PKGDATA_DIR'), 'dockin', d.getVar('PN'))
+    paths = [folder / (stem + dockin.information.SUFFIX) for stem in d.getVar('DOCKIN_STEMS').split()]
+    found = [dockin.information.parse(path.read_text(), str(path)) for path in paths]
+    flush = bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_FLUSH'))
+    planned = dockin.space.plan(found if flush else [], [] if flush else found)
+    error = dockin.space.budget_error(planned, d.getVar('DOCKIN_SIZE_BUDGET'))
+    if error:
+        bb.fatal(error)
+}
+dockin_check_budget[vardepsexclude] += "PKGDATA_DIR"
+do_package_qa[postfuncs] += "dockin_check_budget"
+do_package_qa[file-checksums] += "${@dockin_code('information space', d)}"
+
+# systemd.bbclass stops and disables the units, but one that failed would stay known to systemd as such. Images stay, since
+# containers may use them.
+pkg_prerm:${PN}-preload () {
+    if [ -z "$D" ] && systemctl >/dev/null 2>/dev/null; then
+        systemctl reset-failed ${SYSTEMD_SERVICE:${PN}-preload} 2>/dev/null || true
+    fi
+}
 
 EXPORT_FUNCTIONS do_compile do_install

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""systemd units that load image archives into Docker at boot: their names and their text.
+"""systemd units that load image archives at boot: their names and their text, and that of drop-ins for the engine's own.
 
 One service an image, wanted by dockin-preload.target; the work is done by the command dockin-preload. The package of
 that name has both.
@@ -12,15 +12,18 @@ from __future__ import annotations
 import posixpath
 import re
 import urllib.parse
+from dataclasses import dataclass
 
+from dockin import runtimes
 from dockin.errors import DockinError
 from dockin.reference import ImageReference
 
 PREFIX = "dockin-preload-"
 TARGET = "dockin-preload.target"
 HELPER = "/usr/bin/dockin-preload"
-# The default of 90 s would kill the load of a large image on slow flash. Loads go one after another, so the
-# last one also waits for those before it.
+DROP_IN = "dockin-preload.conf"
+# An end there must be, or a daemon that hangs would keep the target from being reached for ever; but a large image on
+# slow flash takes long, and loads go one after another, so that the last one also waits for those before it.
 START_TIMEOUT = "2h"
 
 # UNIT_NAME_MAX of systemd counts the final NUL; file systems allow 255 too.
@@ -28,22 +31,18 @@ _MAX_NAME = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # What stands in a unit without quotes and means itself.
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=@+,-]+")
+_DIRECTORY = re.compile(r"(?:/[A-Za-z0-9._+-]+)+")
 _TIMEOUT = re.compile(r"infinity|(?:[0-9]+(?:us|ms|s|min|h|d)?)(?: [0-9]+(?:us|ms|s|min|h|d)?)*")
 
-# No mount is hidden or made read-only below: Docker's data-root may be anywhere, and the archive is removed from where
-# it was installed. CAP_DAC_OVERRIDE is for a data-root that belongs to a remapped user (userns-remap). No filter of
-# system calls: the docker client, in Go, uses those of its own age and not of systemd's.
 _TEMPLATE = """\
 # Made by meta-dockin for {canonical}.
 # Settings for all images go into /etc/systemd/system/{prefix}.service.d/*.conf.
 
 [Unit]
-Description=Load {name} into Docker
+Description=Load {name} into {title}
 Documentation={documentation}
-Requires=docker.service
-After=docker.service
-Before={target}
-RequiresMountsFor={directory}
+{engine}Before={target}
+RequiresMountsFor={mounts}
 
 [Service]
 Type=oneshot
@@ -51,29 +50,66 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart={command}
 TimeoutStartSec={timeout}
+# What it knows of this boot alone; the units of all images share it.
+RuntimeDirectory={runtime_directory}
+RuntimeDirectoryPreserve=yes
 
-# It talks to Docker's socket, and writes into Docker's data-root and beside the archive: nothing else.
-UMask=0077
-CapabilityBoundingSet=CAP_DAC_OVERRIDE
+{sandbox}
+[Install]
+# Wanted, not required: an image that fails to load does not keep the others from the target.
+WantedBy={wanted_by}
+"""
+
+# Not required: the unit can be installed, and its image loaded once the engine is there. PartOf and WantedBy: whenever the
+# engine is started again, so are all of these units, those that failed as well, and find out what it has now.
+_ENGINE = """\
+Wants={service}
+After={service}
+PartOf={service}
+"""
+
+# Below /usr, which is read-only, only the archive is removed; the data-root may be anywhere else, in /home as well. The
+# client, in Go, uses system calls of its own age and not of systemd's: so some are forbidden, and unknown ones are not.
+_SANDBOX = """\
 NoNewPrivileges=yes
+ProtectSystem=full
+ReadWritePaths={archives}
 PrivateNetwork=yes
 RestrictAddressFamilies=AF_UNIX
-PrivateDevices=yes
-ProtectClock=yes
-ProtectControlGroups=yes
 ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
 LockPersonality=yes
-RestrictNamespaces=yes
+MemoryDenyWriteExecute=yes
 RestrictRealtime=yes
-RestrictSUIDSGID=yes
 SystemCallArchitectures=native
+SystemCallFilter=~@clock @cpu-emulation @debug @module @obsolete @raw-io @reboot @swap
+SystemCallErrorNumber=EPERM
+"""
 
-[Install]
-# Wanted, not required: an image that fails to load does not keep the others from the target.
-WantedBy={target}
+# CAP_DAC_OVERRIDE is for a data-root that belongs to a remapped user (userns-remap).
+_CLIENT_SANDBOX = """\
+# It talks to the engine's socket, and writes into the data-root and beside the archive: nothing else.
+UMask=0077
+CapabilityBoundingSet=CAP_DAC_OVERRIDE
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectProc=invisible
+RestrictNamespaces=yes
+RestrictSUIDSGID=yes
+SystemCallFilter=~@mount
+"""
+
+# Without a daemon, what is started here is the engine itself: it unpacks layers, with their owners, capabilities, devices
+# (which ProtectClock would forbid, too) and whiteouts, in a mount namespace of its own.
+_ENGINE_SANDBOX = """\
+# It unpacks the image's layers itself.
+UMask=0022
+CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_MKNOD CAP_SETFCAP \\
+    CAP_SETGID CAP_SETUID CAP_SYS_ADMIN CAP_SYS_CHROOT
+RestrictNamespaces=mnt
 """
 
 
@@ -95,39 +131,95 @@ def unit_name(reference: ImageReference) -> str:
     return name
 
 
-def render_unit(
-    reference: ImageReference,
-    info_path: str,
-    flush: bool,
-    helper: str = HELPER,
-    timeout: str = START_TIMEOUT,
-) -> str:
+@dataclass(frozen=True)
+class Preload:
+    """How images are loaded: the settings of a recipe that its units have."""
+
+    runtime: runtimes.Runtime = runtimes.DOCKER
+    data_root: str = runtimes.DOCKER.data_root
+    """Where the runtime keeps images: its file system must be mounted first."""
+    flush: bool = True
+    """Whether the archive is removed once the image is loaded."""
+    prune: bool = False
+    """Whether an image that the loaded one replaces is removed."""
+    keep_previous: bool = False
+    """Whether prune leaves the last one before."""
+    helper: str = HELPER
+    """The installed command dockin-preload."""
+    timeout: str = START_TIMEOUT
+    """A systemd time span."""
+
+    @property
+    def options(self) -> list[str]:
+        """The options of the command."""
+        options = ["--flush" if self.flush else "--keep"]
+        if self.prune:
+            options += ["--prune", *(["--keep-previous"] if self.keep_previous else [])]
+        return options
+
+
+def render_unit(reference: ImageReference, info_path: str, preload: Preload) -> str:
     """Return the text of an image's preload unit.
 
-    info_path is the image information file on the target, beside its archive; flush says whether the archive is removed once
-    the image is loaded; helper is the installed command dockin-preload, timeout a systemd time span.
+    info_path is the image information file on the target, beside its archive.
     Raises InvalidUnit for a path or a time span that can't stand in a unit.
     """
     check_path(info_path, "image information file")
-    check_path(helper, "command")
-    if not _PLAIN.fullmatch(helper):
+    check_path(preload.data_root, "data-root")
+    check_path(preload.helper, "command")
+    if not _PLAIN.fullmatch(preload.helper):
         raise InvalidUnit(
-            f"Invalid path {helper!r} of the command: systemd takes no spaces, quotes, '$' or '%' in a program's"
+            f"Invalid path {preload.helper!r} of the command: systemd takes no spaces, quotes, '$' or '%' in a program's"
             " path; check bindir"
         )
-    if not _TIMEOUT.fullmatch(timeout):
-        raise InvalidUnit(f"Invalid start timeout {timeout!r}: expected a systemd time span as 30min, 2h or infinity")
-    command = [helper, "load", "--flush" if flush else "--keep", quote_argument(info_path)]
+    if not _TIMEOUT.fullmatch(preload.timeout):
+        raise InvalidUnit(
+            f"Invalid start timeout {preload.timeout!r}: expected a systemd time span as 30min, 2h or infinity")
+    service = preload.runtime.service
+    archives = posixpath.dirname(info_path)
     return _TEMPLATE.format(
         canonical=reference.tagged.canonical,
         prefix=PREFIX,
         name=escape(reference.tagged.familiar),
+        title=preload.runtime.title,
         documentation=escape("file:" + urllib.parse.quote(info_path)),
+        engine=_ENGINE.format(service=service) if service else "",
         target=TARGET,
-        directory=quote(posixpath.dirname(info_path)),
-        command=" ".join(command),
-        timeout=timeout,
+        mounts=f"{quote(archives)} {quote(preload.data_root)}",
+        command=" ".join([preload.helper, "load", *preload.options, quote_argument(info_path)]),
+        timeout=preload.timeout,
+        runtime_directory=PREFIX.rstrip("-"),
+        # The dash: it need not be there, as where a data-root was written at build time.
+        sandbox=(_CLIENT_SANDBOX if service else _ENGINE_SANDBOX) + _SANDBOX.format(archives=quote("-" + archives)),
+        wanted_by=" ".join(filter(None, [TARGET, service])),
     )
+
+
+def render_drop_in(directory: str) -> str:
+    """Return the text of a drop-in that lets a service wait for the file system that a directory is on.
+
+    Raises InvalidUnit for a path that can't stand in a unit.
+    """
+    check_path(directory, "data-root")
+    return f"""\
+# Made by meta-dockin: where this is mounted late, the service would write below the mount point before.
+# A file of the same name in /etc/systemd/system, in the same directory, replaces this one.
+[Unit]
+RequiresMountsFor={quote(directory)}
+"""
+
+
+def check_directory(variable: str, value: str) -> str:
+    """Return a directory on the target that a variable names, as FILES, a list of patterns, can hold it.
+
+    Raises InvalidUnit.
+    """
+    if not _DIRECTORY.fullmatch(value) or posixpath.normpath(value) != value:
+        raise InvalidUnit(
+            f"Invalid {variable} = {value!r}: expected an absolute path like /data/docker, whose components have letters,"
+            " digits, '.', '_', '+' and '-'"
+        )
+    return value
 
 
 def escape(text: str) -> str:

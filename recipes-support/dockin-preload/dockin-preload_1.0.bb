@@ -4,7 +4,8 @@
 SUMMARY = "Loads the Docker images of the root filesystem on the target"
 DESCRIPTION = "The command that the preload units of packages made with dockin.bbclass call: it loads an image \
 archive into Docker where the image is not there yet, and removes the archive when the image is on the disk. \
-Also the target dockin-preload.target, which other units can be ordered after."
+Also the target dockin-preload.target, which other units can be ordered after, and what lets the engine wait until \
+its data-root is mounted."
 SECTION = "admin"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302"
@@ -16,19 +17,52 @@ inherit allarch systemd
 # Where do_unpack puts local files: scarthgap has no UNPACKDIR, later releases refuse WORKDIR as S.
 S = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
 
+B = "${WORKDIR}/build"
+
 do_configure[noexec] = "1"
-do_compile[noexec] = "1"
+
+python () {
+    try:
+        dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
+        dockin.units.check_directory('DOCKIN_DATAROOT_DIR', d.getVar('DOCKIN_DATAROOT_DIR') or '')
+    except dockin.errors.DockinError as error:
+        bb.fatal("%s: %s" % (d.getVar('PN'), error))
+}
+
+python do_compile () {
+    import pathlib
+
+    runtime = dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
+    for service, directory in dockin.runtimes.waiting_services(runtime, d.getVar('DOCKIN_DATAROOT_DIR')).items():
+        drop_in = pathlib.Path(d.getVar('B'), service + '.d', dockin.units.DROP_IN)
+        drop_in.parent.mkdir()
+        drop_in.write_text(dockin.units.render_drop_in(directory))
+}
+do_compile[cleandirs] = "${B}"
+do_compile[file-checksums] += "${DOCKIN_LAYERDIR}/lib/./dockin/runtimes.py:True ${DOCKIN_LAYERDIR}/lib/./dockin/units.py:True"
 
 do_install() {
     install -d ${D}${bindir} ${D}${systemd_system_unitdir}
     install -m 0755 ${S}/dockin-preload ${D}${bindir}/
     install -m 0644 ${S}/dockin-preload.target ${D}${systemd_system_unitdir}/
+    for folder in ${B}/*.service.d; do
+        [ -d "$folder" ] || continue
+        install -d ${D}${systemd_system_unitdir}/${folder##*/}
+        install -m 0644 "$folder"/*.conf ${D}${systemd_system_unitdir}/${folder##*/}/
+    done
     sed -i -e 's|/usr/share/dockin/archive|${docker_archivedir}|' \
         ${D}${bindir}/dockin-preload ${D}${systemd_system_unitdir}/dockin-preload.target
 }
 
 SYSTEMD_SERVICE:${PN} = "dockin-preload.target"
-FILES:${PN} += "${systemd_system_unitdir}/dockin-preload.target"
+FILES:${PN} += "${systemd_system_unitdir}/dockin-preload.target ${systemd_system_unitdir}/*.service.d"
+
+# What the engine waits for has to be forgotten, too.
+pkg_postrm:${PN} () {
+    if [ -z "$D" ] && systemctl >/dev/null 2>/dev/null; then
+        systemctl daemon-reload
+    fi
+}
 
 # No RDEPENDS on Docker: which recipe provides it is the distribution's choice, and this package has one hash for
 # all machines.

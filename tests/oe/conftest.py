@@ -48,9 +48,23 @@ RECIPES = {
     "single": SINGLE,
     "several": SEVERAL,
     "registry-layers": SINGLE + 'DOCKIN_LAYERS = "registry"\n',
-    "zstd-kept": SINGLE + 'COMPRESSION_TYPE = "zstd"\nDOCKIN_PRELOAD_FLUSH = "0"\n',
-    "gzip-asleep": SINGLE + 'COMPRESSION_TYPE = "gzip"\nSYSTEMD_AUTO_ENABLE:${PN}-preload = "disable"\n',
-    "plain-arm64": SINGLE.replace("1.36.1", "1.36.1;platform=linux/arm64/v8") + 'COMPRESSION_TYPE = "none"\n',
+    "zstd-kept": SINGLE + """
+COMPRESSION_TYPE = "zstd"
+DOCKIN_PRELOAD_FLUSH = "0"
+DOCKIN_PRELOAD_PRUNE = "1"
+DOCKIN_PRELOAD_KEEP_PREVIOUS = "1"
+DOCKIN_SIZE_BUDGET = "1G"
+""",
+    "gzip-asleep": SINGLE + """
+COMPRESSION_TYPE = "gzip"
+SYSTEMD_AUTO_ENABLE:${PN}-preload = "disable"
+DOCKIN_RUNTIME = "podman"
+""",
+    "plain-arm64": SINGLE.replace("1.36.1", "1.36.1;platform=linux/arm64/v8") + """
+COMPRESSION_TYPE = "none"
+DOCKIN_RUNTIME = "containerd"
+DOCKIN_DATAROOT_DIR = "/data/containerd"
+""",
     # No pin, and a type of compression of the user's own.
     "bzip2-unpinned": """
 inherit dockin

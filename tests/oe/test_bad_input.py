@@ -54,6 +54,16 @@ BAD = {
     "unknown-pin-choice": (recipe("docker://busybox", 'DOCKIN_PIN = "yes"\n'), r"DOCKIN_PIN = 'yes'.*require"),
     "unknown-flush": (recipe("docker://busybox", 'DOCKIN_PRELOAD_FLUSH = "maybe"\n'),
                       r"DOCKIN_PRELOAD_FLUSH = 'maybe'.*'1'"),
+    "unknown-prune": (recipe("docker://busybox", 'DOCKIN_PRELOAD_PRUNE = "yes"\n'),
+                      r"DOCKIN_PRELOAD_PRUNE = 'yes'.*'1'"),
+    "unknown-keep-previous": (recipe("docker://busybox", 'DOCKIN_PRELOAD_KEEP_PREVIOUS = "2"\n'),
+                              r"DOCKIN_PRELOAD_KEEP_PREVIOUS = '2'.*'1'"),
+    "unknown-runtime": (recipe("docker://busybox", 'DOCKIN_RUNTIME = "rkt"\n'),
+                        r"DOCKIN_RUNTIME = 'rkt'.*'docker', 'podman', 'containerd'"),
+    "relative-dataroot": (recipe("docker://busybox", 'DOCKIN_DATAROOT_DIR = "docker"\n'),
+                          r"DOCKIN_DATAROOT_DIR = 'docker'.*absolute path"),
+    "bad-budget": (recipe("docker://busybox", 'DOCKIN_SIZE_BUDGET = "1.5G"\n'),
+                   r"DOCKIN_SIZE_BUDGET = '1.5G'.*such as 512M"),
     "relative-archivedir": (recipe("docker://busybox", 'docker_archivedir = "archive"\n'),
                             r"docker_archivedir.*'archive'"),
     # FILES and unit files could not hold it.
@@ -129,6 +139,19 @@ def test_host_without_skopeo(shop):
     build.environment["PATH"] = f"{shop.bench.bitbake / 'bin'}:{shop.bench.core / 'scripts'}:{tools}"
     build.recipe("single_1.0.bb", recipe("docker://busybox", PIN))
     build.bitbake("single").failed(r"(?s)required tools .*skopeo")
+
+
+def test_too_large_for_the_budget(shop):
+    build = shop.build("budget", 'DOCKIN_SIZE_BUDGET = "8M"\n')
+    shop.add(build, "several")
+    # At the target's edge, not the archives', and before an image could be made of the packages.
+    error = r"(?s)need [0-9]+ bytes .*DOCKIN_SIZE_BUDGET = '8M' allows 8388608.*busybox-1.36.1.tar.xz.*raise the budget"
+    result = build.bitbake("several").failed(error)
+    assert "Traceback" not in result.output
+    assert "team-app-v1.tar.xz: " in result.output
+    build.local_conf('DOCKIN_SIZE_BUDGET = "12M"')
+    result = build.bitbake("several").ok()
+    assert result.tasks("several") <= {"do_package_qa", "do_build"}, "another budget costs another build"
 
 
 LOGIN = registries.Login("ci", "correct-horse")

@@ -16,7 +16,7 @@ import tarfile
 
 import pytest
 
-from dockin import information
+from dockin import information, space
 
 UNPINNED = r"busybox:1\.36\.1 is not pinned"
 ARCHIVES = "/usr/share/dockin/archive"
@@ -79,7 +79,41 @@ def test_preload_package(build):
     deb = build.deb("single-preload")
     assert [path.rsplit("/", 1)[1] for path in deb.files if path.endswith(".service")] == [BUSYBOX_UNIT]
     assert sorted(deb.depends) == ["dockin-preload", "single", "xz"]
+    # One is not upgraded without the other.
+    assert f"single (= {deb.control['Version']})" in deb.control["Depends"]
     assert deb.recommends == ["docker"]
+
+
+@pytest.mark.parametrize("recipe, runtime, packages, service, data_root", [
+    ("single", "docker", ["docker"], "docker.service", "/var/lib/docker"),
+    ("gzip-asleep", "podman", ["podman"], "", "/var/lib/containers/storage"),
+    ("plain-arm64", "containerd", ["virtual-containerd"], "containerd.service", "/data/containerd"),
+])
+def test_runtimes(build, recipe, runtime, packages, service, data_root):
+    preload = build.deb(f"{recipe}-preload")
+    assert preload.recommends == packages
+    assert information_of(build.deb(recipe)).runtime == runtime
+    text = unit_of(preload)
+    assert f"\nRequiresMountsFor={ARCHIVES} {data_root}\n" in text
+    for key in ("Wants", "After", "PartOf"):
+        assert re.findall(rf"^{key}=(.*)$", text, re.M) == [service][:bool(service)]
+    assert f"\nWantedBy=dockin-preload.target {service}".rstrip() + "\n" in text
+
+
+def test_the_engine_waits_for_its_data_root(build):
+    deb = build.deb("dockin-preload")
+    found = {path.split("/")[-2]: deb.read(path).decode() for path in deb.files if path.endswith(".conf")}
+    assert {name: re.findall("^RequiresMountsFor=(.*)$", text, re.M) for name, text in found.items()} == {
+        "docker.service.d": ["/var/lib/docker"], "containerd.service.d": ["/var/lib/containerd"]}
+
+
+def test_sizes_are_in_the_log(build):
+    found = information_of(build.deb("single"))
+    log = build.log("single", "do_compile")
+    assert space.describe(found) in log
+    planned = space.plan([found])
+    assert (f"Archives: {planned.archive_size} bytes, {planned.unpacked_size} unpacked; at the peak of the loads:"
+            f" {planned.peak_size}, once all are loaded: {planned.final_size}\n") in log
 
 
 def test_helper_package(build):
@@ -163,7 +197,8 @@ def test_compression_changes_nothing_inside(build):
 def test_unit_flushes_unless_told_not_to(build):
     path = f"{ARCHIVES}/busybox-1.36.1.image"
     assert f"\nExecStart=/usr/bin/dockin-preload load --flush {path}\n" in unit_of(build.deb("single-preload"))
-    assert f"\nExecStart=/usr/bin/dockin-preload load --keep {path}\n" in unit_of(build.deb("zstd-kept-preload"))
+    kept = unit_of(build.deb("zstd-kept-preload"))
+    assert f"\nExecStart=/usr/bin/dockin-preload load --keep --prune --keep-previous {path}\n" in kept
 
 
 def enabled_units(build, recipe, folder):
@@ -190,7 +225,8 @@ TARGET = "multi-user.target.wants/dockin-preload.target"
 
 
 def test_units_are_enabled(build, tmp_path):
-    wanted = [f"dockin-preload.target.wants/{BUSYBOX_UNIT}", TARGET]
+    # Docker's as well: what failed is tried again when Docker is started again.
+    wanted = [f"docker.service.wants/{BUSYBOX_UNIT}", f"dockin-preload.target.wants/{BUSYBOX_UNIT}", TARGET]
     assert enabled_units(build, "single", tmp_path) == wanted
 
 

@@ -72,10 +72,24 @@ def test_each_change_reaches_its_tasks(shop, changing):
     append(layer / "lib/dockin/units.py", CONSTANT)
     after = hashes(build)
     found = changed(before, after)
-    assert set(found) == set(IMAGES)
+    assert set(found) == {*IMAGES, "dockin-preload"}
     for name in IMAGES:
         assert {"do_install", "do_package_write_deb"} <= found[name]
         assert not {"do_fetch", "do_unpack"} & found[name], "a change of the units must not assemble again"
+    before = after
+
+    # Of the one nothing is built anew; the other is in the units, and in what Docker waits for.
+    build.local_conf('DOCKIN_SIZE_BUDGET = "1G"')
+    after = hashes(build)
+    found = changed(before, after)
+    assert set(found) == set(IMAGES)
+    assert all("do_package_qa" in tasks and not {"do_compile", "do_package_write_deb"} & tasks for tasks in found.values())
+    before = after
+    build.local_conf('DOCKIN_DATAROOT_DIR = "/data/docker"')
+    after = hashes(build)
+    found = changed(before, after)
+    assert set(found) == {*IMAGES, "dockin-preload"}
+    assert all({"do_compile", "do_package_write_deb"} <= tasks and "do_unpack" not in tasks for tasks in found.values())
     before = after
 
     # What a package depends on; and a pin that is required is missed also where the image was fetched without.

@@ -67,6 +67,10 @@ def test_status(build, busybox, app):
     assert built["", "one"]["archive"] in deb.files
     assert built["", "one"]["packaged"]["archive_size"] == len(deb.read(built["", "one"]["archive"]))
     assert built["", "one"]["notes"] == []
+    [together, alone] = status(build, "one")["needs"]
+    assert (together["recipe"], alone["recipe"]) == ("", "one")
+    assert alone["archive_size"] == built["", "one"]["packaged"]["archive_size"]
+    assert alone["archive_size"] < alone["unpacked_size"] < alone["peak_size"]
     assert "not built" in built["arm", "one"]["notes"][0]
 
     # In an image, and as people read it.

@@ -17,8 +17,8 @@ ASSUME_PROVIDED = (
 
 # Packages of the target that recipes of this layer and of its tests need at run time.
 TARGET_PACKAGES = (
-    "busybox", "bzip2", "ca-certificates", "docker", "docker-compose", "docker-moby", "gzip", "lz4", "systemd",
-    "virtual-containerd", "xz", "zstd",
+    "busybox", "bzip2", "ca-certificates", "docker", "docker-compose", "docker-moby", "gzip", "lz4",
+    "podman", "systemd", "virtual-containerd", "xz", "zstd",
 )
 
 LOCAL_CONF = """

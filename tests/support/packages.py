@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Union
 
-from dockin import reference, units
+from dockin import reference, runtimes, units
 
 from support import images, installed, oe, registry
 from support.account import Unavailable
@@ -169,6 +169,10 @@ def _helper(directory: Path) -> Path:
     tree = directory / HELPER_NAME
     for source, folder, mode in ((HELPER_NAME, "/usr/bin", 0o755), (units.TARGET, UNITS, 0o644)):
         _install(tree, folder, HELPER / source, mode)
+    for service, data_root in runtimes.waiting_services(runtimes.DOCKER, runtimes.DOCKER.data_root).items():
+        place = tree / UNITS[1:] / f"{service}.d"
+        place.mkdir(parents=True)
+        (place / units.DROP_IN).write_text(units.render_drop_in(data_root))
     return _package(tree, HELPER_NAME, "1.0", [], [units.TARGET])
 
 
@@ -177,7 +181,7 @@ def _image_packages(directory: Path, recipe: Recipe) -> list[Path]:
     names = []
     for name, content in recipe.images.items():
         info = installed.install(archives / ARCHIVES[1:], content, name, compression="xz").info
-        text = units.render_unit(reference.parse(name), f"{ARCHIVES}/{info.name}", recipe.flush)
+        text = units.render_unit(reference.parse(name), f"{ARCHIVES}/{info.name}", units.Preload(flush=recipe.flush))
         names.append(unit(name))
         source = directory / unit(name)
         source.write_text(text)
@@ -186,7 +190,7 @@ def _image_packages(directory: Path, recipe: Recipe) -> list[Path]:
         place = archives / path[1:]
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(content)
-    depends = [recipe.name, HELPER_NAME, "xz"]
+    depends = [f"{recipe.name} (= {recipe.version})", HELPER_NAME, "xz"]
     return [_package(archives, recipe.name, recipe.version, [], recipe.services),
             _package(preload, f"{recipe.name}-preload", recipe.version, depends, names, recipe.enabled)]
 
@@ -199,7 +203,7 @@ def _install(tree: Path, folder: str, source: Path, mode: int) -> None:
 
 def _package(tree: Path, name: str, version: str, depends: Sequence[str], services: Sequence[str],
              enabled: bool = True) -> Path:
-    """Make a package of a folder, with a preset and with what OE-core's systemd.bbclass does after an installation."""
+    """Make a package of a folder, with a preset and scripts that do what OE-core's systemd.bbclass and class dockin do."""
     control = tree / "DEBIAN"
     control.mkdir(parents=True)
     fields = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: dockin tests <tests@localhost>\n"
@@ -211,11 +215,18 @@ def _package(tree: Path, name: str, version: str, depends: Sequence[str], servic
         presets.mkdir(parents=True)
         verb = "enable" if enabled else "disable"
         (presets / f"98-{name}.preset").write_text("".join(f"{verb} {service}\n" for service in services))
-        script = f"systemctl daemon-reload\nsystemctl preset {' '.join(services)}\n"
-        if enabled:
-            script += f"systemctl --no-block restart {' '.join(services)}\n"
-        (control / "postinst").write_text(f'#!/bin/sh\nset -e\n[ -z "$D" ] || exit 0\n{script}')
-        (control / "postinst").chmod(0o755)
+        units_ = " ".join(services)
+        scripts = {
+            "postinst": f"systemctl daemon-reload\nsystemctl preset {units_}\n"
+                        + (f"systemctl --no-block restart {units_}\n" if enabled else ""),
+            "prerm": f'[ "$1" != upgrade ] || exit 0\nsystemctl reset-failed {units_} || true\n'
+                     f"systemctl stop {units_}\nsystemctl disable {units_}\n",
+        }
+        if name == HELPER_NAME:
+            scripts["postrm"] = '[ "$1" != upgrade ] || exit 0\nsystemctl daemon-reload\n'
+        for script, text in scripts.items():
+            (control / script).write_text(f'#!/bin/sh\nset -e\n[ -z "$D" ] || exit 0\n{text}')
+            (control / script).chmod(0o755)
     package = tree.parent / f"{name}_{version}_all.deb"
     subprocess.run(["dpkg-deb", "--build", "--root-owner-group", "-Znone", str(tree), str(package)], check=True,
                    stdout=subprocess.DEVNULL, timeout=DPKG_SECONDS)
