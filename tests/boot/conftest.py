@@ -40,6 +40,7 @@ def by_hand(contents, tmp_path_factory):
     more = [
         packages.compose_example((samples.WEB, contents["web"]), (samples.BUSYBOX, contents["busybox"])),
         packages.Recipe("large", {samples.LARGE: contents["large"]}),
+        packages.Recipe("large", {samples.LARGE: contents["large-2"]}, version="2.0"),
     ]
     return Built(packages.make(tmp_path_factory.mktemp("by-hand"), [*samples.recipes(contents), *more]))
 

@@ -172,6 +172,7 @@ class Machine:
         self.lower = rootfs.debian(suite)
         self.cgroups = _cgroup_mount()
         self.disk = disk
+        self.docker_data = "/var/lib/docker"  # where the folder for Docker's data is in the machine, from the start
         self.systems: list[System] = []
 
     def __enter__(self) -> Machine:
@@ -373,7 +374,7 @@ class System:
             "--register=no", "--keep-unit", "--settings=no", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
             "--private-network", "--console=read-only", "--capability=all",
             "--drop-capability=CAP_SYS_MODULE,CAP_SYS_TIME", "--system-call-filter=add_key keyctl bpf",
-            f"--bind={disk}/data/docker:/var/lib/docker", f"--bind={disk}/data/containerd:/var/lib/containerd",
+            f"--bind={disk}/data/docker:{self.machine.docker_data}", f"--bind={disk}/data/containerd:/var/lib/containerd",
             *self.options, "systemd.show_status=no", "systemd.log_color=no", "systemd.journald.forward_to_console=1",
             "systemd.journald.max_level_console=info",
         ]

@@ -16,8 +16,9 @@ LOADED = r"\bloaded in [0-9]+ s\b"
 
 
 def contents() -> dict[str, Content]:
-    """Return images by short names; "app-2" is a later one under the tag of "app"."""
+    """Return images by short names; "app-2" is a later one under the tag of "app", and so on."""
     base, host = images.busybox_layer(), images.host_architecture()
+    zeros = images.layer({"srv/zeros": bytes(64 << 20)})
 
     def image(word: str, *more: images.Layer) -> Content:
         return images.index([images.image([base, images.layer({"word": f"{word}\n"}), *more], command=("cat", "/word"))])
@@ -30,12 +31,13 @@ def contents() -> dict[str, Content]:
         "kept": image("kept"),
         "off": image("off"),
         # Loading it takes long enough to be interrupted.
-        "large": image("large", images.layer({"srv/zeros": bytes(64 << 20)})),
+        "large": image("large", zeros),
+        "large-2": image("large second", zeros),
     }
 
 
 def recipes(content: dict[str, Content]) -> list[Recipe]:
-    """Return recipes of them, of all but "large"."""
+    """Return recipes of them, of all but the large ones."""
     busybox = content["busybox"]
     return [
         Recipe("apps", {BUSYBOX: busybox, APP: content["app"]}),
