@@ -64,7 +64,7 @@ _HOLD = """
 set -e
 mount -t tmpfs -o "mode=0755,size=$3" tmpfs "$1"
 cd "$1"
-mkdir lower upper work root data data/docker data/containerd
+mkdir lower upper work root data data/docker data/containerd data/containers
 mount --bind "$2" lower
 mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay root
 mount -t tmpfs -o mode=0755 tmpfs /run
@@ -194,7 +194,7 @@ class Machine:
 
     @property
     def data(self) -> Path:
-        """The folder with Docker's data-root, "docker", and containerd's, "containerd"."""
+        """The folder with Docker's data-root, "docker", containerd's, "containerd", and Podman's, "containers"."""
         return Path(f"/proc/{self._first}/root{self.folder}/data")
 
     def path(self, path: str) -> Path:
@@ -375,6 +375,7 @@ class System:
             "--private-network", "--console=read-only", "--capability=all",
             "--drop-capability=CAP_SYS_MODULE,CAP_SYS_TIME", "--system-call-filter=add_key keyctl bpf",
             f"--bind={disk}/data/docker:{self.machine.docker_data}", f"--bind={disk}/data/containerd:/var/lib/containerd",
+            f"--bind={disk}/data/containers:/var/lib/containers",
             *self.options, "systemd.show_status=no", "systemd.log_color=no", "systemd.journald.forward_to_console=1",
             "systemd.journald.max_level_console=info",
         ]

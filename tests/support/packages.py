@@ -52,6 +52,7 @@ class Recipe:
     version: str = "1.0"
     flush: bool = True
     enabled: bool = True
+    runtime: runtimes.Runtime = runtimes.DOCKER
     services: Sequence[str] = ()
     """Units of the recipe's own, beside those that load the images."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -61,6 +62,8 @@ class Recipe:
     def text(self) -> str:
         """The recipe as BitBake reads it."""
         lines = ["inherit dockin", f'DOCKIN_PRELOAD_FLUSH = "{int(self.flush)}"']
+        if self.runtime != runtimes.DOCKER:
+            lines.append(f'DOCKIN_RUNTIME = "{self.runtime.name}"')
         if not self.enabled:
             lines.append('SYSTEMD_AUTO_ENABLE:${PN}-preload = "disable"')
         for number, (name, content) in enumerate(self.images.items()):
@@ -180,8 +183,10 @@ def _image_packages(directory: Path, recipe: Recipe) -> list[Path]:
     archives, preload = (directory / f"{recipe.name}{suffix}-{recipe.version}" for suffix in ("", "-preload"))
     names = []
     for name, content in recipe.images.items():
-        info = installed.install(archives / ARCHIVES[1:], content, name, compression="xz").info
-        text = units.render_unit(reference.parse(name), f"{ARCHIVES}/{info.name}", units.Preload(flush=recipe.flush))
+        made = installed.install(archives / ARCHIVES[1:], content, name, compression="xz")
+        made.rewrite(runtime=recipe.runtime.name)
+        settings = units.Preload(runtime=recipe.runtime, data_root=recipe.runtime.data_root, flush=recipe.flush)
+        text = units.render_unit(reference.parse(name), f"{ARCHIVES}/{made.info.name}", settings)
         names.append(unit(name))
         source = directory / unit(name)
         source.write_text(text)
