@@ -245,8 +245,8 @@ class Tree:
             os.mkdir(place.leaf, 0o700, dir_fd=place.parent)
         with _opened(place.leaf, place.parent) as made:
             self._describe_open(member, made)
-            if old and _is_whiteout_device(old):
-                # Both in one layer: the directory is new, and what it replaces stays hidden. Docker loses the whiteout.
+            if old and not stat.S_ISDIR(old.st_mode):
+                # A whiteout or a file of the same layer: what lower layers have stays hidden. Docker loses the whiteout.
                 os.setxattr(made, _OPAQUE_XATTR, b"y")
         self._directories[place.path] = _time(member.mtime)
 
@@ -270,14 +270,12 @@ class Tree:
         parent, leaf, path = os.dup(place.parent), place.leaf, place.path
         try:
             target = self._place(member.target, create=False)
-            try:
-                os.link(target.leaf, leaf, src_dir_fd=target.parent, dst_dir_fd=parent, follow_symlinks=False)
-            except FileNotFoundError:
+            found = self._look(target)
+            if not found or _is_whiteout_device(found):
                 name = layertar.printable(member.target)
-                raise InvalidEntry(f"a hard link to {name}, which is not in this layer; Docker needs it there") from None
+                raise InvalidEntry(f"a hard link to {name}, which is not in this layer; Docker needs it there")
+            os.link(target.leaf, leaf, src_dir_fd=target.parent, dst_dir_fd=parent, follow_symlinks=False)
             here = Place(parent, leaf, path, True)
-            found = self._look(here)
-            assert found
             if stat.S_ISREG(found.st_mode) and _CAPABILITY.encode() not in member.xattrs:
                 with _opened(leaf, parent, os.O_RDONLY) as file, contextlib.suppress(OSError):
                     # The kernel drops it where an owner is set; pseudo does not.

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -56,3 +57,19 @@ def faulty():
     _need("skopeo")
     with faults.FaultyRegistry() as running:
         yield running
+
+
+@pytest.fixture
+def like_root(monkeypatch):
+    """Let an ordinary user unpack layers, as pseudo would; owners, and attributes that only root may set, are lost."""
+    if os.geteuid() == 0:
+        return
+    for name in ("chown", "fchown"):
+        monkeypatch.setattr(os, name, lambda *_, **__: None)
+    setxattr = os.setxattr
+
+    def set_what_one_may(path, name, value, *arguments, **options):
+        if name.startswith("user."):
+            setxattr(path, name, value, *arguments, **options)
+
+    monkeypatch.setattr(os, "setxattr", set_what_one_may)

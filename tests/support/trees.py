@@ -10,6 +10,7 @@ What Docker chooses at random, cache-ids and links, is replaced by the chain IDs
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import json
@@ -64,7 +65,9 @@ def walk(top: bytes) -> dict[bytes, Entry]:
     for folder, folders, files in os.walk(top):
         for name in (*folders, *files):
             path = os.path.join(folder, name)
-            found[os.path.relpath(path, top)] = entry(path)
+            # overlayfs lists a whiteout in a directory that no lower layer has, although it is not there.
+            with contextlib.suppress(FileNotFoundError):
+                found[os.path.relpath(path, top)] = entry(path)
     return found
 
 

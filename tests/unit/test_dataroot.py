@@ -18,16 +18,11 @@ import pytest
 from dockin import dataroot, information
 from dockin.dataroot import InvalidDataRoot
 from support import images, installed
+from support.fixtures import like_root  # noqa: F401
 
 EPOCH = 1_700_000_000
 
-
-@pytest.fixture(autouse=True)
-def ownership(monkeypatch):
-    """Let an ordinary user write layers whose entries are root's, as pseudo would; only owners are lost."""
-    if os.geteuid() != 0:
-        for name in ("chown", "fchown"):
-            monkeypatch.setattr(os, name, lambda *_, **__: None)
+pytestmark = pytest.mark.usefixtures("like_root")
 
 
 def install(tmp_path, content, name="team/app:1", **options):
