@@ -426,6 +426,6 @@ def _hex(digest: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror} ({error.filename!r})" if error.filename else error.strerror
-    return str(error)
+    if isinstance(error, PermissionError):
+        return f"{error.strerror}: owners, devices and attributes take root, or pseudo"
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pickle
 import shutil
 import subprocess
 import tarfile
 import time
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from dockin import dataroot
-from support import docker, images, installed, layers, registry, rootfs, trees
+from support import account, docker, images, installed, layers, registry, rootfs, trees
 
 DAEMONS = [kind for kind in docker.KINDS if kind.store == "classic"]
 EPOCH = 1_600_000_000
@@ -354,3 +355,52 @@ def test_a_whole_system(kind, debian, tmp_path):
     wrong = {path for path, entry in layer.files.items() if entry.mtime != same.files[path].mtime}
     assert wrong == {b""}  # no entry but "./", which Docker passes over
     assert started <= same.files[b""].mtime
+
+
+# Runs as an ordinary user under pseudo; arguments: data-root, information files.
+UNDER_PSEUDO = """
+import os, pickle, sys
+from pathlib import Path
+from dockin import dataroot
+from support import trees
+root, *infos = sys.argv[1:]
+dataroot.write(root, [dataroot.read_source(info) for info in infos], %d)
+sys.stdout.buffer.write(pickle.dumps(trees.read(Path(root))))
+"""
+
+
+def test_under_pseudo_as_by_root(tmp_path):
+    """As do_rootfs runs: an ordinary user, for whom pseudo keeps owners, devices and attributes."""
+    pseudo = shutil.which("pseudo")
+    if not pseudo:
+        pytest.skip("unavailable: there is no pseudo on this machine: run `make setup`")
+    user = account.ordinary()
+    with contextlib.ExitStack() as stack:
+        folder = user.temporary_folder("dockin-pseudo-")
+        stack.callback(shutil.rmtree, folder)
+        infos = [installed.install(folder / "archives", images.image(make()), name_of(case)).info
+                 for case, make in layers.AWKWARD.items()]
+        dataroot.write(str(tmp_path / "docker"), [dataroot.read_source(str(info)) for info in infos], EPOCH)
+        for name in ("lib/dockin", "tests/support"):
+            shutil.copytree(HELPER.parents[3] / name, folder / name)
+        environment = {"PATH": user.path(), "PSEUDO_LOCALSTATEDIR": str(folder / "pseudo"), "HOME": str(folder),
+                       "PYTHONPATH": f"{folder}/lib:{folder}/tests", "PYTHONDONTWRITEBYTECODE": "1"}
+        options = {"cwd": folder, "env": environment, "user": user.uid, "group": user.gid, "extra_groups": [], "timeout": 60}
+        stack.callback(subprocess.run, [pseudo, "-S"], stderr=subprocess.DEVNULL, **options)
+        argv = [pseudo, "python3", "-c", UNDER_PSEUDO % EPOCH, str(folder / "docker"), *map(str, infos)]
+        done = subprocess.run(argv, check=True, stdout=subprocess.PIPE, **options)
+    assert seen_by_pseudo(pickle.loads(done.stdout)) == seen_by_pseudo(trees.read(tmp_path / "docker"))
+
+
+def seen_by_pseudo(root):
+    """Return a data-root without what Python can't see under pseudo.
+
+    pseudo's getxattr() gives no ERANGE, so Python reads 128 bytes and takes what its memory holds for the rest; and a device
+    number of 32 bits, the kernel's, comes with a sign. What is stored is right: mke2fs asks for the size first.
+    """
+    for layer in root.layers.values():
+        layer.files = {
+            path: replace(entry, device=entry.device & 0xFFFFFFFF,
+                          xattrs=tuple((name, value[:128]) for name, value in entry.xattrs))
+            for path, entry in layer.files.items()}
+    return root

@@ -24,6 +24,7 @@ from dockin import (
     compose,
     credentials,
     information,
+    layertar,
     logins,
     manifests,
     plainyaml,
@@ -38,7 +39,7 @@ from dockin import (
     versions,
 )
 from dockin.errors import DockinError
-from support import images
+from support import images, layers
 
 AMD64 = platforms.parse("linux/amd64")
 LAYER = images.layer({"etc/motd": "words\n", "bin/x": images.Entry(b"x" * 99)})
@@ -188,6 +189,15 @@ def read_layer(data: bytes) -> None:
         assert size == len(data)
 
 
+def read_layer_tar(data: bytes) -> None:
+    """Read a layer's tar; whatever is in it, every byte of it is given once and in order."""
+    reader = layertar.Reader([data])
+    seen = b""
+    while reader.next():
+        seen += reader.raw() + b"".join(reader.content())
+    assert seen + reader.raw() + b"".join(reader.rest()) == data
+
+
 def read_failure(data: bytes) -> None:
     """Read the error output of skopeo; the message is a line that can be printed."""
     assert "\n" not in skopeo.classify(data.decode("utf-8", "replace")).message
@@ -240,6 +250,7 @@ TARGETS = {
     "tarball": Target(read_tarball, (image_tarball(),)),
     "unpinned": Target(read_unpinned, (image_tarball(),)),
     "layer": Target(read_layer, (LAYER.blob("oci").data, PLAIN.tar)),
+    "layertar": Target(read_layer_tar, tuple(make()[-1].tar for make in layers.AWKWARD.values())),
     "saved": Target(read_saved, (saved_archive(),)),
     "information": Target(read_information, (INFORMATION.render().encode(),)),
     "reference": Target(read_reference, REFERENCES),

@@ -133,8 +133,17 @@ def install_layers(directory: Path, tars: Sequence[Path], name: str) -> Installe
         writer.close()
     size = target.stat().st_size
     described = information.ImageInformation(
-        named.canonical, named.familiar, images.host_architecture(), target.name, size, size,
-        sum(tar.stat().st_size for tar in tars), image_id, image_id, image_id,
+        reference=named.canonical,
+        name=named.familiar,
+        platform=images.host_architecture(),
+        runtime="docker",
+        archive=target.name,
+        archive_size=size,
+        unpacked_size=size,
+        layers_size=sum(tar.stat().st_size for tar in tars),
+        image_id=image_id,
+        manifest_digest=image_id,
+        source_digest=image_id,
     )
     info = directory / (named.stem + information.SUFFIX)
     info.write_text(described.render())
