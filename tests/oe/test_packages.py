@@ -16,7 +16,8 @@ import tarfile
 
 import pytest
 
-from dockin import information, space
+from dockin import information, runtimes, space
+from support import cache
 
 UNPINNED = r"busybox:1\.36\.1 is not pinned"
 ARCHIVES = "/usr/share/dockin/archive"
@@ -98,6 +99,16 @@ def test_runtimes(build, recipe, runtime, packages, service, data_root):
     for key in ("Wants", "After", "PartOf"):
         assert re.findall(rf"^{key}=(.*)$", text, re.M) == [service][:bool(service)]
     assert f"\nWantedBy=dockin-preload.target {service}".rstrip() + "\n" in text
+
+
+@pytest.mark.release(str(cache.releases()[-1]))
+def test_what_reads_zstd(shop):
+    """Docker and Podman do; for containerd the archive is unpacked by the program."""
+    recipe = shop.recipe("single") + 'COMPRESSION_TYPE = "zstd"\nDOCKIN_RUNTIME = "{}"\n'
+    variable = "DOCKIN_COMPRESSION_RDEPENDS"
+    parsed = shop.build("zstd").parse({name: recipe.format(name) for name in runtimes.RUNTIMES}, variable)
+    needed = {name: found.values[variable] for name, found in parsed.items()}
+    assert needed == {"docker": "", "podman": "", "containerd": "zstd"}
 
 
 def test_the_engine_waits_for_its_data_root(build):
