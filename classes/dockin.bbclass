@@ -36,6 +36,7 @@ DOCKIN_CERT_DIR[doc] = "Directory with CA (*.crt), client certificate (*.cert) a
 DOCKIN_TLS_VERIFY[doc] = "Set to 0 for registries without TLS or with a certificate that nobody signed."
 DOCKIN_POLICY[doc] = "A containers-policy.json that says which signatures images need; by default the host's."
 DOCKIN_REGISTRIES_CONF[doc] = "A containers-registries.conf with mirrors and insecure registries; by default the host's."
+DOCKIN_REGISTRIES_D[doc] = "A directory of containers-registries.d files, which say where signatures are; by default the host's."
 DOCKIN_FETCH_TIMEOUT[doc] = "Seconds without any progress after which a fetch is given up; 300 by default."
 DOCKIN_FETCH_RETRIES[doc] = "How often a fetch is tried again after a fault that may pass; 3 by default."
 DOCKIN_RESOLVER[doc] = "How the tools learn what a tag stands for: auto, http (requests of their own) or skopeo; also from \

@@ -11,8 +11,9 @@ file per image and platform (lib/dockin/tarball.py), which is its own mirror tar
 Supported parameters (lib/dockin/source.py): tag, digest, name, platform.
 
 Variables read: SRC_URI[<name>.sha256sum], the pin, an index or manifest digest; DOCKIN_PLATFORM, DOCKIN_PIN, DOCKIN_LAYERS,
-DOCKIN_AUTHFILE, DOCKIN_CERT_DIR, DOCKIN_POLICY, DOCKIN_REGISTRIES_CONF, DOCKIN_TLS_VERIFY, DOCKIN_FETCH_TIMEOUT,
-DOCKIN_FETCH_RETRIES, described in classes/dockin.bbclass and README.md; FETCHCMD_docker, the command in place of skopeo.
+DOCKIN_AUTHFILE, DOCKIN_CERT_DIR, DOCKIN_POLICY, DOCKIN_REGISTRIES_CONF, DOCKIN_REGISTRIES_D, DOCKIN_TLS_VERIFY,
+DOCKIN_FETCH_TIMEOUT, DOCKIN_FETCH_RETRIES, described in classes/dockin.bbclass and README.md; FETCHCMD_docker, the command
+in place of skopeo.
 """
 
 import contextlib
@@ -269,6 +270,9 @@ class _Skopeo:
         self.timeout = _number(d, "DOCKIN_FETCH_TIMEOUT", _NUMBERS["DOCKIN_FETCH_TIMEOUT"])
         self.retries = _number(d, "DOCKIN_FETCH_RETRIES", _NUMBERS["DOCKIN_FETCH_RETRIES"])
         self.options = dockin.settings.options(d.getVar)
+        # skopeo looks for no signatures then, and says that there are none.
+        if self.options.registries_d and not os.path.isdir(self.options.registries_d):
+            raise DockinError(f"Invalid DOCKIN_REGISTRIES_D = {self.options.registries_d!r}: there is no such directory")
         self.environment = self._environment()
         self.admitted = False
 
@@ -385,7 +389,8 @@ class _Skopeo:
     def _explain(self, failure):
         registry = self.reference.registry
         paths = dockin.logins.candidates(self.options.authfile, self.environment, os.getuid())
-        remedy = dockin.remedies.remedy(failure.kind, registry, dockin.logins.describe(paths, registry))
+        logins = dockin.logins.describe(paths, registry)
+        remedy = dockin.remedies.remedy(failure.kind, registry, logins, self.options)
         return f"{self.reference.canonical}: {failure.message}" + (f"\n{remedy}" if remedy else "")
 
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dockin import skopeo
+
 _REMEDIES = {
     "auth": "log in with 'skopeo login {registry}' or name a login file in DOCKIN_AUTHFILE; some registries answer like"
     " this where there is no such image. Looked for a login in: {logins}",
@@ -15,7 +17,15 @@ _REMEDIES = {
     " or wait",
     "tls": "for a private CA set DOCKIN_CERT_DIR, for a registry without TLS DOCKIN_TLS_VERIFY = \"0\" or insecure in"
     " registries.conf",
-    "policy": "skopeo's policy forbids it or is missing: see containers-policy.json(5) and DOCKIN_POLICY",
+    "policy": "{policy} forbids it, or the key or signature that it needs can't be read: see containers-policy.json(5)",
+    "unsigned": "{policy} wants a signature, and none is where {registries_d} says that those of {registry} are: correct"
+    " that, or get the image signed; the platform's manifest has to be, as a signature of the index alone does not count",
+    "signer": "it is signed with a key that {policy} does not name: add the key if you trust its owner",
+    "moved": "{policy} accepts signatures for this image's own name: get it signed under that, or, where it was copied from"
+    " there on purpose, name the other one by signedIdentity in the policy",
+    "replaced": "{policy} wants a signature of this image, and there is one of another under its name: get this one signed",
+    "sigstore": "{policy} wants a sigstore signature, which this host's skopeo was built not to check, as Debian 12's is:"
+    " name another one in FETCHCMD_docker",
     "disk": "make room on the file system of DL_DIR, or make it writable",
     "content": "the registry served something else than it announced",
     "network": "the registry could not be reached: check its name, the network and the proxy variables",
@@ -23,6 +33,15 @@ _REMEDIES = {
 }
 
 
-def remedy(kind: str, registry: str, logins: str) -> str:
+def remedy(kind: str, registry: str, logins: str, options: skopeo.Options) -> str:
     """Return what the user can do, "" where nothing is known; logins says where logins were looked for."""
-    return _REMEDIES.get(kind, "").format(registry=registry, logins=logins)
+    return _REMEDIES.get(kind, "").format(
+        registry=registry,
+        logins=logins,
+        policy=_setting("DOCKIN_POLICY", options.policy, "policy.json"),
+        registries_d=_setting("DOCKIN_REGISTRIES_D", options.registries_d, "registries.d"),
+    )
+
+
+def _setting(variable: str, value: str, default: str) -> str:
+    return f"{variable} = {value!r}" if value else f"the host's {default} ({variable} is not set)"

@@ -101,7 +101,7 @@ class Resolver:
 
     def document(self, reference: ImageReference) -> bytes:
         """Return the bytes of an index or manifest; they have the reference's digest if it has one. Raises ResolveError."""
-        with _explained(reference, self._credentials):
+        with _explained(reference, self._credentials, self._options):
             return self._fetch(reference)
 
     def image(self, reference: ImageReference, platform: platforms.Platform) -> tarball.Image:
@@ -118,7 +118,7 @@ class Resolver:
             if blob.media_type in manifests.MANIFEST_TYPES:
                 manifest = replace(reference, tag=None, digest=blob.digest)
                 return self.document(manifest)
-            with _explained(reference, self._credentials):
+            with _explained(reference, self._credentials, self._options):
                 return self._config(manifest, blob)
 
         return tarball.make_image(digest, top, platform, read_blob)
@@ -140,7 +140,7 @@ class Resolver:
             document = manifests.parse(self.document(reference))
         if not isinstance(document, manifests.Manifest):
             raise manifests.InvalidManifest(f"Unsupported index {reference}: its entry is an index again")
-        with _explained(reference, self._credentials):
+        with _explained(reference, self._credentials, self._options):
             data = self._config(reference, document.config)
         tarball.check_bytes(data, document.config.digest, "config")
         manifest_digest = reference.digest or manifests.digest_of(self.document(reference))
@@ -148,7 +148,7 @@ class Resolver:
 
     def tags(self, reference: ImageReference) -> list[str]:
         """Return the tags of a reference's repository. Raises ResolveError."""
-        with _explained(reference, self._credentials):
+        with _explained(reference, self._credentials, self._options):
             if not self._by_skopeo(reference):
                 try:
                     return self._client.tags(reference)
@@ -179,7 +179,7 @@ class Resolver:
         return self._way(reference).reason
 
     def _digest(self, reference: ImageReference) -> str:
-        with _explained(reference, self._credentials):
+        with _explained(reference, self._credentials, self._options):
             if not self._by_skopeo(reference):
                 try:
                     found = self._client.head(reference)
@@ -364,13 +364,15 @@ class _Skopeo:
 
 
 @contextlib.contextmanager
-def _explained(reference: ImageReference, logins: credentials.Credentials) -> typing.Iterator[None]:
+def _explained(
+    reference: ImageReference, logins: credentials.Credentials, options: skopeo.Options
+) -> typing.Iterator[None]:
     """Add to a ResolveError what can be done about it."""
     try:
         yield
     except ResolveError as error:
         host = reference.registry
-        remedy = remedies.remedy(error.kind, host, logins.describe(host))
+        remedy = remedies.remedy(error.kind, host, logins.describe(host), options)
         if not remedy or "\n" in str(error):
             raise
         raise ResolveError(error.kind, f"{error}\n{remedy}") from error

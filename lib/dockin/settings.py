@@ -30,6 +30,7 @@ def options(getvar: GetVar, authfile: str = "") -> skopeo.Options:
         getvar("DOCKIN_CERT_DIR") or "",
         getvar("DOCKIN_POLICY") or "",
         getvar("DOCKIN_REGISTRIES_CONF") or "",
+        getvar("DOCKIN_REGISTRIES_D") or "",
         tls_verify(getvar),
     )
 

@@ -33,6 +33,7 @@ class Options:
     cert_dir: str = ""
     policy: str = ""
     registries_conf: str = ""
+    registries_d: str = ""
     tls_verify: bool = True
 
 
@@ -63,7 +64,13 @@ _KINDS = tuple(
     (kind, re.compile(pattern, re.IGNORECASE))
     for kind, pattern in (
         ("disk", r"no space left on device|disk quota exceeded|read-only file system"),
-        ("policy", r"source image rejected|policy\.json|signature"),
+        ("sigstore", r"sigstore disabled"),
+        ("unsigned", r"no signature exists"),
+        ("policy", r"none of the signatures"),
+        ("signer", r"invalid GPG signature|signature verification failed"),
+        ("moved", r"signature for identity"),
+        ("replaced", r"signature for digest"),
+        ("policy", r"source image rejected|policy\.json|trust policy|signature"),
         ("rate-limited", rf"toomanyrequests|too many requests|{_STATUS}429"),
         ("login", r"error getting credentials|docker-credential-"),
         ("auth", rf"unauthorized|authentication required|invalid username/password|{_STATUS}401"),
@@ -114,6 +121,8 @@ def copy_argv(options: Options, reference: ImageReference, layout: str, blobs: s
         scratch,
         "copy",
         "--preserve-digests",
+        # They are checked all the same, but an OCI layout has no place for them, which skopeo calls an error.
+        "--remove-signatures",
         *_registry(options, "src-"),
         "--dest-shared-blob-dir",
         blobs,
@@ -173,6 +182,8 @@ def _base(options: Options) -> list[str]:
         argv += ["--policy", options.policy]
     if options.registries_conf:
         argv += ["--registries-conf", options.registries_conf]
+    if options.registries_d:
+        argv += ["--registries.d", options.registries_d]
     return argv
 
 

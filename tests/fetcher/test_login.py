@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from support import images, registry
+from support import registry
 from support.fixtures import LOGIN
 from support.imagefiles import documents
 
@@ -245,38 +245,7 @@ def test_registries_conf(bench, server, image):
 
 
 @pytest.mark.one_library
-def test_policy_that_forbids(bench, server, image):
-    content = image("forbidden")
-    server.push(content, "forbidden/app", "v1")
-    policy = bench.directory / "policy.json"
-    policy.write_text('{"default": [{"type": "reject"}]}')
-    bench.refuse(
-        f"docker://{server.address}/forbidden/app;tag=v1",
-        "DOCKIN_POLICY",
-        "rejected",
-        pin=content.digest,
-        DOCKIN_POLICY=str(policy),
-    )
-    assert not bench.files()
-
-
-@pytest.mark.one_library
-def test_policy_that_forbids_what_needs_no_download(bench, server, image):
-    """Another index of an image whose blobs are all in DL_DIR."""
-    content = image("retagged")
-    url = f"docker://{server.address}/forbidden/app"
-    server.push(content, "forbidden/app", "v1")
-    bench.fetch(f"{url};tag=v1", content.digest)
-    again = images.index(content.manifests(), annotations={"again": "yes"})
-    server.push(again, "forbidden/app", "v2")
-    policy = bench.directory / "policy.json"
-    policy.write_text('{"default": [{"type": "reject"}]}')
-    bench.refuse(f"{url};tag=v2", "rejected", pin=again.digest, DOCKIN_POLICY=str(policy))
-    bench.fetch(f"{url};tag=v2", again.digest)
-
-
-@pytest.mark.one_library
-@pytest.mark.parametrize("variable", ["DOCKIN_REGISTRIES_CONF", "DOCKIN_POLICY"])
+@pytest.mark.parametrize("variable", ["DOCKIN_REGISTRIES_CONF", "DOCKIN_POLICY", "DOCKIN_REGISTRIES_D"])
 def test_file_that_is_not_there(bench, server, image, variable):
     content = image("missing-file")
     server.push(content, "missing/app", "v1")

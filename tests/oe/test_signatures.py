@@ -135,6 +135,7 @@ def test_each_change_reaches_its_tasks(shop, changing):
     build.local_conf('DOCKIN_AUTHFILE = "/nowhere/auth.json"\nDOCKIN_CERT_DIR = "/nowhere"\n'
                      'DOCKIN_FETCH_TIMEOUT = "7"\nDOCKIN_FETCH_RETRIES = "1"\nDOCKIN_POLICY = "/nowhere/policy"\n'
                      'DOCKIN_REGISTRIES_CONF = "/nowhere/registries.conf"\nDOCKIN_TLS_VERIFY = "1"\n'
+                     'DOCKIN_REGISTRIES_D = "/nowhere/registries.d"\n'
                      'PREMIRRORS = "(docker|gs)://.*/.* http://localhost/"')
     assert changed(before, hashes(build)) == {}
 

@@ -21,7 +21,7 @@ SETTINGS = settings(deadline=None, max_examples=50)  # the machine may be busy
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 TAGGED = reference.parse("ghcr.io/org/app:v1")
 BOTH = reference.parse(f"ghcr.io/org/app:v1@{DIGEST}")
-ALL = Options(("sudo", "skopeo"), "/auth.json", "/certs", "/policy.json", "/registries.conf", False)
+ALL = Options(("sudo", "skopeo"), "/auth.json", "/certs", "/policy.json", "/registries.conf", "/registries.d", False)
 
 
 # Command lines
@@ -48,7 +48,8 @@ def test_options(argv, side):
     """Global options stand before the subcommand, the registry's after it; neither gets lost."""
     command = next(word for word in argv if word in ("inspect", "list-tags", "copy"))
     before, after = argv[:argv.index(command)], argv[argv.index(command):]
-    assert before[:6] == ["sudo", "skopeo", "--policy", "/policy.json", "--registries-conf", "/registries.conf"]
+    assert before[:8] == ["sudo", "skopeo", "--policy", "/policy.json", "--registries-conf", "/registries.conf",
+                          "--registries.d", "/registries.d"]
     assert after[after.index("--authfile") + 1] == "/auth.json"
     assert after[after.index(f"--{side}cert-dir") + 1] == "/certs"
     assert f"--{side}tls-verify=false" in after
@@ -228,7 +229,20 @@ GET = 'Get "https://registry.example/v2/": '
         ("invalid character '<' looking for beginning of value", "content"),
         ("Error loading trust policy: open /etc/containers/policy.json: no such file or directory", "policy"),
         ("Source image rejected: Running image docker://x is rejected by policy.", "policy"),
-        ("Source image rejected: A signature was required, but no signature exists", "policy"),
+        ('Error loading trust policy: invalid policy in "/p": Unknown policy requirement type "signedLike"', "policy"),
+        ("Source image rejected: open /keys/a.gpg: no such file or directory", "policy"),
+        ("Source image rejected: None of the signatures were accepted, reasons: Signature for identity x is not accepted;"
+         " Invalid GPG signature: y", "policy"),
+        ("Source image rejected: A signature was required, but no signature exists", "unsigned"),
+        ('Source image rejected: Invalid GPG signature: gpgme.Signature{Summary:128, Fingerprint:"0"}', "signer"),
+        ("Source image rejected: Bad data", "policy"),
+        ("Source image rejected: Unexpected GPG signature count 0", "policy"),
+        ("Source image rejected: cryptographic signature verification failed: invalid signature when validating ASN.1"
+         " encoded signature", "signer"),
+        ("Source image rejected: Signature for identity registry.example/team/other:v1 is not accepted", "moved"),
+        ('Source image rejected: Signature for identity "registry.example/team/other" is not accepted', "moved"),
+        (f"Source image rejected: Signature for digest {DIGEST} does not match", "replaced"),
+        ("Source image rejected: Debian-local change: sigstore disabled", "sigstore"),
         ("writing blob: write /dl/x.part/oci-put-blob1: no space left on device", "disk"),
         ("mkdir /dl/x.part: read-only file system", "disk"),
         ("write /dl/x: disk quota exceeded", "disk"),
@@ -293,7 +307,8 @@ def test_message(stderr, message):
     [
         ("network", True), ("server", True), ("rate-limited", True),
         ("auth", False), ("denied", False), ("not-found", False), ("tls", False), ("login", False),
-        ("policy", False), ("disk", False), ("content", False), ("other", False),
+        ("policy", False), ("unsigned", False), ("signer", False), ("moved", False), ("replaced", False),
+        ("sigstore", False), ("disk", False), ("content", False), ("other", False),
     ],
 )
 def test_what_may_pass_is_tried_again(kind, again):
