@@ -108,7 +108,7 @@ SUMMARY:${PN}-preload ?= "${SUMMARY} (loaded into Docker on first boot)"
 RDEPENDS:${PN}-preload += "${PN} (= ${EXTENDPKGV}) dockin-preload ${DOCKIN_COMPRESSION_RDEPENDS}"
 # Recommended: an image without Docker, or without the preload, can be had by BAD_RECOMMENDATIONS or PACKAGE_EXCLUDE.
 RRECOMMENDS:${PN} += "${@bb.utils.contains('DISTRO_FEATURES', 'systemd', '${PN}-preload', '', d)}"
-RRECOMMENDS:${PN}-preload += "${@dockin.runtimes.packages(d.getVar('DOCKIN_RUNTIME'))}"
+RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 
 # What BitBake can't see of the code that writes files: constants, private functions, methods.
 def dockin_code(names, d):
