@@ -72,4 +72,6 @@ def test_units_are_enabled_by_their_presets(images, shop):
         "multi-user.target.wants/several.service",
         "dockin-preload.target.wants/dockin-preload-busybox-1.36.1.service",
         f"dockin-preload.target.wants/dockin-preload-{stem}-team-app-v1.service",
+        "docker.service.wants/dockin-preload-busybox-1.36.1.service",
+        f"docker.service.wants/dockin-preload-{stem}-team-app-v1.service",
     }
