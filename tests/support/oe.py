@@ -495,7 +495,7 @@ class Build:
 def _complete(text: str) -> str:
     """Return a recipe's text with the lines that OE-core wants in every recipe."""
     summary = "" if "SUMMARY" in text else 'SUMMARY = "A recipe of the tests"\n'
-    return summary + ("" if "LICENSE" in text else oe_conf.LICENCE) + text
+    return summary + ("" if re.search(r"^LICENSE\b", text, re.MULTILINE) else oe_conf.LICENCE) + text
 
 
 def _remove(folder: Path) -> None:
