@@ -13,7 +13,7 @@
 # Packages: ${PN} has the archives, ${PN}-preload the units; ${PN} recommends ${PN}-preload.
 # Each variable is explained by its [doc] below; README.md has them in a table.
 
-inherit systemd
+inherit systemd dockin-code
 
 DOCKIN_PLATFORM ?= "${@dockin_target_platform(d)}"
 DOCKIN_PLATFORM[doc] = "Platform of the images, as os/architecture[/variant]; by default what the target's tune runs. \
@@ -26,9 +26,6 @@ DOCKIN_PIN[doc] = "What to do where an image has no pin: warn (print the lines t
 BB_STRICT_CHECKSUM is ignore, as devtool upgrade sets it, this counts as ignore."
 # What was fetched before a pin was required is fetched again, so that it is refused.
 DOCKIN_PIN[vardepvalue] = "${@dockin_missing_pin(d)}"
-
-DOCKIN_LICENSE_ACCEPTED[doc] = "Patterns of repositories, such as docker.io/library/*, whose images may be shipped; where it \
-is set, recipes with others are skipped. '*' is any text without a '/', '**' any text; unset, everything is accepted."
 
 DOCKIN_LAYERS ?= "decompressed"
 DOCKIN_LAYERS[doc] = "Layers in the archive: decompressed (smallest once compressed as a whole), or registry (as they were \
@@ -111,12 +108,7 @@ SUMMARY:${PN}-preload ?= "${SUMMARY} (loaded into Docker on first boot)"
 RDEPENDS:${PN}-preload += "${PN} (= ${EXTENDPKGV}) dockin-preload ${DOCKIN_COMPRESSION_RDEPENDS}"
 # Recommended: an image without Docker, or without the preload, can be had by BAD_RECOMMENDATIONS or PACKAGE_EXCLUDE.
 RRECOMMENDS:${PN} += "${@bb.utils.contains('DISTRO_FEATURES', 'systemd', '${PN}-preload', '', d)}"
-RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
-
-# What BitBake can't see of the code that writes files: constants, private functions, methods.
-def dockin_code(names, d):
-    directory = d.getVar('DOCKIN_LAYERDIR')
-    return ' '.join('%s/lib/./dockin/%s.py:True' % (directory, name) for name in names.split())
+RRECOMMENDS:${PN}-preload += "${@dockin.runtimes.packages(d.getVar('DOCKIN_RUNTIME'))}"
 
 do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN"
 do_fetch[file-checksums] += "${@dockin_code('platforms', d)}"
@@ -210,13 +202,9 @@ python () {
         if d.getVar('DOCKIN_PLATFORM'):
             dockin.platforms.parse(d.getVar('DOCKIN_PLATFORM'))
         units = [dockin.units.unit_name(reference) for reference in references]
-        accepted = d.getVar('DOCKIN_LICENSE_ACCEPTED')
-        refusal = '' if accepted is None else dockin.acceptance.refusal(references, accepted)
     except dockin.errors.DockinError as error:
         bb.fatal("%s: %s" % (pn, error))
 
-    if refusal:
-        raise bb.parse.SkipRecipe(refusal)
     if not d.getVar('DOCKIN_PLATFORM') and not all(source.platform for source in sources):
         try:
             dockin.dockerfetcher.target_platform(d)
