@@ -15,7 +15,6 @@ BBIMPORTS = [
     "tarball",
     "archive",
     "information",
-    "acceptance",
     "space",
     "runtimes",
     "units",

@@ -1,19 +1,34 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Root file systems, as do_rootfs makes them of packages with images."""
+"""Root file systems, as do_rootfs makes them of packages with images, and data-roots in them."""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
 import tarfile
 
+from pathlib import Path
+
 import pytest
+
+from dockin import dataroot
+from support import images as samples
 
 WANTS = "/etc/systemd/system/"
 # scarthgap makes no machine-id.
 OF_THE_IMAGE = {"/bin", "/lib", "/sbin", "/etc/machine-id", "/etc/timestamp", "/etc/version"}
 
 IMAGE = """
-inherit image
+{first}
+inherit image {classes}
 IMAGE_INSTALL = "{packages}"
 IMAGE_LINGUAS = ""
 IMAGE_FSTYPES = "{types}"
@@ -30,16 +45,98 @@ COMPRESSION_CMD:bz2 = "bzip2 -k -9 -c"
 COMPRESSION_RDEPENDS:bz2 = "bzip2"
 """
 
+AWKWARD = """
+inherit dockin
+SRC_URI = "docker://team/awkward;tag=v1;digest=sha256:{hex}"
+COMPRESSION_TYPE = "zstd"
+"""
+
+IN_IMAGE_CLASSES = 'IMAGE_CLASSES += "dockin-dataroot"'
+DATA_ROOT = "/var/lib/docker"
+SECONDS = 300
+
+
+def special(**files):
+    """Return a layer of files by name, each with xattrs, mode, owner and content."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, (xattrs, mode, owner, content) in files.items():
+            info = tarfile.TarInfo(name)
+            info.mode, info.uid, info.gid, info.size, info.mtime = mode, owner, owner, len(content), 1234567890
+            info.pax_headers = {f"SCHILY.xattr.{key}": value for key, value in xattrs.items()}
+            tar.addfile(info, io.BytesIO(content))
+    return samples.Layer(stream.getvalue(), "gzip")
+
 
 @pytest.fixture(scope="session")
-def images(shop, app):
-    """The build directory of the images "device": packages of two recipes."""
+def awkward(registry):
+    """An image with what a file system image may lose, in the registry as team/awkward:v1."""
+    base = samples.layer({"etc/gone": "gone", "opaque/below": "below", "bin/sh": samples.Symlink("x")})
+    top = samples.layer({"etc/.wh.gone": "", "opaque/.wh..wh..opq": "", "opaque/above": "above"})
+    more = special(suid=({}, 0o4755, 0, b"suid"), user=({"user.word": "value"}, 0o640, 70000, b"user"))
+    image = samples.image([base, top, more], "linux/amd64")
+    registry.push(image, "team/awkward", "v1")
+    return image
+
+
+@pytest.fixture(scope="session")
+def images(shop, app, awkward):
+    """The build directory of images with packages of two or three recipes.
+
+    "device" has their archives, "ready" a data-root, "parted" a partition with one and archives, "store" archives for the
+    containerd store.
+    """
     build = shop.build("images")
     shop.add(build, "several")
     build.recipe("asleep_1.0.bb", ASLEEP.format(app=app))
-    build.recipe("device_1.0.bb", IMAGE.format(packages="several asleep", types="tar"))
-    build.bitbake("device").ok()
+    build.recipe("awkward_1.0.bb", AWKWARD.format(hex=awkward.hex))
+    more = {"first": "", "classes": "dockin-dataroot", "types": "tar", "packages": "several asleep awkward"}
+    keep = 'DOCKIN_DATAROOT = "1"\nDOCKIN_DATAROOT_KEEP_ARCHIVES = "1"\nDOCKIN_DATAROOT_EXTRA_SPACE = "2048"\n'
+    recipes = {
+        "device": {"first": IN_IMAGE_CLASSES, "classes": "", "packages": "several asleep"},
+        "ready": {"types": "tar ext4 squashfs erofs"},
+        "parted": {"first": keep + IN_IMAGE_CLASSES, "classes": "", "types": "tar dockin-ext4.gz dockin-ext4"},
+        "store": {"first": 'DOCKIN_RUNTIME_STORE = "containerd"'},
+    }
+    for name, changes in recipes.items():
+        build.recipe(f"{name}_1.0.bb", IMAGE.format(**{**more, **changes}))
+    build.bitbake(*recipes, timeout=600).ok()
     return build
+
+
+# Prints what is in a directory, as JSON: {path: [type and mode, owner, group, device, time, link or digest, xattrs]}.
+LIST = r"""
+import hashlib, json, os, stat, sys
+found = {}
+for folder, folders, files in os.walk(sys.argv[1]):
+    for path in (os.path.join(folder, name) for name in (*folders, *files)):
+        info = os.lstat(path)
+        data = os.readlink(path) if os.path.islink(path) else ""
+        if stat.S_ISREG(info.st_mode):
+            data = hashlib.sha256(open(path, "rb").read()).hexdigest()
+        xattrs = {name: os.getxattr(path, name, follow_symlinks=False).hex() for name in
+                  os.listxattr(path, follow_symlinks=False)}
+        numbers = [info.st_mode, info.st_uid, info.st_gid, info.st_rdev, int(info.st_mtime)]
+        found[path[len(sys.argv[1]):]] = [*numbers, data, xattrs]
+json.dump(found, sys.stdout)
+"""
+
+
+def tree(image, folder):
+    """Return what is in an image, {absolute path: what LIST prints}: a file system as the kernel sees it, or a tar."""
+    if os.geteuid() != 0:
+        pytest.skip("unavailable: needs root, to mount file systems and for owners and devices")
+    folder.mkdir()
+    extract = 'tar --xattrs --xattrs-include="*" --numeric-owner -xpf "$1" -C "$2"'
+    script = (extract if image.suffix == ".tar" else 'mount -o loop,ro "$1" "$2"') + ' && "$3" -c "$4" "$2"'
+    argv = ["unshare", "--mount", "sh", "-ec", script, "sh", str(image), str(folder), sys.executable, LIST]
+    found = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE, timeout=SECONDS).stdout)
+    return {path: value for path, value in found.items() if path != "/lost+found"}
+
+
+def below(found, top):
+    """Return what is below a folder of a tree()."""
+    return {path[len(top):]: value for path, value in found.items() if path.startswith(top + "/")}
 
 
 def files(build, image):
@@ -67,11 +164,142 @@ def test_a_root_file_system_has_the_packages_files(images):
 def test_units_are_enabled_by_their_presets(images, shop):
     enabled = {path[len(WANTS):] for path in files(images, "device") if path.startswith(WANTS)}
     stem = shop.registry.address.replace(":", "-")
-    assert enabled == {
-        "multi-user.target.wants/dockin-preload.target",
-        "multi-user.target.wants/several.service",
-        "dockin-preload.target.wants/dockin-preload-busybox-1.36.1.service",
-        f"dockin-preload.target.wants/dockin-preload-{stem}-team-app-v1.service",
-        "docker.service.wants/dockin-preload-busybox-1.36.1.service",
-        f"docker.service.wants/dockin-preload-{stem}-team-app-v1.service",
+    units = [f"dockin-preload-{name}.service" for name in ("busybox-1.36.1", f"{stem}-team-app-v1")]
+    wanted = {"multi-user.target.wants/dockin-preload.target", "multi-user.target.wants/several.service"}
+    assert enabled == wanted | {f"{by}.wants/{unit}" for by in ("dockin-preload.target", "docker.service") for unit in units}
+
+
+@pytest.fixture(scope="session")
+def ready(images, tmp_path_factory):
+    """What is in the image "ready"."""
+    return tree(images.image("ready", "tar"), tmp_path_factory.mktemp("ready") / "root")
+
+
+def test_a_data_root_has_the_images_of_all_packages(images, tmp_path, busybox, app, awkward, shop):
+    with tarfile.open(images.image("ready", "tar")) as tar:
+        repositories = json.load(tar.extractfile(f".{DATA_ROOT}/image/overlay2/repositories.json"))["Repositories"]
+    ids = {name: image for names in repositories.values() for name, image in names.items() if "@" not in name}
+    assert ids == {
+        "busybox:1.36.1": busybox.manifest("linux/amd64").config.digest,
+        f"{shop.registry.address}/team/app:v1": app.config.digest,
+        "team/app:v1": app.config.digest,
+        "team/awkward:v1": awkward.config.digest,
     }
+
+
+def test_archives_go_and_the_rest_stays(images):
+    found = files(images, "ready")
+    gone = {path for name in packages(images, "ready") for path in images.deb(name).members} - set(found)
+    stems = {"busybox-1.36.1.tar.xz", f"{shop_stem(images)}.tar.xz", "team-app-v1.tar.bz2", "team-awkward-v1.tar.zst"}
+    assert {Path(path).name for path in gone} == stems
+    records = {path[len(DATA_ROOT) + 1:] for path in found if path.startswith(f"{DATA_ROOT}/dockin/")}
+    assert records == {f"dockin/{name.partition('.tar.')[0]}" for name in stems}
+
+
+def shop_stem(images):
+    """Return the stem of the image that the recipe "several" has from a registry with a port."""
+    [name] = [Path(path).name for path in images.deb("several").files if path.endswith("app-v1.image")]
+    return name[:-len(".image")]
+
+
+def test_layers_are_as_overlayfs_wants_them(ready, awkward):
+    chain, folders = "", []
+    for diff_id in json.loads(awkward.config.data)["rootfs"]["diff_ids"]:
+        chain = dataroot.chain_id(chain, diff_id)
+        folders.append(f"{DATA_ROOT}/overlay2/{dataroot.cache_id(chain)}/diff")
+    base, top, more = (below(ready, folder) for folder in folders)
+    assert base["/etc/gone"][4:6] == [samples.MTIME, hashlib.sha256(b"gone").hexdigest()]
+    assert top["/etc/gone"][:4] == [stat.S_IFCHR, 0, 0, 0]
+    assert top["/opaque"][6] == {"trusted.overlay.opaque": b"y".hex()}
+    assert more["/suid"][:5] == [stat.S_IFREG | 0o4755, 0, 0, 0, 1234567890]
+    assert more["/user"][1:3] == [70000, 70000] and more["/user"][6] == {"user.word": b"value".hex()}
+
+
+def test_ext4_loses_nothing(images, ready, tmp_path):
+    assert tree(images.image("ready", "ext4"), tmp_path / "root") == ready
+
+
+@pytest.mark.parametrize("kind", ["squashfs", "erofs"])
+def test_read_only_file_systems_lose_times_alone(images, ready, kind, tmp_path):
+    # OE-core gives all files in them one time at most.
+    found = tree(images.image("ready", kind), tmp_path / "root")
+    assert {path: [*value[:4], *value[5:]] for path, value in found.items()} == {
+        path: [*value[:4], *value[5:]] for path, value in ready.items()}
+
+
+def test_a_partition_of_its_own(images, ready, tmp_path):
+    partition, root = images.image("parted", "dockin-ext4"), tree(images.image("parted", "tar"), tmp_path / "root")
+    assert tree(partition, tmp_path / "partition") == below(ready, DATA_ROOT)
+    assert root[DATA_ROOT][:3] == [stat.S_IFDIR | 0o710, 0, 0] and not below(root, DATA_ROOT)
+    assert {path for path in files(images, "parted") if ".tar." in path} == archives(images)
+    check = subprocess.run(["e2fsck", "-fn", str(partition)], stdout=subprocess.PIPE, text=True, timeout=SECONDS)
+    assert check.returncode == 0, check.stdout
+    with gzip.open(images.image("parted", "dockin-ext4.gz")) as packed:
+        assert hashlib.sha256(packed.read()).digest() == hashlib.sha256(partition.read_bytes()).digest()
+
+
+def archives(images):
+    """Return the paths of the archives in the packages of the image "parted"."""
+    names = packages(images, "parted")
+    return {path for name in names for path in images.deb(name).members if ".tar." in path}
+
+
+def test_for_the_containerd_store_archives_stay(images):
+    found = files(images, "store")
+    assert {path for path in found if ".tar." in path} == archives(images)
+    assert not [path for path in found if path.startswith(DATA_ROOT)]
+
+
+BAD = {
+    "switch": ('DOCKIN_DATAROOT = "yes"', r"Invalid DOCKIN_DATAROOT = 'yes': expected 0 or 1"),
+    "store": ('DOCKIN_RUNTIME_STORE = "vfs"', r"Invalid DOCKIN_RUNTIME_STORE = 'vfs': expected classic or containerd"),
+    "archives": ('DOCKIN_DATAROOT_KEEP_ARCHIVES = "yes"', r"Invalid DOCKIN_DATAROOT_KEEP_ARCHIVES = 'yes': expected 0 or 1"),
+    "space": ('DOCKIN_DATAROOT_EXTRA_SPACE = "1G"', r"Invalid DOCKIN_DATAROOT_EXTRA_SPACE = '1G': expected a number of KiB"),
+    "podman": ('DOCKIN_RUNTIME = "podman"', r"DOCKIN_RUNTIME = 'podman' has no data-root"),
+    "partition": ('DOCKIN_RUNTIME_STORE = "containerd"\nIMAGE_FSTYPES += "dockin-ext4"', r"no data-root is written"),
+}
+
+
+@pytest.mark.release("master")
+def test_bad_settings(images):
+    more = {"classes": "dockin-dataroot", "types": "tar", "packages": "several"}
+    texts = {name: IMAGE.format(first="", **more) + text for name, (text, _) in BAD.items()}
+    read_only = 'IMAGE_FEATURES += "read-only-rootfs"'
+    texts["read-only"] = IMAGE.format(first=read_only, **more)
+    texts["read-only-parted"] = IMAGE.format(first=read_only, **{**more, "types": "squashfs dockin-ext4"})
+    texts["off"] = IMAGE.format(first='DOCKIN_DATAROOT = "0"\nDOCKIN_RUNTIME = "podman"', **more)
+    found = images.parse(texts)
+    for name, (_, error) in BAD.items():
+        assert any(re.search(error, one) for one in found[name].errors), found[name]
+    [warning] = found["read-only"].warnings
+    assert "read-only-rootfs" not in warning and "dockin-ext4" in warning
+    for name in ("read-only-parted", "off"):
+        assert (found[name].errors, found[name].warnings) == ([], [])
+
+
+@pytest.mark.release("master")
+def test_places_that_are_taken(images):
+    place = "${D}${localstatedir}/lib"
+    commands = {"filled": f"install -D /dev/null {place}/docker/mine", "linked": f"ln -s /data {place}/docker"}
+    for name, command in commands.items():
+        script = f"install -d {place} && {command}"
+        files = 'FILES:${PN} = "${localstatedir}"\nINHIBIT_DEFAULT_DEPS = "1"\n'
+        images.recipe(f"{name}-docker_1.0.bb", f"{files}do_install() {{\n    {script}\n}}\n")
+        text = IMAGE.format(first="", classes="dockin-dataroot", types="tar", packages=f"asleep {name}-docker")
+        images.recipe(f"{name}_1.0.bb", text)
+    images.recipe("without_1.0.bb", IMAGE.format(first="", classes="dockin-dataroot", types="tar", packages="busybox"))
+    result = images.bitbake("-k", "filled", "linked", "without", timeout=600)
+    result.failed(r"/var/lib/docker in the root file system is not empty \(mine\)", r"/var/lib/docker is a link to /data")
+    [warning] = result.warnings
+    assert re.search(r"without-1.0-r0 do_rootfs: No package with Docker images is installed", warning)
+
+
+@pytest.mark.release("master")
+def test_the_same_once_more(images, ready, tmp_path):
+    partition = images.image("parted", "dockin-ext4").read_bytes()
+    tainted = "is tainted from a forced run"
+    images.bitbake("-C", "image", "ready", timeout=600).ok(tainted)
+    assert tree(images.image("ready", "tar"), tmp_path / "image") == ready
+    images.bitbake("-C", "rootfs", "ready", "parted", timeout=600).ok(tainted)
+    assert tree(images.image("ready", "tar"), tmp_path / "rootfs") == ready
+    assert images.image("parted", "dockin-ext4").read_bytes() == partition

@@ -16,6 +16,7 @@ INTERNAL = {
     "DOCKIN_ARCHIVE_SUFFIX",
     "DOCKIN_COMPRESSION_CMD",
     "DOCKIN_COMPRESSION_RDEPENDS",
+    "DOCKIN_DATAROOT_WORKDIR",
     "DOCKIN_IMAGEDIR",
     "DOCKIN_REFERENCES",
     "DOCKIN_STEMS",
@@ -25,7 +26,7 @@ FOREIGN = {"SYSTEMD_AUTO_ENABLE", "FETCHCMD_docker"}
 
 
 def documented_in_metadata() -> set[str]:
-    files = (LAYER / "classes" / "dockin.bbclass", LAYER / "conf" / "layer.conf")
+    files = (*LAYER.glob("classes/*.bbclass"), LAYER / "conf" / "layer.conf")
     return {name for file in files for name in re.findall(r"^(\w+)\[doc\]", file.read_text(), re.MULTILINE)}
 
 
@@ -49,6 +50,25 @@ def test_variables_that_the_code_reads_are_documented() -> None:
 
 def test_parameters_of_readme_are_those_of_the_parser() -> None:
     assert set(rows("SRC_URI")) == set(source.PARAMETERS)
+
+
+def imported(module: str) -> set[str]:
+    """The layer's modules that one of them needs, itself included."""
+    found: set[str] = set()
+    left = {module}
+    while left:
+        found |= left
+        texts = [(LAYER / "lib" / "dockin" / f"{name}.py").read_text() for name in left]
+        names = re.findall(r"^from dockin(?:\.(\w+))? import ([\w, ]+)$", "\n".join(texts), re.MULTILINE)
+        left = {word for of, words in names for word in ([of] if of else words.replace(",", " ").split())} - found
+    return found
+
+
+@pytest.mark.parametrize("module", ["dataroot", "partition"])
+def test_tasks_depend_on_all_code_that_writes_a_data_root(module: str) -> None:
+    text = (LAYER / "classes" / "dockin-dataroot.bbclass").read_text().replace("\\\n", " ")
+    known = [set(names.split()) for names in re.findall(r"dockin_code\('([^']+)'", text)]
+    assert imported(module) in known
 
 
 @pytest.mark.parametrize("recipe", sorted(LAYER.glob("recipes-demo/*/*.bb")), ids=lambda path: path.name)

@@ -1,0 +1,246 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+#
+# Writes the Docker images of an image recipe's packages into a data-root, which Docker uses as it is: nothing has to be loaded
+# at the first boot. Needs no Docker, no root, and no program of the target's.
+#
+#   inherit dockin-dataroot                                          in an image recipe
+#
+#   IMAGE_CLASSES += "dockin-dataroot"                               or in local.conf or the distribution,
+#   DOCKIN_DATAROOT:pn-my-image = "1"                                for some of all images
+#
+# It is in the root file system, or with IMAGE_FSTYPES += "dockin-ext4" in a partition of its own, my-image-<machine>.dockin-ext4
+# in the deploy directory. docs/dataroot.md says which way to choose.
+
+inherit dockin-code
+
+# In IMAGE_CLASSES the class is in every image of a build.
+DOCKIN_DATAROOT ?= "${@bb.utils.contains('IMAGE_CLASSES', 'dockin-dataroot', '0', '1', d)}"
+DOCKIN_DATAROOT[doc] = "Whether the Docker images of this image's packages are written into a data-root: 1 or 0. By default 1 \
+where the recipe inherits dockin-dataroot, 0 where IMAGE_CLASSES has it."
+
+DOCKIN_RUNTIME_STORE ?= "classic"
+DOCKIN_RUNTIME_STORE[doc] = "The image store of the target's Docker: classic (with the storage driver overlay2), for which \
+a data-root is written, or containerd, for which none can be: there the archives stay and are loaded at first boot."
+
+DOCKIN_DATAROOT_KEEP_ARCHIVES ?= "0"
+DOCKIN_DATAROOT_KEEP_ARCHIVES[doc] = "Whether the archives stay in the root file system though their images are in the data-root: \
+1 or 0. They are needed where a data partition is wiped or survives an update."
+
+DOCKIN_DATAROOT_EXTRA_SPACE ?= "65536"
+DOCKIN_DATAROOT_EXTRA_SPACE[doc] = "KiB that are free in the partition dockin-ext4, for what Docker writes."
+
+# Outside the root file system, in which do_image gives each file one and the same time. What is in Docker images keeps its own.
+DOCKIN_DATAROOT_WORKDIR = "${WORKDIR}/dockin-dataroot"
+DOCKIN_DATAROOT_WORKDIR[doc] = "Where the data-root is made."
+PSEUDO_INCLUDE_PATHS .= ",${DOCKIN_DATAROOT_WORKDIR}"
+
+IMAGE_TYPES += "dockin-ext4"
+EXTRA_IMAGECMD:dockin-ext4 ?= "-i 4096 -m 0 -L docker"
+IMAGE_CMD:dockin-ext4 = "dockin_make_partition ${IMGDEPLOYDIR}/${IMAGE_NAME}.dockin-ext4 ${EXTRA_IMAGECMD}"
+do_image_dockin_ext4[depends] += "e2fsprogs-native:do_populate_sysroot"
+do_image_dockin_ext4[prefuncs] += "dockin_set_partition_size"
+do_image_dockin_ext4[file-checksums] += "${@dockin_code('partition', d)}"
+IMAGE_TYPEDEP:wic:append = "${@' dockin-ext4' if dockin_has_partition(d) else ''}"
+
+IMAGE_CMD_TAR:append = "${@dockin_tar_options(d)}"
+
+ROOTFS_POSTUNINSTALL_COMMAND += "${@'dockin_write_dataroot' if dockin_dataroot_wanted(d) else ''}"
+do_rootfs[cleandirs] += "${DOCKIN_DATAROOT_WORKDIR}"
+do_rootfs[file-checksums] += "${@dockin_code('archive dataroot errors information layertar layertree manifests platforms \
+    reference runtimes savedarchive tarball tarsplit', d) if dockin_dataroot_wanted(d) else ''}"
+do_image[prefuncs] += "dockin_take_dataroot_out"
+do_image[postfuncs] += "dockin_put_dataroot_in"
+
+def dockin_dataroot_wanted(d):
+    """Tell whether a data-root is to be written."""
+    return d.getVar('DOCKIN_DATAROOT') == '1' and d.getVar('DOCKIN_RUNTIME_STORE') == 'classic'
+
+def dockin_has_partition(d):
+    """Tell whether the data-root goes into a partition of its own."""
+    return any(kind.split('.')[0] == 'dockin-ext4' for kind in d.getVar('IMAGE_FSTYPES').split())
+
+def dockin_tar_options(d):
+    """Return options that keep extended attributes, by which directories are opaque and programs have capabilities."""
+    return " --xattrs --xattrs-include='*'" if dockin_dataroot_wanted(d) else ""
+
+def dockin_dataroot_epoch(d):
+    """Return the time of files that have none of their own: what do_image gives to all of the root file system."""
+    return int(d.getVar('REPRODUCIBLE_TIMESTAMP_ROOTFS') or d.getVar('SOURCE_DATE_EPOCH') or 0)
+
+def dockin_information_files(d):
+    """Return the paths on the target of the image information files in the installed packages, sorted."""
+    import json
+    import oe.packagedata
+    import oe.rootfs
+
+    found = set()
+    for package in oe.rootfs.image_list_installed_packages(d):
+        data = oe.packagedata.read_pkgdatafile(d.expand('${PKGDATA_DIR}/runtime-reverse/%s') % package)
+        folder = d.expand('${PKGDATA_DIR}/dockin/%s') % data.get('PN')
+        ours = os.listdir(folder) if 'PN' in data and os.path.isdir(folder) else []
+        files = [json.loads(value) for key, value in data.items() if key.startswith('FILES_INFO')]
+        found |= {path for paths in files for path in paths if os.path.basename(path) in ours}
+    return sorted(found)
+
+def dockin_dataroot_place(d):
+    """Return the path of the data-root in the root file system. Raises DockinError where that could be elsewhere."""
+    place = d.getVar('IMAGE_ROOTFS')
+    for name in d.getVar('DOCKIN_DATAROOT_DIR').strip('/').split('/'):
+        place = os.path.join(place, name)
+        if os.path.islink(place):
+            raise dockin.errors.DockinError(
+                "Invalid DOCKIN_DATAROOT_DIR = %r: %s is a link to %s in the root file system; name the directory that it leads"
+                " to" % (d.getVar('DOCKIN_DATAROOT_DIR'), place[len(d.getVar('IMAGE_ROOTFS')):], os.readlink(place)))
+    if os.path.isdir(place) and os.listdir(place):
+        raise dockin.errors.DockinError(
+            "%s in the root file system is not empty (%s): a data-root can't be put there; leave out the package that fills it,"
+            " or set DOCKIN_DATAROOT_DIR" % (d.getVar('DOCKIN_DATAROOT_DIR'), ', '.join(sorted(os.listdir(place))[:3])))
+    return place
+
+python () {
+    if d.getVar('DOCKIN_DATAROOT') == '0':
+        return
+    try:
+        for variable, choices in (
+            ('DOCKIN_DATAROOT', ('0', '1')),
+            ('DOCKIN_RUNTIME_STORE', ('classic', 'containerd')),
+            ('DOCKIN_DATAROOT_KEEP_ARCHIVES', ('0', '1')),
+        ):
+            if d.getVar(variable) not in choices:
+                raise dockin.errors.DockinError(
+                    "Invalid %s = %r: expected %s" % (variable, d.getVar(variable), ' or '.join(choices)))
+        if not d.getVar('DOCKIN_DATAROOT_EXTRA_SPACE').isdigit():
+            raise dockin.errors.DockinError(
+                "Invalid DOCKIN_DATAROOT_EXTRA_SPACE = %r: expected a number of KiB" % d.getVar('DOCKIN_DATAROOT_EXTRA_SPACE'))
+        if d.getVar('DOCKIN_RUNTIME') != dockin.runtimes.DOCKER.name:
+            raise dockin.errors.DockinError(
+                "DOCKIN_RUNTIME = %r has no data-root that can be written: only Docker has; set DOCKIN_DATAROOT = \"0\""
+                % d.getVar('DOCKIN_RUNTIME'))
+        if dockin_has_partition(d) and not dockin_dataroot_wanted(d):
+            raise dockin.errors.DockinError(
+                "IMAGE_FSTYPES has dockin-ext4, but DOCKIN_RUNTIME_STORE = %r means that no data-root is written: leave one out"
+                % d.getVar('DOCKIN_RUNTIME_STORE'))
+    except dockin.errors.DockinError as error:
+        bb.fatal("%s: %s" % (d.getVar('PN'), error))
+    if dockin_dataroot_wanted(d) and not dockin_has_partition(d) and bb.utils.contains(
+            'IMAGE_FEATURES', 'read-only-rootfs', True, False, d):
+        bb.warn("%s: the data-root is in a read-only root file system, where Docker can't use it: put it into a partition, by"
+                " IMAGE_FSTYPES += \"dockin-ext4\"" % d.getVar('PN'))
+}
+
+# Runs when all packages are installed, while the package manager still knows which.
+python dockin_write_dataroot () {
+    import dockin.dataroot
+
+    rootfs, work = d.getVar('IMAGE_ROOTFS'), d.getVar('DOCKIN_DATAROOT_WORKDIR')
+    paths = dockin_information_files(d)
+    if not paths:
+        bb.warn("No package with Docker images is installed, so there is nothing to write into a data-root: add one to"
+                " IMAGE_INSTALL, or set DOCKIN_DATAROOT = \"0\" for this image")
+        return
+    try:
+        dockin_dataroot_place(d)
+        sources = [dockin.dataroot.read_source(rootfs + path) for path in paths]
+        added = dockin.dataroot.write(os.path.join(work, 'tree'), sources, dockin_dataroot_epoch(d), work)
+    except (dockin.errors.DockinError, OSError) as error:
+        bb.fatal("The data-root for %s can't be written: %s" % (d.getVar('DOCKIN_DATAROOT_DIR'), error))
+    keep = d.getVar('DOCKIN_DATAROOT_KEEP_ARCHIVES') == '1'
+    for source in sources:
+        if not keep:
+            os.unlink(source.archive)
+        bb.note("%s: in the data-root%s" % (source.information.name, ", the archive is kept" if keep else ""))
+    bb.note("Data-root: %d images, %d layers, %d bytes" % (len(sources), len(added), sum(added.values())))
+    dockin_report_dataroot(d, dict(zip(paths, sources)), sum(added.values()))
+}
+
+def dockin_report_dataroot(d, sources, size):
+    """Write what is in the data-root beside the image's manifest, for bitbake-layers dockin-status and other tools."""
+    import json
+
+    report = {
+        'schema': 1,
+        'data_root': d.getVar('DOCKIN_DATAROOT_DIR'),
+        'partition': dockin_has_partition(d),
+        'archives': d.getVar('DOCKIN_DATAROOT_KEEP_ARCHIVES') == '1',
+        'layers_size': size,
+        'images': [{'information': path, 'reference': source.information.reference, 'image_id': source.information.image_id}
+                   for path, source in sources.items()],
+    }
+    with open(d.expand('${IMGDEPLOYDIR}/${IMAGE_NAME}.dockin.json'), 'w') as file:
+        json.dump(report, file, indent=1)
+    if d.getVar('IMAGE_LINK_NAME'):
+        link = d.expand('${IMGDEPLOYDIR}/${IMAGE_LINK_NAME}.dockin.json')
+        if os.path.lexists(link):
+            os.unlink(link)
+        os.symlink(d.expand('${IMAGE_NAME}.dockin.json'), link)
+
+python dockin_take_dataroot_out () {
+    tree = d.getVar('DOCKIN_DATAROOT_WORKDIR') + '/tree'
+    place = d.getVar('IMAGE_ROOTFS') + d.getVar('DOCKIN_DATAROOT_DIR')
+    # After an earlier run of this task.
+    if os.path.isdir(place + '/overlay2') and not os.path.exists(tree):
+        os.rename(place, tree)
+}
+
+python dockin_put_dataroot_in () {
+    tree = d.getVar('DOCKIN_DATAROOT_WORKDIR') + '/tree'
+    if not os.path.isdir(tree):
+        return
+    try:
+        place = dockin_dataroot_place(d)
+    except dockin.errors.DockinError as error:
+        bb.fatal(str(error))
+    parent, made = os.path.dirname(place), []
+    while not os.path.isdir(parent):
+        made.append(parent)
+        parent = os.path.dirname(parent)
+    for folder in reversed(made):
+        bb.utils.mkdirhier(folder)
+    before = os.stat(parent)
+    if dockin_has_partition(d):
+        bb.utils.mkdirhier(place)
+        os.chmod(place, 0o710)
+        made.insert(0, place)
+    else:
+        os.rename(tree, place)
+    epoch = dockin_dataroot_epoch(d)
+    for folder in made:
+        os.utime(folder, (epoch, epoch))
+    os.utime(parent, ns=(before.st_atime_ns, before.st_mtime_ns))
+}
+
+python dockin_set_partition_size () {
+    import dockin.partition
+    import uuid
+
+    tree = d.getVar('DOCKIN_DATAROOT_WORKDIR') + '/tree'
+    if not os.path.isdir(tree):
+        bb.fatal("There is no data-root to make the partition dockin-ext4 of: add a package with Docker images to IMAGE_INSTALL,"
+                 " or leave dockin-ext4 out of IMAGE_FSTYPES")
+    values = {
+        'DOCKIN_PARTITION_TREE': tree,
+        'DOCKIN_PARTITION_KIB': str(dockin.partition.size_kib(tree, int(d.getVar('DOCKIN_DATAROOT_EXTRA_SPACE')))),
+        'DOCKIN_PARTITION_UUID': str(uuid.uuid5(uuid.NAMESPACE_OID, d.expand('dockin ${IMAGE_BASENAME} ${MACHINE}'))),
+        'E2FSPROGS_FAKE_TIME': str(dockin_dataroot_epoch(d)),
+    }
+    for name, value in values.items():
+        d.setVar(name, value)
+        d.setVarFlag(name, 'export', '1')
+}
+
+dockin_make_partition () {
+    file=$1
+    shift
+    rm -f "$file"
+    truncate -s "$DOCKIN_PARTITION_KIB"K "$file"
+    mkfs.ext4 -F -U "$DOCKIN_PARTITION_UUID" -E "hash_seed=$DOCKIN_PARTITION_UUID,root_owner=0:0" "$@" \
+        -d "$DOCKIN_PARTITION_TREE" "$file"
+    # When the data-root was made and read here is of no interest, and differs from run to run. Inodes are used from the first on.
+    last=$(debugfs -R "show_super_stats -h" "$file" 2> /dev/null | awk '/^(Inode count|Free inodes):/ { n = $NF - n } END { print -n }')
+    awk -v last="$last" -v epoch="$E2FSPROGS_FAKE_TIME" 'BEGIN {
+        for (inode = 2; inode <= last; inode++)
+            for (field = split("atime ctime crtime", fields); field > 0; field--)
+                printf "set_inode_field <%d> %s @%s\n", inode, fields[field], epoch
+    }' | debugfs -w -f - "$file" > /dev/null
+}

@@ -1,0 +1,48 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""The size of a partition for a directory tree."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dockin import partition
+
+
+def test_every_inode_takes_a_block_and_hard_links_take_one_together(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(4097))
+    (tmp_path / "empty").touch()
+    (tmp_path / "link").symlink_to("elsewhere")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "to-folder").symlink_to("folder")
+    os.link(tmp_path / "file", tmp_path / "again")
+    folders = sum(max(1, -(-path.stat().st_size // 4096)) for path in (tmp_path, tmp_path / "folder"))
+    assert partition.content_size(str(tmp_path)) == 4096 * (2 + 1 + 1 + 1 + folders)
+
+
+@pytest.mark.parametrize("extra", [0, 1024, 5000])
+def test_whole_mebibytes_with_room_for_more(tmp_path: Path, extra: int) -> None:
+    assert partition.size_kib(str(tmp_path), extra) == max(1, -(-(extra + 6) // 1024)) * 1024
+
+
+@pytest.mark.parametrize("kind", ["links", "empty", "large"])
+def test_the_tree_fits(tmp_path: Path, kind: str) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for number in range(20 if kind == "large" else 4000):
+        path = tree / str(number)
+        if kind == "links":
+            path.symlink_to("x" * 100)
+        else:
+            path.write_bytes(os.urandom(1 << 20) if kind == "large" else b"")
+    image = tmp_path / "image"
+    with open(image, "wb") as file:
+        file.truncate(partition.size_kib(str(tree), 0) << 10)
+    argv = ["mkfs.ext4", "-q", "-F", "-i", "4096", "-m", "0", "-d", str(tree), str(image)]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False, text=True,
+                          env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"})
+    assert done.returncode == 0, done.stdout
