@@ -36,5 +36,4 @@ SYSTEMD_PACKAGES += "${PN}"
 SYSTEMD_SERVICE:${PN} = "compose-example.service"
 # Its service requires the units of the preload.
 RDEPENDS:${PN} += "${PN}-preload"
-# Of meta-virtualization; what nobody provides can't be recommended.
-RRECOMMENDS:${PN} += "${@bb.utils.contains('BBFILE_COLLECTIONS', 'virtualization-layer', 'docker-compose', '', d)}"
+RRECOMMENDS:${PN} += "docker-compose"

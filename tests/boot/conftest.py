@@ -64,7 +64,8 @@ def built(request, bootable, contents, tmp_path_factory):
         if not usable:
             raise oe.Unavailable(cache.releases()[-1].unavailable)
         with oe.Bench(usable[-1]) as bench, registry.Registry(tmp_path_factory.mktemp("registry")) as server:
-            debs = packages.build(bench, server, tmp_path_factory.mktemp("built"), samples.recipes(contents), demos)
+            debs = packages.build(bench, server, tmp_path_factory.mktemp("built"), samples.recipes(contents), demos,
+                                  samples.systems())
     except oe.Unavailable as reason:
         return Built(request.getfixturevalue("by_hand").debs, missing=str(reason))
     return Built(debs, release=usable[-1])

@@ -210,6 +210,19 @@ class Machine:
         place.write_text(text)
         place.chmod(mode)
 
+    def mount(self, image: Path, place: str) -> None:
+        """Mount a file system image, itself and no copy of it, in a folder beside the root, such as "data/docker"."""
+        folder = f"{self.folder}/{place}"
+        self.outside("mkdir", "-p", folder)
+        self.outside("mount", "-o", "loop", str(image), folder)
+
+    def outside(self, *argv: str) -> None:
+        """Run a command of this machine's where the machine's disk is mounted, in its folder."""
+        done = subprocess.run(self.inside(*argv), cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace", timeout=COMMAND_SECONDS, check=False)
+        if done.returncode != 0:
+            raise MachineError(f"{' '.join(argv)}: exit status {done.returncode}\n{done.stdout}")
+
     def chroot(self, *argv: str, env: Mapping[str, str] | None = None, timeout: float = INSTALL_SECONDS) -> str:
         """Run a command on the disk of the machine, which is off; return its output."""
         done = subprocess.run(

@@ -73,6 +73,22 @@ class Recipe:
         return "\n".join(lines) + "\n"
 
 
+@dataclass(frozen=True)
+class System:
+    """An image recipe with packages and a data-root of their Docker images, in file systems of these types."""
+
+    name: str
+    packages: Sequence[str]
+    types: Sequence[str]
+    settings: str = ""
+
+    @property
+    def text(self) -> str:
+        """The recipe as BitBake reads it."""
+        return (f'inherit image dockin-dataroot\nIMAGE_LINGUAS = ""\nIMAGE_INSTALL = "{" ".join(self.packages)}"\n'
+                f'IMAGE_FSTYPES = "{" ".join(self.types)}"\n{self.settings}')
+
+
 def unit(name: str) -> str:
     """Return the name of an image's preload unit."""
     return units.unit_name(reference.parse(name))
@@ -106,10 +122,10 @@ def compose_example(web: tuple[str, Content], probe: tuple[str, Content]) -> Rec
 
 
 def build(bench: oe.Bench, server: registry.Registry, directory: Path, recipes: Sequence[Recipe],
-          demos: Mapping[str, Mapping[str, tuple[str, Content]]]) -> dict[str, list[Path]]:
+          demos: Mapping[str, Mapping[str, tuple[str, Content]]], systems: Sequence[System] = ()) -> dict[str, list[Path]]:
     """Build recipes with BitBake; return each one's packages, as "apps" and, for later versions of it, "apps_2.0".
 
-    The packages are copied into directory.
+    Those of systems are file system images, in the order of their types. All are copied into directory.
 
     demos are recipes of this layer: for each name of a pin its image's reference, and the image that is to stand for it.
     """
@@ -135,7 +151,12 @@ def build(bench: oe.Bench, server: registry.Registry, directory: Path, recipes: 
                 _push(server, image, content)
         targets = {recipe.name: f"{recipe.name}_{recipe.version}" if number else recipe.name for recipe in others}
         targets.update({} if number else {name: name for name in demos})
-        made.bitbake(*targets, HELPER_NAME, timeout=BUILD_SECONDS).ok()
+        wanted = [] if number else systems
+        for system in wanted:
+            made.recipe(f"{system.name}_1.0.bb", system.text)
+        made.bitbake(*targets, *(system.name for system in wanted), HELPER_NAME, timeout=BUILD_SECONDS).ok()
+        for system in wanted:
+            found[system.name] = [Path(shutil.copy(made.image(system.name, kind), directory)) for kind in system.types]
         for name, key in targets.items():
             debs = [made.deb(package) for package in (HELPER_NAME, name, f"{name}-preload")]
             found[key] = [Path(shutil.copy(deb.path, directory)) for deb in debs]

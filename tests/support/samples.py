@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dockin import information
 from support import images, machine, packages
-from support.packages import Content, Recipe
+from support.packages import Content, Recipe, System
 
 BUSYBOX, WEB = "docker.io/library/busybox:1.36.1", "docker.io/library/busybox:1.37.0"
 APP, KEPT, OFF, LARGE = (f"registry.example.com/team/{name}:v1" for name in ("app", "kept", "off", "large"))
@@ -44,6 +44,14 @@ def recipes(content: dict[str, Content]) -> list[Recipe]:
         Recipe("apps", {BUSYBOX: busybox, APP: content["app-2"]}, version="2.0"),
         Recipe("kept", {KEPT: content["kept"]}, flush=False),
         Recipe("off", {OFF: content["off"]}, enabled=False),
+    ]
+
+
+def systems() -> list[System]:
+    """Return root file systems with a data-root: one in it, and one in a partition of its own, beside the archives."""
+    return [
+        System("whole", ["apps", "kept"], ["ext4"]),
+        System("parted", ["apps", "kept"], ["ext4", "dockin-ext4"], 'DOCKIN_DATAROOT_KEEP_ARCHIVES = "1"\n'),
     ]
 
 

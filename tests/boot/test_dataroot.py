@@ -1,0 +1,77 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Images that do_rootfs has put into a data-root: there from the first boot on, with nothing to load."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from support import packages, samples
+from support.samples import APP, BUSYBOX, KEPT, LOADED
+
+NAMES = (BUSYBOX, APP, KEPT)
+# Of the built root file system Debian's has its own.
+OTHERS = ("bin", "sbin", "lib", "etc/machine-id", "usr/lib/systemd/systemd", "var/lib/docker", "lost+found")
+SECONDS = 60
+
+
+@pytest.fixture
+def put(built, make_machine, tmp_path):
+    """Return a function that puts a built root file system over a machine's, and its data-root in the place of Docker's."""
+    if not built.release:
+        pytest.skip(f"unavailable: file systems built by BitBake: {built.missing}")
+
+    def put(system, suite, store="classic"):
+        one = make_machine(suite, store)
+        root, *partition = (shutil.copy(image, tmp_path) for image in built[system])
+        one.mount(root, "built")
+        excluded = " ".join(f"--exclude=./{path}" for path in OTHERS)
+        copy = f'tar -C "$0/built" {excluded} -c . | tar -C "$0/root" -xp --keep-directory-symlink'
+        one.outside("sh", "-ec", copy, str(one.folder))
+        if partition:
+            one.mount(partition[0], "data/docker")
+        else:
+            one.outside("mount", "--bind", f"{one.folder}/built/var/lib/docker", f"{one.folder}/data/docker")
+        return one, [root, *partition]
+
+    return put
+
+
+def check(system, archives):
+    """Check that a system that has booted has all images, and runs them."""
+    assert (system.state, system.failed_units()) == ("running", [])
+    assert all(samples.has(system, name) for name in NAMES)
+    assert {name: system.exists(packages.archive(name)) for name in NAMES} == archives
+    assert system.run_image(packages.familiar(BUSYBOX), "cat", "/etc/version") == "1.36.1"
+    assert [system.run_image(packages.familiar(name)) for name in (APP, KEPT)] == ["first", "kept"]
+
+
+@pytest.mark.parametrize(("system", "suite"), [("whole", "bookworm"), ("parted", "trixie")])
+def test_nothing_has_to_be_loaded(put, system, suite):
+    one, images = put(system, suite)
+    # Flushed, as what the image of a package is on the disk; where the package wants it kept it is.
+    archives = {BUSYBOX: False, APP: False, KEPT: system == "parted"}
+    for _ in range(2):
+        with one.boot() as booted:
+            check(booted, archives)
+            units = {name: booted.show(packages.unit(name), "ActiveState") for name in NAMES}
+            assert set(map(str, units.values())) == {"{'ActiveState': 'active'}"}
+        assert not booted.faults()
+        for name in NAMES:
+            assert booted.journal.grep("is loaded and recorded, nothing to do", packages.unit(name))
+            assert not booted.journal.grep(LOADED, packages.unit(name))
+    for image in images:
+        one.outside("sh", "-c", 'umount "$0/data/docker"; umount "$0/built"; true', str(one.folder))
+        fsck = subprocess.run(["e2fsck", "-fn", str(image)], stdout=subprocess.PIPE, text=True, timeout=SECONDS, check=False)
+        assert fsck.returncode == 0, fsck.stdout
+
+
+def test_on_the_containerd_store_the_kept_archives_are_loaded(put):
+    one, _ = put("parted", "trixie", "containerd")
+    with one.boot() as system:
+        check(system, {BUSYBOX: False, APP: False, KEPT: True})
+    assert not system.faults()
+    assert all(system.journal.grep(LOADED, packages.unit(name)) for name in NAMES)
