@@ -27,6 +27,9 @@ BB_STRICT_CHECKSUM is ignore, as devtool upgrade sets it, this counts as ignore.
 # What was fetched before a pin was required is fetched again, so that it is refused.
 DOCKIN_PIN[vardepvalue] = "${@dockin_missing_pin(d)}"
 
+DOCKIN_LICENSE_ACCEPTED[doc] = "Patterns of repositories, such as docker.io/library/*, whose images may be shipped; where it \
+is set, recipes with others are skipped. '*' is any text without a '/', '**' any text; unset, everything is accepted."
+
 DOCKIN_LAYERS ?= "decompressed"
 DOCKIN_LAYERS[doc] = "Layers in the archive: decompressed (smallest once compressed as a whole), or registry (as they were \
 pulled, so that Docker's containerd store knows the image by the registry's digest)."
@@ -108,7 +111,7 @@ SUMMARY:${PN}-preload ?= "${SUMMARY} (loaded into Docker on first boot)"
 RDEPENDS:${PN}-preload += "${PN} (= ${EXTENDPKGV}) dockin-preload ${DOCKIN_COMPRESSION_RDEPENDS}"
 # Recommended: an image without Docker, or without the preload, can be had by BAD_RECOMMENDATIONS or PACKAGE_EXCLUDE.
 RRECOMMENDS:${PN} += "${@bb.utils.contains('DISTRO_FEATURES', 'systemd', '${PN}-preload', '', d)}"
-RRECOMMENDS:${PN}-preload += "${@dockin.runtimes.packages(d.getVar('DOCKIN_RUNTIME'))}"
+RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 
 do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN"
 do_fetch[file-checksums] += "${@dockin_code('platforms', d)}"
@@ -202,9 +205,13 @@ python () {
         if d.getVar('DOCKIN_PLATFORM'):
             dockin.platforms.parse(d.getVar('DOCKIN_PLATFORM'))
         units = [dockin.units.unit_name(reference) for reference in references]
+        accepted = d.getVar('DOCKIN_LICENSE_ACCEPTED')
+        refusal = '' if accepted is None else dockin.acceptance.refusal(references, accepted)
     except dockin.errors.DockinError as error:
         bb.fatal("%s: %s" % (pn, error))
 
+    if refusal:
+        raise bb.parse.SkipRecipe(refusal)
     if not d.getVar('DOCKIN_PLATFORM') and not all(source.platform for source in sources):
         try:
             dockin.dockerfetcher.target_platform(d)

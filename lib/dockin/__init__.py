@@ -15,6 +15,7 @@ BBIMPORTS = [
     "tarball",
     "archive",
     "information",
+    "acceptance",
     "space",
     "runtimes",
     "units",

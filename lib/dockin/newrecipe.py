@@ -37,6 +37,7 @@ _NAME = re.compile(r"[0-9a-z.+-]+")
 _SERVICE = re.compile(r"[A-Za-z0-9_.-]+")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _COMPRESSION = re.compile(r"[a-z0-9]+")
+_COMPOSE_PACKAGES = "${@bb.utils.contains('BBFILE_COLLECTIONS', 'virtualization-layer', 'docker-compose', '', d)}"
 
 
 class InvalidRecipe(DockinError):
@@ -221,7 +222,8 @@ def for_composition(composition: Composition, pn: str, table: licences.Table, co
         "",
         'SYSTEMD_PACKAGES += "${PN}"',
         f'SYSTEMD_SERVICE:${{PN}} = "{unit}"',
-        'RRECOMMENDS:${PN} += "docker-compose"',
+        "# Of meta-virtualization; what nobody provides can't be recommended.",
+        f'RRECOMMENDS:${{PN}} += "{_COMPOSE_PACKAGES}"',
     ]
     files = {composition.file_name: composition.text, unit: _compose_unit(composition)}
     return NewRecipe(pn, UNVERSIONED_PV, "\n".join(text) + "\n", files)

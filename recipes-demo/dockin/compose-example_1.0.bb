@@ -36,4 +36,5 @@ SYSTEMD_PACKAGES += "${PN}"
 SYSTEMD_SERVICE:${PN} = "compose-example.service"
 # Its service requires the units of the preload.
 RDEPENDS:${PN} += "${PN}-preload"
-RRECOMMENDS:${PN} += "docker-compose"
+# Of meta-virtualization; what nobody provides can't be recommended.
+RRECOMMENDS:${PN} += "${@bb.utils.contains('BBFILE_COLLECTIONS', 'virtualization-layer', 'docker-compose', '', d)}"

@@ -69,6 +69,8 @@ BAD = {
     # FILES and unit files could not hold it.
     "space-in-archivedir": (recipe("docker://busybox", 'docker_archivedir = "/my archives"\n'),
                             r"docker_archivedir.*'/my archives'"),
+    "pattern-without-registry": (recipe("docker://busybox", 'DOCKIN_LICENSE_ACCEPTED = "library/*"\n'),
+                                 r"Invalid pattern 'library/\*' in DOCKIN_LICENSE_ACCEPTED.*'docker\.io/library/\*'"),
     "no-image": ('inherit dockin\nSRC_URI = "file://compose.yml"\n', r"no docker:// entry"),
     "long-name": (recipe("docker://" + "a" * 240 + ";tag=" + "b" * 120), r"characters"),
 }
@@ -126,6 +128,25 @@ def test_machine_without_a_platform_skips_the_recipe(shop):
     for name, found in parsed.items():
         assert (found.errors, found.warnings) == ([], [])
         assert name == "skipped" or not found.values["__SKIPPED"]
+
+
+def test_images_that_are_not_accepted_skip_the_recipe(shop):
+    build = shop.build("accepted", 'DOCKIN_LICENSE_ACCEPTED = "docker.io/library/* registry.example.com/team/*"\n')
+    refused = recipe("docker://busybox;name=one docker://ghcr.io/org/app;tag=v1;name=two")
+    parsed = build.parse({
+        "accepted": recipe("docker://busybox;name=one docker://registry.example.com/team/app;name=two"),
+        "refused": refused,
+        "all": recipe("docker://ghcr.io/org/app", 'DOCKIN_LICENSE_ACCEPTED:append = " **"\n'),
+        "none": recipe("docker://busybox", 'DOCKIN_LICENSE_ACCEPTED = ""\n'),
+    }, "__SKIPPED")
+    assert all((found.errors, found.warnings) == ([], []) for found in parsed.values())
+    reasons = {name: found.values["__SKIPPED"] for name, found in parsed.items()}
+    assert not reasons["accepted"] and not reasons["all"]
+    assert re.match(r"Has images of 'ghcr\.io/org/app', which your DOCKIN_LICENSE_ACCEPTED = 'docker", reasons["refused"])
+    assert re.match(r"Has images of 'docker\.io/library/busybox', .* = '' does not accept", reasons["none"])
+
+    build.recipe("refused_1.0.bb", refused)
+    build.bitbake("refused").failed(r"refused was skipped: Has images of 'ghcr\.io/org/app'")
 
 
 def test_host_without_skopeo(shop):

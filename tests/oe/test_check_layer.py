@@ -1,6 +1,7 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""yocto-check-layer passes: over a few recipes in every test run, over all of OE-core in `make check-layer`."""
+"""yocto-check-layer passes, without meta-virtualization: over a few recipes in every test run, over all of OE-core in
+`make check-layer`."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ def check(bench, build, seconds):
 
 
 def test_check_layer_with_a_few_recipes(bench):
-    build = bench.build("check-layer", layers=[], recipes=FEW)
+    build = bench.build("check-layer", layers=[], recipes=FEW, virtualization=False)
     output = check(bench, build, QUICK_SECONDS)
     assert "test_signatures" in output
 

@@ -266,3 +266,13 @@ AWKWARD: dict[str, Callable[[], list[images.Layer]]] = {
     "sparse 0.1": _sparse("--format=posix", "--sparse-version=0.1"),
     "sparse 1.0": _sparse("--format=posix", "--sparse-version=1.0"),
 }
+
+# What Docker does not load, and dockin writes.
+BEYOND: dict[str, Callable[[], list[images.Layer]]] = {
+    "sparse of GNU tar": _sparse("--format=gnu"),
+    "replaced entries": _below_and(
+        ("f", {}, b"one"), ("f", {}, b"two2"), ("d/x/y", {}, b"deep"), ("d", {}, b"file"), ("e", {}, b"5"),
+        ("e", DIRECTORY), ("e/in", {}, b"in"), ("e/", DIRECTORY), ("h", hard("f")), ("f", {}, b"three"),
+        ("./f", {}, b"four"), ("l", link("f")), ("l", link("e")), ("z", DIRECTORY), ("z", {}, b"own")),
+    "whiteout after": _below_and(("etc/new", {}, b"n"), ".wh.etc", ("file", {}, b"x"), ".wh.file"),
+}

@@ -261,17 +261,21 @@ class Build:
 
     layers: this layer, or others instead; recipes: parts of OE-core that are not masked, as regular
     expressions of paths below meta/recipes- (such as "core/base-files/"); downloads: DL_DIR, if not in the
-    build directory; stand_ins: False for all of OE-core, with nothing of the test bed in its place.
+    build directory; stand_ins: False for all of OE-core, with nothing of the test bed in its place;
+    virtualization: whether there is something that stands for meta-virtualization; resident: BitBake's server stays between
+    commands, as it does for users, and makes each 2 s quicker.
     """
 
     def __init__(self, bench: Bench, path: Path, local_conf: str = "", layers: Sequence[Path] | None = None,
-                 recipes: Iterable[str] = (), downloads: Path | None = None, stand_ins: bool = True) -> None:
+                 recipes: Iterable[str] = (), downloads: Path | None = None, stand_ins: bool = True,
+                 virtualization: bool = True, resident: bool = False) -> None:
         self.bench = bench
         self.path = path
         self.downloads = downloads or path / "downloads"
         self.test_layer = path / "meta-test-bed"
-        self.environment: dict[str, str] = {}
-        self._write_layer(stand_ins)
+        self.environment: dict[str, str] = {"BB_SERVER_TIMEOUT": "60"} if resident else {}
+        self.resident = resident
+        self._write_layer(stand_ins, stand_ins and virtualization)
         conf = self._stand_in_conf(recipes) if stand_ins else ""
         self._write_conf(conf + local_conf, [bench.layer] if layers is None else layers)
 
@@ -310,7 +314,8 @@ class Build:
         """Run a command of BitBake's or OE-core's as the account, in the build directory."""
         self.bench.account.own_folders(self.path / "conf")
         self.bench.account.own_folders(self.test_layer)
-        self._wait_for_server()
+        if not self.resident:
+            self._wait_for_server()
         started = time.monotonic()
         with tempfile.TemporaryFile() as output:
             code = self._run(argv, output, timeout)
@@ -451,13 +456,14 @@ class Build:
         while time.monotonic() < end and _locked(self.path / "bitbake.lock"):
             time.sleep(0.05)
 
-    def _write_layer(self, stand_ins: bool) -> None:
-        conf = oe_conf.fill(oe_conf.LAYER_CONF, series=self.bench.series)
+    def _write_layer(self, stand_ins: bool, virtualization: bool) -> None:
+        conf = oe_conf.LAYER_CONF + (oe_conf.VIRTUALIZATION_CONF if virtualization else "")
+        conf = oe_conf.fill(conf, series=self.bench.series)
         self.bench.write(self.test_layer / "conf" / "layer.conf", conf)
         if not stand_ins:
             return
         recipes = self.test_layer / "recipes-stand-in"
-        target = oe_conf.fill(oe_conf.TARGET_RECIPE, packages=" ".join(oe_conf.TARGET_PACKAGES))
+        target = oe_conf.fill(oe_conf.TARGET_RECIPE, packages=" ".join(oe_conf.TARGET_PACKAGES)) + oe_conf.SYSTEMD_FILE
         programs = {name: shutil.which(name, path=self.bench.account.path()) for name in ("dpkg", "systemctl", "xz")}
         xz = oe_conf.fill(oe_conf.XZ_RECIPE, **programs)
         apt = oe_conf.fill(oe_conf.APT_RECIPE, **programs)
@@ -465,6 +471,10 @@ class Build:
         self.bench.write(recipes / "pseudo" / "pseudo-native_1.0.bb", _complete(oe_conf.PSEUDO_RECIPE))
         self.bench.write(recipes / "xz" / "xz-native_1.0.bb", _complete(xz))
         self.bench.write(recipes / "target" / "target-packages_1.0.bb", _complete(target))
+        if virtualization:
+            target = oe_conf.fill(oe_conf.TARGET_RECIPE, packages=" ".join(oe_conf.VIRTUALIZATION_PACKAGES))
+            recipe = self.test_layer / "recipes-virtualization" / "engines" / "virtualization-packages_1.0.bb"
+            self.bench.write(recipe, _complete(target))
 
     def _stand_in_conf(self, recipes: Iterable[str]) -> str:
         kept = "|".join(recipes)
@@ -485,7 +495,7 @@ class Build:
 def _complete(text: str) -> str:
     """Return a recipe's text with the lines that OE-core wants in every recipe."""
     summary = "" if "SUMMARY" in text else 'SUMMARY = "A recipe of the tests"\n'
-    return summary + ("" if "LICENSE" in text else oe_conf.LICENCE) + text
+    return summary + ("" if re.search(r"^LICENSE\b", text, re.MULTILINE) else oe_conf.LICENCE) + text
 
 
 def _remove(folder: Path) -> None:

@@ -15,11 +15,9 @@ ASSUME_PROVIDED = (
     " zstd-native"
 )
 
-# Packages of the target that recipes of this layer and of its tests need at run time.
-TARGET_PACKAGES = (
-    "busybox", "bzip2", "ca-certificates", "docker", "docker-compose", "docker-moby", "gzip", "lz4",
-    "podman", "systemd", "virtual-containerd", "xz", "zstd",
-)
+# Packages of the target that recipes of this layer and of its tests need at run time: OE-core's, meta-virtualization's.
+TARGET_PACKAGES = ("busybox", "bzip2", "ca-certificates", "gzip", "lz4", "systemd", "xz", "zstd")
+VIRTUALIZATION_PACKAGES = ("docker", "docker-compose", "docker-moby", "podman", "virtual-containerd")
 
 LOCAL_CONF = """
 MACHINE ?= "qemux86-64"
@@ -91,6 +89,13 @@ BBFILE_PATTERN_dockin-test-bed = "^${LAYERDIR}/"
 BBFILE_PRIORITY_dockin-test-bed = "10"
 BBFILE_PATTERN_IGNORE_EMPTY_dockin-test-bed = "1"
 LAYERSERIES_COMPAT_dockin-test-bed = "@SERIES@"
+"""
+
+VIRTUALIZATION_CONF = """
+BBFILE_COLLECTIONS += "virtualization-layer"
+BBFILE_PATTERN_virtualization-layer = "^${LAYERDIR}/recipes-virtualization/"
+BBFILE_PRIORITY_virtualization-layer = "8"
+LAYERSERIES_COMPAT_virtualization-layer = "@SERIES@"
 """
 
 LICENCE = """
@@ -176,16 +181,19 @@ TARGET_RECIPE = """
 SUMMARY = "Empty packages that stand for those of the target"
 INHIBIT_DEFAULT_DEPS = "1"
 PACKAGES = "@PACKAGES@"
-# By this file OE-core knows that an image has systemd, and applies presets.
+python () {
+    for package in d.getVar("PACKAGES").split():
+        d.setVar("ALLOW_EMPTY:" + package, "1")
+}
+"""
+
+# What is in them all the same: by this file OE-core knows that an image has systemd, and applies presets.
+SYSTEMD_FILE = """
 do_install() {
     install -d ${D}${systemd_unitdir}
     touch ${D}${systemd_unitdir}/systemd
 }
 FILES:systemd = "${systemd_unitdir}"
-python () {
-    for package in d.getVar("PACKAGES").split():
-        d.setVar("ALLOW_EMPTY:" + package, "1")
-}
 """
 
 # A program for Build.tinfoil.

@@ -17,7 +17,7 @@ import pytest
 
 from dockin import dataroot, information
 from dockin.dataroot import InvalidDataRoot
-from support import images, installed
+from support import images, installed, layers
 from support.fixtures import like_root  # noqa: F401
 
 EPOCH = 1_700_000_000
@@ -166,6 +166,20 @@ def test_layers_as_the_registry_has_them(tmp_path):
     assert (folder / "diffid-by-digest/sha256" / digest[7:]).read_text() == BASE.diff_id
     assert json.loads((folder / "v2metadata-by-diffid/sha256" / BASE.diff_id[7:]).read_text()) == [
         {"Digest": digest, "SourceRepository": "registry.example/team/app", "HMAC": ""}]
+
+
+@pytest.mark.parametrize("name", ["replaced entries", "sparse of GNU tar"])
+def test_tars_that_docker_could_not_write_again(tmp_path, name):
+    """Readers refuse a name that comes twice, and know no holes: such content is in the tar-split file itself."""
+    content = layers.BEYOND[name]()
+    root = tmp_path / "docker"
+    dataroot.write(str(root), sources(install(tmp_path, content)), EPOCH)
+    chain = ""
+    for layer in content:
+        chain = dataroot.chain_id(chain, layer.diff_id)
+        names = [os.path.normpath(entry["name"]) for entry in read_layer(root, chain)[1] if entry["type"] == 1]
+        assert len(names) == len(set(names))
+        assert reassemble(root, chain) == layer.tar
 
 
 def test_two_images_of_one_name(tmp_path):

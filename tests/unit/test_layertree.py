@@ -148,6 +148,7 @@ def test_nothing_gets_out_of_any_layer(tmp_path_factory, members):
         ([("f", {}, b"1"), ("f/x", {}, b"1")], "'f' in its path is no directory"),
         ([("l", link("f")), ("f", {}, b"1"), ("l/x", {}, b"1")], "'f' in its path is no directory"),
         ([("a", link("b")), ("b", link("a")), ("a/x", {}, b"1")], "too many links in its path"),
+        ([("d/s", link(".")), ("d/s/s", {}, b"1"), ("d/s/x", {}, b"2")], "'d/s' in its path is no directory"),
         ([("a/" * 2100, DIRECTORY)], "more than 4095 bytes"),
         ([(".", {}, b"1")], "the root directory can't be anything else"),
         ([("/", link("x"))], "the root directory can't be anything else"),
