@@ -24,10 +24,12 @@ _ASSIGNMENT = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _INCLUDE = re.compile(r"^(?P<word>require|include)\s+(?P<path>\S.*)$")
+_UNSET = re.compile(r"^unset\s+(?P<variable>[a-zA-Z0-9\-_+.${}/~]+)(?:\[(?P<flag>[a-zA-Z0-9\-_+.@]+)\])?$")
 _FUNCTION = re.compile(r"^(?:(?:python|fakeroot)(?=[\s(])\s*)*[\w.\-+{}$:]*\s*\(\s*\)\s*\{$")
 _DEFINITION = re.compile(r"^(?:async\s+)?def\s")
 _IN_DEFINITION = re.compile(r"\s|$|#")
 _EXPRESSION = re.compile(r"\$\{(@(?:\{.*?\}|[^{}])+|[a-zA-Z0-9\-_+./~:]+)\}")
+_WORD = re.compile(r"(?:\$\{@(?:\{[^{}]*\}|[^{}])+\}|\S)+")
 
 
 class Place(typing.NamedTuple):
@@ -68,8 +70,14 @@ class Text:
         return bool(self.characters)
 
     def split(self) -> list[Text]:
-        """Return the words."""
-        return [self[match.start() : match.end()] for match in re.finditer(r"\S+", self.characters)]
+        """Return the words; what stands in ${@…} is in one with it, whatever spaces it has."""
+        return [self[match.start() : match.end()] for match in _WORD.finditer(self.characters)]
+
+    @property
+    def unknown(self) -> str:
+        """What stands in the first ${…}, "" if there is none."""
+        match = _EXPRESSION.search(self.characters)
+        return match[1] if match else ""
 
     @property
     def spot(self) -> Spot | None:
@@ -102,7 +110,7 @@ def plain(characters: str) -> Text:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of a file: an assignment, an include, or a piece of code."""
+    """A statement of a file: an assignment, an include, an unset, or a piece of code."""
 
     path: str
     start: int
@@ -110,7 +118,7 @@ class Statement:
     """Offset behind the statement and its line end."""
     line: int
     word: str = ""
-    """require, include, or code; empty for an assignment."""
+    """require, include, unset, or code; empty for an assignment."""
     variable: str = ""
     flag: str = ""
     operator: str = ""
@@ -161,7 +169,10 @@ def statements(path: str, text: str) -> typing.Iterator[Statement]:
 
 
 class Scope:
-    """The variables that assignments give, without overrides, as BitBake would have them at the end of the file."""
+    """The variables that assignments give, without overrides, as BitBake would have them at the end of the file.
+
+    A variable in doubt keeps its value, but is not expanded.
+    """
 
     def __init__(self, lookup: collections.abc.Callable[[str], str | None] | None = None) -> None:
         """lookup returns what is known from elsewhere: the value for the inside of a ${…}, or None."""
@@ -170,6 +181,8 @@ class Scope:
         self._weak: dict[str, Text] = {}
         self._before: dict[str, Text] = {}
         self._after: dict[str, Text] = {}
+        self.doubts: dict[str, str] = {}
+        """What else a variable may be, by its name: how it goes on after "which"."""
 
     def preset(self, name: str, value: Text) -> None:
         """Give a variable its value before any assignment."""
@@ -186,6 +199,11 @@ class Scope:
         elif not overrides:
             self._operate(name, statement.operator, value)
 
+    def unset(self, name: str) -> None:
+        """Forget a variable, with its overrides as BitBake does."""
+        for values in (self._values, self._weak, self._before, self._after, self.doubts):
+            values.pop(name, None)
+
     def value(self, name: str) -> Text | None:
         """Return a variable's value, not expanded; None where no assignment gives one."""
         found = self._values.get(name, self._weak.get(name))
@@ -195,19 +213,35 @@ class Scope:
         return (before or plain("")) + (found or plain("")) + (after or plain(""))
 
     def expand(self, text: Text, depth: int = 0) -> Text:
-        """Return a text with each ${…} that is known replaced; the others stay."""
+        """Return a text with each ${…} that is known replaced; the others stay, and those in doubt."""
+        return self._expand(text, depth, False)
+
+    def expand_at_end(self, text: Text) -> Text:
+        """Return what expand() does, once all files are read: what is known from elsewhere to be other is then in doubt."""
+        return self._expand(text, 0, True)
+
+    def _expand(self, text: Text, depth: int, at_end: bool) -> Text:
         result = plain("")
         end = 0
         for match in _EXPRESSION.finditer(text.characters):
-            value = None if match[1].startswith("@") or depth > _MAX_DEPTH else self.value(match[1])
-            if value is not None:
-                value = self.expand(value, depth + 1)
-            else:
-                known = self._lookup(match[1])
-                value = plain(known) if known is not None else text[match.start() : match.end()]
-            result += text[end : match.start()] + value
+            value = self._expression(match[1], depth, at_end)
+            result += text[end : match.start()] + (text[match.start() : match.end()] if value is None else value)
             end = match.end()
         return result + text[end:]
+
+    def _expression(self, name: str, depth: int, at_end: bool) -> Text | None:
+        """Return what is known to stand for the inside of a ${…}."""
+        if name in self.doubts:
+            return None
+        value = None if name.startswith("@") or depth > _MAX_DEPTH else self.value(name)
+        known = self._lookup(name) if value is None or at_end else None
+        if value is None:
+            return None if known is None else plain(known)
+        value = self._expand(value, depth + 1, at_end)
+        if known is not None and "${" not in value.characters and known != value.characters:
+            self.doubts[name] = f"is {value.characters!r} in the text and {known!r} for BitBake"
+            return None
+        return value
 
     def _operate(self, name: str, operator: str, value: Text) -> None:
         old = self._values.get(name)
@@ -269,6 +303,9 @@ def _statement(path: str, start: int, end: int, line: int, logical: Text) -> Sta
             operator=match["operator"],
             value=logical[match.start("value") : match.end("value")],
         )
+    match = _UNSET.match(logical.characters)
+    if match:
+        return Statement(path, start, end, line, "unset", match["variable"], match["flag"] or "")
     match = _INCLUDE.match(logical.characters)
     if match:
         return Statement(path, start, end, line, match["word"], value=logical[match.start("path") : match.end("path")])

@@ -107,7 +107,7 @@ def _task(tinfoil: typing.Any, file_name: str, path: str, platform: platforms.Pl
 
     recipe = recipefile.read(path, _appends(tinfoil, file_name), _folders(d), lookup)
     recipe.name = d.getVar("PN")
-    recipe.images += _unseen(recipe, d.getVar("SRC_URI") or "")
+    _compare(recipe, d)
     if platform is None:
         try:
             platform = settings.target_platform(d.getVar)
@@ -116,12 +116,52 @@ def _task(tinfoil: typing.Any, file_name: str, path: str, platform: platforms.Pl
     return Task(recipe, platform)
 
 
-def _unseen(recipe: Recipe, src_uri: str) -> list[Image]:
+def _compare(recipe: Recipe, d: typing.Any) -> None:
+    """Make a problem of each image in which text and BitBake differ: classes, code and configuration change SRC_URI, too."""
+    built = _built(d)
+    overrides = set((d.getVar("OVERRIDES") or "").split(":"))
+    replaced = any(overrides.issuperset(names) for names in recipe.replacing)
+    recipe.images = [_compared(image, d, built, replaced) for image in recipe.images] + _unseen(recipe, built)
+
+
+def _built(d: typing.Any) -> dict[source.DockerSource, str]:
+    """Return the images that BitBake sees, without their pins, and how they stand there."""
+    found = {}
+    for entry in (d.getVar("SRC_URI") or "").split():
+        if source.is_docker(entry):
+            # One that breaks a rule does so in the text, too.
+            with contextlib.suppress(DockinError):
+                found[_unpinned(source.parse_entry(entry))] = entry
+    return found
+
+
+def _unpinned(image: source.DockerSource) -> source.DockerSource:
+    return dataclasses.replace(image, reference=image.reference.tagged)
+
+
+def _compared(image: Image, d: typing.Any, built: dict[source.DockerSource, str], replaced: bool) -> Image:
+    if image.problem or not image.source:
+        return image
+    if not image.conditional and not replaced and _unpinned(image.source) not in built:
+        # externalsrc, as of devtool modify, takes images out of SRC_URI; the class has kept their names.
+        kept = (d.getVar("DOCKIN_REFERENCES") or "").split() if d.getVar("EXTERNALSRC") else []
+        if image.source.reference.tagged.canonical not in kept:
+            problem = f"{image.text} is not in BitBake's SRC_URI: a class, code or the configuration has changed it"
+            return dataclasses.replace(image, problem=problem)
+    flag = image.source.pin_flag
+    value = d.getVarFlag("SRC_URI", flag)
+    if value and "sha256:" + value != image.source.reference.digest:
+        problem = f"SRC_URI[{flag}] is {value!r} for BitBake, and not so in the recipe's text: write it there"
+        return dataclasses.replace(image, problem=problem)
+    return image
+
+
+def _unseen(recipe: Recipe, built: dict[source.DockerSource, str]) -> list[Image]:
     """Return, as problems, the images that BitBake sees and the text does not show: from classes, code or configuration."""
     shown = {image.source.reference.tagged for image in recipe.images if image.source}
     found = []
-    for entry in src_uri.split():
-        if source.is_docker(entry) and source.parse_entry(entry).reference.tagged not in shown:
+    for image, entry in built.items():
+        if image.reference.tagged not in shown:
             problem = f"{entry} stands in no text of the recipe: a class, code or the configuration has put it into SRC_URI"
             found.append(Image(recipe.path, 1, entry, None, problem=problem))
     return found

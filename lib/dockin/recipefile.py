@@ -19,7 +19,7 @@ import tempfile
 import typing
 from dataclasses import dataclass, field
 
-from dockin import bitbaketext, reference, source
+from dockin import bitbaketext, recipecode, reference, source
 from dockin.bitbaketext import Place, Scope, Spot, Statement, Text
 from dockin.errors import DockinError
 
@@ -42,6 +42,10 @@ _TARGETS = re.compile(r"(?:-native|-cross|-initial|-intermediate|-crosssdk|-cros
 _FAMILIES = re.compile(r"^(?:nativesdk-|lib(?:32|64|x32)-)")
 _LOGIN = re.compile(r"(?<=docker://)[^;\s]*@(?!sha256:)")
 _PARAMETER = re.compile(r";([^;=]*)=[^;]*")
+_SCHEME = re.compile(r"([a-z0-9]+|\})://")
+# Entries of these have their checksum in a flag of SRC_URI: bitbake/lib/bb/fetch2/__init__.py, FetchData.configure_checksum.
+_CHECKED = ("http", "https", "ftp", "ftps", "sftp", "s3", "az", "crate", "gs", "gomod", "npm", "}")
+_NAME = re.compile(r";name=([^;]*)")
 _MAX_INCLUDES = 100
 _LEFTOVER = ".dockin-new"
 
@@ -64,7 +68,7 @@ class Image:
     problem: str = ""
     """Why it can't be changed: with what is written, the rule and the remedy."""
     pins: tuple[Spot, ...] = ()
-    """Where the hex digits of the pin stand."""
+    """Where the hex digits of the pin stand; with a problem, where they may stand."""
     tag: Spot | None = None
     tag_file: str = ""
     """The recipe whose file name gives the tag, as PV."""
@@ -72,6 +76,8 @@ class Image:
     """Where a pin can be put in, if there is none: an empty spot."""
     pin_text: str = ""
     """What to put there; {hex} stands for the digits."""
+    conditional: bool = False
+    """Whether it depends on an override."""
 
 
 @dataclass
@@ -87,6 +93,8 @@ class Recipe:
     """Text of each file that was read, by path."""
     notes: list[str] = field(default_factory=list)
     """What could not be read and may not matter, with file and line."""
+    replacing: list[list[str]] = field(default_factory=list)
+    """The overrides, together, with each of which SRC_URI does not have all images that it has without."""
 
     @property
     def layer_name(self) -> str:
@@ -320,6 +328,10 @@ class _Reader:
         self.statements: list[Statement] = []
         self.flags: dict[str, Statement] = {}
         self.in_code: list[Image] = []
+        self.doubt = ""
+        """Why no image is known, "" if there is no reason."""
+        self.others: dict[str, str] = {}
+        """The entries that are no images and have, or may have, their checksum in a flag of SRC_URI, by the flag."""
         self.includes = 0
         self.last_include: Statement | None = None
 
@@ -330,14 +342,16 @@ class _Reader:
         for append in appends:
             self._file(append)
         self.recipe.name = self._name()
-        texts = self._texts()
+        words = [(statement, word) for statement, text in self._texts() for word in text.split()]
+        words = self._without_removed(words)
+        self.others = {flag: word.characters for _, word in reversed(words) for flag in _flags_of_other(word.characters)}
         images: dict[object, Image] = {}
-        for statement, text in texts:
-            for word in text.split():
-                if _PREFIX in word.characters:
-                    image = self._image(word, statement)
-                    images.setdefault((image.place, image.text), image)
-        self.recipe.images = self._with_places([*images.values(), *self.in_code])
+        for statement, word in words:
+            if _PREFIX in word.characters:
+                image = self._image(word, statement)
+                images.setdefault((image.place, image.text), image)
+        in_code = [_replaced(image, pins=self._pins_of(image.text)) for image in self.in_code]
+        self.recipe.images = self._with_places([*images.values(), *in_code])
         return self.recipe
 
     def _name(self) -> str:
@@ -350,20 +364,62 @@ class _Reader:
         for statement in bitbaketext.statements(path, text):
             if statement.word == "code":
                 self._code(statement)
+            elif statement.word == "unset":
+                self._unset(statement)
             elif statement.word:
                 self._include(statement)
             elif statement.flag:
                 if statement.variable == _VARIABLE:
                     self._flag(statement)
             else:
-                self.scope.assign(statement)
-                self.statements.append(statement)
+                self._assignment(statement)
+
+    def _assignment(self, statement: Statement) -> None:
+        self.scope.assign(statement)
+        self.statements.append(statement)
+        name, *overrides = statement.variable.split(":")
+        where = self._where(statement)
+        if overrides not in ([], ["append"], ["prepend"]):
+            self._put_in_doubt(name, f"{statement.variable} at {where} changes, too")
+        if "${@" in statement.value.characters:
+            for change in recipecode.changes(statement.value.characters):
+                self._changed_by_code(change.name, where)
+
+    def _put_in_doubt(self, name: str, reason: str) -> None:
+        if "${" in name:
+            name = self.scope.expand(bitbaketext.plain(name)).characters
+        if "${" in name:
+            self.doubt = self.doubt or f"the variable {name}, whose name is not known here, {reason.partition(' ')[2]}"
+        elif name != _VARIABLE:
+            self.scope.doubts.setdefault(name, reason)
+
+    def _changed_by_code(self, name: str, where: str) -> None:
+        """Take notice of code that changes a variable; "" for any."""
+        if name and name != _VARIABLE:
+            self.scope.doubts.setdefault(name, f"Python code at {where} changes")
+        elif not self.doubt:
+            what = _VARIABLE if name else "variables whose names it does not write out"
+            self.doubt = f"Python code at {where} changes {what}, and is not run here"
+
+    def _unset(self, statement: Statement) -> None:
+        name = self.scope.expand(bitbaketext.plain(statement.variable)).characters
+        if statement.flag:
+            if name == _VARIABLE:
+                self.flags.pop(statement.flag, None)
+            return
+        self.scope.unset(name)
+        if name == _VARIABLE:
+            self.flags.clear()
+            self.statements = [one for one in self.statements if one.variable.partition(":")[0] != _VARIABLE]
 
     def _code(self, statement: Statement) -> None:
-        """Make a problem of each image that Python code names: what becomes of it is not known here."""
+        """Take notice of what Python code changes, and make a problem of each image in it: what becomes of it is unknown."""
         text = self.recipe.files[statement.path]
         if not _PYTHON.match(text, statement.start):
             return
+        for change in recipecode.changes(text[statement.start : statement.end]):
+            line = bitbaketext.line_of(text, statement.start + change.offset)
+            self._changed_by_code(change.name, f"{self.recipe.shown(statement.path)}:{line}")
         for match in _IN_CODE.finditer(text, statement.start, statement.end):
             line = bitbaketext.line_of(text, match.start())
             place = Place(statement.path, match.start())
@@ -400,27 +456,59 @@ class _Reader:
         value = self.scope.value(_VARIABLE)
         plain = [statement for statement in self.statements if _is_plain(statement.variable)]
         if value is not None and plain:
-            found.append((plain[-1], self.scope.expand(value)))
+            found.append((plain[-1], self.scope.expand_at_end(value)))
         for statement in self.statements:
             name, *overrides = statement.variable.split(":")
-            if name == _VARIABLE and overrides and not _is_plain(statement.variable) and overrides[0] != "remove":
-                found.append((statement, self.scope.expand(statement.value)))
+            if name != _VARIABLE or not overrides or _is_plain(statement.variable):
+                continue
+            if overrides[0] not in ("append", "prepend"):
+                self.recipe.replacing.append(overrides[1:] if overrides[0] == "remove" else overrides)
+            if overrides[0] != "remove":
+                found.append((statement, self.scope.expand_at_end(statement.value)))
         return found
+
+    def _without_removed(self, words: list[tuple[Statement, Text]]) -> list[tuple[Statement, Text]]:
+        removing = [statement for statement in self.statements if statement.variable == f"{_VARIABLE}:remove"]
+        removed = {
+            word.characters for statement in removing for word in self.scope.expand_at_end(statement.value).split()
+        }
+        return [(statement, word) for statement, word in words if word.characters not in removed]
 
     def _image(self, word: Text, statement: Statement) -> Image:
         place = word.place or Place(statement.path, statement.start)
         line = bitbaketext.line_of(self.recipe.files[place.path], place.offset)
         shown = _shown(word.characters)
-        image = Image(place.path, line, shown, word.place)
+        image = Image(
+            place.path,
+            line,
+            shown,
+            word.place,
+            pins=self._pins_of(word.characters),
+            conditional=not _is_plain(statement.variable),
+        )
         if not source.is_docker(word.characters) or "${" in word.characters:
-            rest = re.search(r"\$\{[^}]*\}?", word.characters)
-            unknown = rest[0] if rest else "code"
-            return _problem(image, f"{shown} is built from {unknown}, whose value is not known here")
+            return _problem(image, f"{shown} is built from {self._unknown(word)}")
+        if self.doubt:
+            return _problem(image, f"{shown} may not be what is built: {self.doubt}")
         try:
             parsed = source.parse_entry(word.characters)
         except DockinError as error:
             return _problem(image, str(error))
         return self._with_pin(image, word, parsed)
+
+    def _pins_of(self, entry: str) -> tuple[Spot, ...]:
+        """Return where the pin of an entry that may not be understood can stand."""
+        name = _NAME.search(entry)
+        flag = f"{name[1]}.sha256sum" if name else "sha256sum"
+        found = self.flags.values() if "${" in flag else [self.flags[flag]] if flag in self.flags else []
+        return tuple(statement.value.spot for statement in found if statement.value.spot)
+
+    def _unknown(self, word: Text) -> str:
+        """Return of what an entry is built, and why that is not known."""
+        name = word.unknown
+        if name in self.scope.doubts:
+            return f"${{{name}}}, which {self.scope.doubts[name]}: write it out"
+        return f"{f'${{{name}}}' if name else 'code'}, whose value is not known here"
 
     def _with_pin(self, image: Image, word: Text, parsed: source.DockerSource) -> Image:
         spots: list[Spot] = []
@@ -436,10 +524,16 @@ class _Reader:
                 problem = f"the digest in {word.characters} is built from variables; write it out"
         flag = self.flags.get(parsed.pin_flag)
         value = ""
+        if flag and parsed.pin_flag in self.others:
+            other = _shown(self.others[parsed.pin_flag])
+            which = f"{_VARIABLE}[{parsed.pin_flag}] at {self._where(flag)}"
+            return _problem(image, f"{which} is the checksum of {other}, too: give {image.text} a ;name= of its own")
         if flag:
-            value = self.scope.expand(flag.value).characters
+            value = self.scope.expand_at_end(flag.value).characters
             where = f"{_VARIABLE}[{parsed.pin_flag}] at {self._where(flag)}"
-            if _HEX.fullmatch(flag.value.characters) and flag.value.spot:
+            if flag.operator not in ("=", ":=", "?=", "??="):
+                problem = f"{where} is put together with {flag.operator}; write the 64 hex digits out in one place"
+            elif _HEX.fullmatch(flag.value.characters) and flag.value.spot:
                 spots.append(flag.value.spot)
             elif not flag.value:
                 problem = f"{where} is empty: write the 64 hex digits of the digest, or remove it"
@@ -450,16 +544,13 @@ class _Reader:
         except DockinError as error:
             return _problem(image, str(error))
         tag = self._tag(word)
-        return Image(
-            image.path,
-            image.line,
-            image.text,
-            image.place,
-            pinned,
-            problem,
-            tuple(spots),
-            tag.spot if tag else None,
-            tag.file_name if tag else "",
+        return _replaced(
+            image,
+            source=pinned,
+            problem=problem,
+            pins=tuple(spots),
+            tag=tag.spot if tag else None,
+            tag_file=tag.file_name if tag else "",
         )
 
     def _tag(self, word: Text) -> Text | None:
@@ -472,7 +563,7 @@ class _Reader:
     def _with_places(self, images: list[Image]) -> list[Image]:
         """Add to the images that are not pinned where a pin can be put in."""
         result = []
-        flags = [image.source.pin_flag for image in images if image.source]
+        flags = [*self.others, *(image.source.pin_flag for image in images if image.source)]
         for image in images:
             if image.source is None or image.source.reference.digest or image.problem:
                 result.append(image)
@@ -541,6 +632,15 @@ def _replaced(image: Image, **changes: typing.Any) -> Image:
 def _is_plain(variable: str) -> bool:
     """Tell whether an assignment is to SRC_URI, whatever the machine."""
     return variable in (_VARIABLE, f"{_VARIABLE}:append", f"{_VARIABLE}:prepend")
+
+
+def _flags_of_other(entry: str) -> list[str]:
+    """Return the flag of SRC_URI in which an entry that is no image has, or may have, its checksum; none if it has none."""
+    schemes = _SCHEME.findall(entry)
+    if source.SCHEME in schemes or not ("${" in entry if not schemes else any(one in _CHECKED for one in schemes)):
+        return []
+    name = _NAME.search(entry)
+    return [f"{name[1]}.sha256sum" if name else "sha256sum"]
 
 
 def _from_file_name(path: str) -> dict[str, Text]:

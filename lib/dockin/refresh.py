@@ -287,7 +287,8 @@ class _Users:
             if not other and _is_same(image, result.image):
                 continue
             # One of the same tag may not be stale, as for another platform; any other tag stands for something else.
-            same_tag = image.source is not None and image.source.reference.tagged == result.reference.tagged
+            known = None if image.problem else image.source
+            same_tag = known is not None and known.reference.tagged == result.reference.tagged
             if not same_tag or result.found.new.tag != result.found.old.tag:
                 return False
         return True
@@ -300,8 +301,16 @@ def _is_same(image: Image, other: Image) -> bool:
 
 
 def _pin_places(image: Image) -> tuple[typing.Any, ...]:
-    """Return the literals of an image's pin, or where it is to be put in and how it begins there."""
-    return image.pins or (((image.pin_place, image.pin_text),) if image.pin_place else ())
+    """Return the literals of an image's pin, or where it is to be put in and how it begins there.
+
+    Of one that can't be understood also its entry, so that no pin for all who have it is put beside that.
+    """
+    entry = (image.place,) if image.place else ()
+    if image.problem:
+        return (*image.pins, *entry)
+    if image.pins or not image.pin_place:
+        return image.pins
+    return ((image.pin_place, image.pin_text), *(entry if image.pin_place.path == image.path else ()))
 
 
 def _edits(result: Result, users: _Users) -> list[Edit]:

@@ -45,6 +45,17 @@ FILES = {
     "recipes/hidden_1.0.bb": HEAD + 'SRC_URI = "docker://REGISTRY/team/still;tag=v1;digest=sha256:STILL"\n'
                                     "inherit hidden\n",
     "recipes/down_1.0.bb": HEAD + 'SRC_URI = "docker://DOWN/team/app;tag=v1;digest=sha256:STILL"\n',
+    # What the text says is not what is built: local.conf, or a class.
+    "recipes/weak_1.0.bb": HEAD + 'TAG_OF_MINE ?= "v1.0"\nSRC_URI = "docker://REGISTRY/team/app;tag=${TAG_OF_MINE}"\n'
+                                  'SRC_URI[sha256sum] = "PIN"\n',
+    "recipes/gone_1.0.bb": HEAD + 'SRC_URI = "docker://REGISTRY/team/app;tag=v1.0;digest=sha256:PIN '
+                                  'docker://REGISTRY/team/still;tag=v1;digest=sha256:STILL"\ninherit gone\n',
+    "classes/gone.bbclass": 'SRC_URI:remove = "docker://REGISTRY/team/app;tag=v1.0;digest=sha256:PIN"\n',
+    "recipes/flag_1.0.bb": HEAD + 'SRC_URI = "docker://REGISTRY/team/app;tag=v1.0"\ninherit flag\n',
+    "classes/flag.bbclass": 'SRC_URI[sha256sum] = "PIN"\n',
+    # For this machine, SRC_URI is another one.
+    "recipes/machine_1.0.bb": HEAD + 'SRC_URI = "docker://REGISTRY/team/app;tag=v1.0;digest=sha256:PIN"\n'
+                                     'SRC_URI:qemux86-64 = "docker://REGISTRY/team/still;tag=v1;digest=sha256:STILL"\n',
     "classes/hidden.bbclass": 'SRC_URI += "docker://REGISTRY/team/app;tag=v1.0;name=hidden"\n'
                               'SRC_URI[hidden.sha256sum] = "PIN"\n',
 }
@@ -108,7 +119,8 @@ def desk(bench):
         digests = [server.push(content, "team/app", "v1.0") for content in contents]
         server.push(images.index([images.image([images.layer({"still": "one"})], "linux/amd64")]), "team/still", "v1")
         server.move_tag("team/app", "v1.0", digests[0])
-        build.local_conf(f'DOCKIN_TLS_VERIFY = "0"\nMIRROR_OF_MINE = "{server.address}"\nMACHINE = "qemux86-64"\n')
+        build.local_conf(f'DOCKIN_TLS_VERIFY = "0"\nMIRROR_OF_MINE = "{server.address}"\nMACHINE = "qemux86-64"\n'
+                         'TAG_OF_MINE = "v1"\n')
         yield Desk(build, server, layer, digests, faults.closed_address())
 
 
@@ -132,10 +144,11 @@ def test_refresh(desk):
     assert reports["devtool"]["images"] == reports["layers"]["images"]
     found = states(reports["devtool"])
     assert found["recipes/hidden_1.0.bb", None] == "error"
-    moved = ["recipes/plain_1.0.bb", "recipes/plain_2.0.bb", "inc/shared.inc", "recipes/added_%.bbappend"]
+    moved = ["recipes/plain_1.0.bb", "recipes/plain_2.0.bb", "inc/shared.inc", "recipes/added_%.bbappend",
+             "recipes/machine_1.0.bb"]
     assert {name for (name, _), status in found.items() if status == "stale"} == set(moved)
     assert {image["recipe"]: image["error"]["kind"] for image in reports["layers"]["images"] if image["error"]} == {
-        "hidden": "unsupported-expression", "down": "network"}
+        **dict.fromkeys(("hidden", "weak", "gone", "flag"), "unsupported-expression"), "down": "network"}
     assert {image["arch"] for image in reports["devtool"]["images"]} == {"amd64"}
 
     # Without BitBake, one variable is not known; all else is found in the same places.
@@ -143,7 +156,8 @@ def test_refresh(desk):
     assert done.returncode == 4, done.stdout + done.stderr
     alone = states(json.loads(done.stdout))
     assert (alone["inc/shared.inc", None], alone["recipes/down_1.0.bb", "v1"]) == ("error", "error")
-    assert {name for (name, _), status in alone.items() if status == "stale"} == set(moved) - {"inc/shared.inc"}
+    assert {name for (name, _), status in alone.items() if status == "stale"} == (
+        set(moved) - {"inc/shared.inc"} | {"recipes/weak_1.0.bb", "recipes/gone_1.0.bb"})
 
     assert desk.build.run("devtool", "refresh-docker", *OURS).returncode == 4
     for name, text in FILES.items():

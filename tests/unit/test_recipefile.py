@@ -127,6 +127,52 @@ CASES = {
         "app_2.0.bb": "require app.inc\n",
         "app.inc": 'SRC_URI = "docker://a/b;tag=stable"\nSRC_URI[sha256sum] = "PIN"\n',
     },
+    "an image that is removed": {"app_1.0.bb": '''
+        SRC_URI = "docker://a/b;tag=1;name=b docker://a/c;tag=1;digest=sha256:KEEP"
+        SRC_URI:append = " docker://a/d;tag=1;digest=sha256:KEEP"
+        SRC_URI:remove = "docker://a/c;tag=1;digest=sha256:KEEP docker://a/d;tag=1;digest=sha256:KEEP"
+        SRC_URI[b.sha256sum] = "PIN"
+        '''},
+    "an image that one machine removes": {"app_1.0.bb": '''
+        SRC_URI = "docker://a/b;tag=1;digest=sha256:PIN"
+        SRC_URI:remove:arm = "docker://a/b;tag=1;digest=sha256:KEEP"
+        '''},
+    "unset": {
+        "app_1.0.bb": '''
+        SRC_URI = "docker://a/b;tag=1"
+        SRC_URI:append:arm = " docker://a/c;tag=1;digest=sha256:KEEP"
+        SRC_URI[sha256sum] = "KEEP"
+        ''',
+        "app_1.0.bbappend": '''
+        unset SRC_URI
+        T:arm = "1"
+        unset T
+        T = "2"
+        SRC_URI = "docker://a/d;tag=${T};digest=sha256:PIN docker://a/e;tag=1;name=e"
+        SRC_URI[e.sha256sum] = "KEEP"
+        unset SRC_URI[e.sha256sum]
+        ''',
+    },
+    "code that changes something else": {"app_1.0.bb": '''
+        T = "1"
+        SRC_URI = "docker://a/b;tag=${T};digest=sha256:PIN"
+        python () {
+            # d.setVar("T", "2")
+            d.setVar("OTHER", "2")
+            d.setVar("RDEPENDS:" + d.getVar("PN"), f"{d.getVar('T')}")
+            d.setVarFlag('do_install', "dirs", "T")
+        }
+        '''},
+    "a checksum of something else": {"app_1.0.bb": '''
+        SRC_URI = "https://x.org/x.tgz docker://a/b;name=b git://x.org/y file://z ${@bb.utils.filter('A', 'file://q', d)}"
+        SRC_URI += "docker://a/c;digest=sha256:PIN"
+        SRC_URI[b.sha256sum] = "PIN"
+        SRC_URI[md5sum] = "KEEP"
+        '''},
+    "local files and git beside the image": {"app_1.0.bb": '''
+        SRC_URI = "git://x.org/y;branch=main file://${BPN}.service file://${FILE} docker://a/b"
+        SRC_URI[sha256sum] = "PIN"
+        '''},
     "the last pin counts": {"app_1.0.bb": '''
         SRC_URI = "docker://a/b"
         SRC_URI[sha256sum] = "KEEP"
@@ -175,6 +221,93 @@ PROBLEMS = {
     "no pin": ('SRC_URI = "docker://a/b"\nSRC_URI[sha256sum] = "beef"\n', 1, "64 lower-case hex digits"),
     "pins that differ": ('SRC_URI = "docker://a/b;digest=sha256:KEEP"\nSRC_URI[sha256sum] = "' + NEW + '"\n', 1, "differ"),
     "empty pin": ('SRC_URI = "docker://a/b"\nSRC_URI[sha256sum] = ""\n', 1, "is empty"),
+    "override of a variable": ('''
+        T = "1.0.0"
+        T:arm = "1.0.1"
+        SRC_URI = "docker://a/b;tag=${T};digest=sha256:KEEP"
+        ''', 3, "T:arm at app_1.0.bb:2"),
+    "override of the version": ('''
+        PV:class-target = "1.1"
+        SRC_URI = "docker://a/b;tag=${PV};digest=sha256:KEEP"
+        ''', 2, "PV:class-target at app_1.0.bb:1"),
+    "override of a variable that another is made of": ('''
+        T = "1.0.0"
+        T:append:arm = "-alpine"
+        IMAGE = "docker://a/b;tag=${T}"
+        SRC_URI = "${IMAGE};digest=sha256:KEEP"
+        ''', 3, "T:append:arm at app_1.0.bb:2"),
+    "removal from a variable": ('''
+        T = "1.0.0 -alpine"
+        T:remove = "-alpine"
+        SRC_URI = "docker://a/b;tag=${T};digest=sha256:KEEP"
+        ''', 3, "T:remove at app_1.0.bb:2"),
+    "override of a variable by its name": ('''
+        app_T = "1.0.1"
+        ${PN}_T:arm = "1.0.0"
+        SRC_URI = "docker://a/b;tag=${app_T};digest=sha256:KEEP"
+        ''', 3, "${PN}_T:arm at app_1.0.bb:2"),
+    "variable that is unset": ('''
+        T = "1.0.0"
+        unset T
+        SRC_URI = "docker://a/b;tag=${T};digest=sha256:KEEP"
+        ''', 3, "${T}, whose value is not known"),
+    "pin that is put together": ('''
+        SRC_URI = "docker://a/b"
+        SRC_URI[sha256sum] = "0123"
+        SRC_URI[sha256sum] .= "KEEP"
+        ''', 1, "put together with .="),
+    "variable set by code": ('''
+        T = "1.0.0"
+        SRC_URI = "docker://a/b;tag=${T};digest=sha256:KEEP"
+        python () {
+            if d.getVar("X"):
+                d.setVar('T', "1.0.1")
+        }
+        ''', 2, "Python code at app_1.0.bb:5"),
+    "variable set by code in a value": ('''
+        T = "1.0.0"
+        X := "${@d.setVar('T', '1.0.1')}"
+        SRC_URI = "docker://a/b;tag=${T};digest=sha256:KEEP"
+        ''', 3, "Python code at app_1.0.bb:2"),
+    "variable set by an item": ('''
+        SRC_URI = "docker://a/b;tag=1.0;digest=sha256:KEEP"
+        def change(d):
+            d["SRC_URI"] = "x"
+        ''', 1, "Python code at app_1.0.bb:3"),
+    "variables set by code, which ones it computes": ('''
+        SRC_URI = "docker://a/b;tag=1.0;digest=sha256:KEEP"
+        python () {
+            for name in ("T", "U"):
+                d.setVar(name, "1.0.1")
+        }
+        ''', 1, "Python code at app_1.0.bb:4"),
+    "entry replaced by code": ('''
+        SRC_URI = "docker://a/b;tag=1.0;digest=sha256:KEEP"
+        python __anonymous() {
+            d.setVar("SRC_URI", d.getVar("SRC_URI").replace("1.0", "1.1"))
+        }
+        ''', 1, "Python code at app_1.0.bb:3 changes SRC_URI"),
+    "pin set by code": ('''
+        SRC_URI = "docker://a/b;tag=1.0"
+        python () {
+            d.setVarFlag("SRC_URI", "sha256sum", "KEEP")
+        }
+        ''', 1, "Python code at app_1.0.bb:3 changes SRC_URI"),
+    "checksum of a tarball": ('''
+        SRC_URI = "https://x.org/x.tgz docker://a/b;tag=1.0.0"
+        SRC_URI[sha256sum] = "KEEP"
+        ''', 1, "the checksum of https://x.org/x.tgz, too"),
+    "checksum of a tarball with a name": ('''
+        SRC_URI = "docker://a/b;tag=1.0.0;name=x ${MIRROR}/x.tgz;name=x"
+        SRC_URI[x.sha256sum] = "KEEP"
+        ''', 1, "of its own"),
+    "checksum of what is not known": ('''
+        SRC_URI = "docker://a/b;tag=1.0.0 ${@bb.utils.contains('A', 'b', 'https://x.org/x.tgz', '', d)}"
+        SRC_URI[sha256sum] = "KEEP"
+        ''', 1, "of its own"),
+    "python expression with spaces": ('''
+        SRC_URI = "file://x ${@bb.utils.contains('A', 'b', 'docker://a/b;digest=sha256:KEEP', '', d)}"
+        ''', 1, "${@bb.utils.contains('A', 'b', 'docker://a/b;digest="),
     "unknown parameter": ('SRC_URI = "docker://a/b;sha256=KEEP"\n', 1, "Unknown parameter"),
 }
 
@@ -288,6 +421,8 @@ def test_what_bitbake_knows_is_used(layer):
      'SRC_URI = "docker://a/b;digest=sha256:NEW docker://a/c:1;digest=sha256:NEW"\n'),
     ('SRC_URI = "docker://a/b;name=x docker://a/c;name=y"\n',
      'SRC_URI = "docker://a/b;name=x docker://a/c;name=y"\nSRC_URI[x.sha256sum] = "NEW"\nSRC_URI[y.sha256sum] = "NEW"\n'),
+    ('SRC_URI = "https://x.org/x.tgz docker://a/b"\nSRC_URI[md5sum] = "1"\n',
+     'SRC_URI = "https://x.org/x.tgz docker://a/b;digest=sha256:NEW"\nSRC_URI[md5sum] = "1"\n'),
 ])
 def test_where_a_pin_is_put_in(layer, text, expected):
     (layer / "app_1.0.bb").write_bytes(text.encode())

@@ -151,6 +151,9 @@ SAME = {f"{name}_1.0.0.bb": "require x.inc\n" for name in "xy"}
     pytest.param('require pin.inc\nSRC_URI = "docker://h.io/x;tag=2"\n', {}, id="another tag"),
     pytest.param('require deep.inc\nSRC_URI = "docker://h.io/y;tag=1"\n', {}, id="by an include of an include"),
     pytest.param('require ${BPN}.inc\nSRC_URI = "docker://h.io/y;tag=1"\n', {}, id="by a name that is expanded"),
+    pytest.param('require pin.inc\nSRC_URI = "docker://${HOST}/x;tag=1"\n', {}, id="an image that is not known"),
+    pytest.param('require pin.inc\nSRC_URI = "x"\npython () {\n    d.setVar("SRC_URI", "docker://h.io/x;tag=1")\n}\n', {},
+                 id="an image in code"),
     pytest.param('F = "pin.inc"\nrequire ${F}\nSRC_URI = "docker://h.io/y;tag=1"\n', {}, id="by a variable of the file"),
 ])
 def test_a_recipe_that_is_not_named_keeps_its_pin(run, other, options):
@@ -158,6 +161,13 @@ def test_a_recipe_that_is_not_named_keeps_its_pin(run, other, options):
     report, before, after = run(files, {"x:1": NEW, "x:2": OLD, "y:1": OLD}, named="x_1.bb", **options)
     assert (statuses(report), after) == ({"x:1": "error"}, before)
     assert "of another image" in report.results[0].found.message
+
+
+def test_no_pin_is_put_beside_an_entry_that_another_recipe_may_change(run):
+    files = {"x.inc": 'SRC_URI = "docker://h.io/x;tag=${MINE}"\n', "x_1.bb": 'MINE = "1"\nrequire x.inc\n',
+             "x_2.bb": 'MINE = "1"\nMINE:arm = "2"\nrequire x.inc\n'}
+    report, before, after = run(files, {"x:1": NEW}, named="x_1.bb", pin_unpinned=True)
+    assert (statuses(report), after) == ({"x:1": "error"}, before)
 
 
 def test_a_recipe_that_is_not_named_and_wants_the_same(run):
