@@ -53,6 +53,14 @@ class Spot:
     end: int
 
 
+class Piece(typing.NamedTuple):
+    """The piece of a text that the name of a file gives."""
+
+    path: str
+    start: int
+    end: int
+
+
 @dataclass(frozen=True)
 class Text:
     """A string that knows where its characters come from; None for those that stand in no file."""
@@ -91,11 +99,22 @@ class Text:
         return Spot(first.path, first.offset, first.offset + len(self.places))
 
     @property
-    def file_name(self) -> str:
-        """The file whose name gave the whole text, "" where none did."""
-        paths = {place.path for place in self.places if place and place.offset == FILE_NAME}
-        whole = all(place and place.offset == FILE_NAME for place in self.places)
-        return paths.pop() if whole and len(paths) == 1 else ""
+    def file_name(self) -> Piece | None:
+        """The piece that the name of a file gives, None where none does or several are."""
+        marks = [place.path if place and place.offset == FILE_NAME else None for place in self.places]
+        start = next((number for number, path in enumerate(marks) if path), None)
+        if start is None:
+            return None
+        path = marks[start]
+        end = len(marks) - next(number for number, found in enumerate(reversed(marks)) if found)
+        return Piece(str(path), start, end) if marks[start:end] == [path] * (end - start) else None
+
+    def count_from(self, source: Spot | str) -> int:
+        """Return how many characters come from a spot, or from the name of the file with a path."""
+        if isinstance(source, str):
+            return sum(place == (source, FILE_NAME) for place in self.places)
+        inside = range(source.start, source.end)
+        return sum(place.path == source.path and place.offset in inside for place in self.places if place)
 
     @property
     def place(self) -> Place | None:

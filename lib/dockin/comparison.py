@@ -132,9 +132,28 @@ class _Comparison:
         self._now = now
 
     def finding(self, question: Question) -> Finding:
+        """Return what is found out about the newest tag that is old enough and has the image, or about the same tag."""
+        named, platform = question
+        passed_over = []
+        try:
+            newer = self._newer(named)
+        except (DockinError, OSError) as error:
+            found = Finding(old=Documents(index=named.digest or "", tag=named.tag or ""))
+            found.fail(error.kind if isinstance(error, ResolveError) else "other", str(error))
+            return found
+        for wanted in newer:
+            found = self._finding(named, platform, wanted)
+            if found.status != HELD and found.error_kind not in ("not-found", "arch-missing"):
+                return found
+            passed_over.append(f"{wanted.tag} is passed over: {found.message}")
+        found = self._finding(named, platform, named.tagged)
+        found.message = "\n".join(filter(None, [found.message, *passed_over]))
+        return found
+
+    def _finding(self, named: ImageReference, platform: platforms.Platform | None, wanted: ImageReference) -> Finding:
         found = Finding()
         try:
-            self._examine(found, *question)
+            self._examine(found, named, platform, wanted)
         except ResolveError as error:
             found.fail(error.kind, str(error))
         except platforms.PlatformError as error:
@@ -145,11 +164,12 @@ class _Comparison:
             found.fail("other", str(error))
         return found
 
-    def _examine(self, found: Finding, named: ImageReference, platform: platforms.Platform | None) -> None:
+    def _examine(
+        self, found: Finding, named: ImageReference, platform: platforms.Platform | None, wanted: ImageReference
+    ) -> None:
         pin = named.digest or ""
         found.old = Documents(index=pin, tag=named.tag or "")
         found.resolver = self._resolver.kind(named)
-        wanted = self._wanted_tag(named)
         try:
             digest = self._resolver.digest(wanted)
         except ResolveError as error:
@@ -195,15 +215,13 @@ class _Comparison:
             if _same(old, new):
                 found.status = INDEX_ONLY
 
-    def _wanted_tag(self, named: ImageReference) -> ImageReference:
-        """Return the reference to look up: of the same tag, or of the newest that the rules allow."""
-        tagged = named.tagged
-        if self._rules.upgrade and versions.parse(named.tag or ""):
-            tags = self._resolver.tags(tagged)
-            newest = versions.upgrade(tags, named.tag or "", self._rules.upgrade, self._rules.tag_regex)
-            if newest:
-                return replace(tagged, tag=newest)
-        return tagged
+    def _newer(self, named: ImageReference) -> list[ImageReference]:
+        """Return the references of newer tags that the rules allow, the newest first."""
+        if not self._rules.upgrade or not versions.parse(named.tag or ""):
+            return []
+        tags = self._resolver.tags(named.tagged)
+        newer = versions.upgrades(tags, named.tag or "", self._rules.upgrade, self._rules.tag_regex)
+        return [replace(named.tagged, tag=tag) for tag in newer]
 
     def _exists(self, named: ImageReference) -> bool:
         try:

@@ -90,6 +90,8 @@ def as_markdown(report: Report, statistics: registry.Statistics) -> str:
         lines += ["", "### Not refreshed", "", "| Recipe | Image | Why |", "|---|---|---|"]
         # What a registry says stays text: no link, no mention, no HTML.
         lines += [f"| {_cell(r.recipe.name)} | {_code(_name(r))} | {_code(_reason(r))} |" for r in others]
+    if report.notes:
+        lines += ["", "### Notes", "", *(f"- {_code(note)}" for note in report.notes)]
     lines += ["", f"{unchanged} of {len(report.results)} images need no change."]
     return "\n".join(lines) + "\n"
 

@@ -71,7 +71,11 @@ class Image:
     """Where the hex digits of the pin stand; with a problem, where they may stand."""
     tag: Spot | None = None
     tag_file: str = ""
-    """The recipe whose file name gives the tag, as PV."""
+    """The recipe whose file name gives the tag, as PV, or the middle of it."""
+    tag_around: tuple[str, str] = ("", "")
+    """What the tag has before and behind that: v${PV}-alpine."""
+    entry: Text = Text("", ())
+    """The whole entry, with where its characters come from."""
     pin_place: Spot | None = None
     """Where a pin can be put in, if there is none: an empty spot."""
     pin_text: str = ""
@@ -93,6 +97,8 @@ class Recipe:
     """Text of each file that was read, by path."""
     notes: list[str] = field(default_factory=list)
     """What could not be read and may not matter, with file and line."""
+    words: list[Text] = field(default_factory=list)
+    """The entries of SRC_URI that are no images, and the names of included files."""
     replacing: list[list[str]] = field(default_factory=list)
     """The overrides, together, with each of which SRC_URI does not have all images that it has without."""
 
@@ -338,6 +344,9 @@ class _Reader:
     def read(self, appends: collections.abc.Sequence[str]) -> Recipe:
         for name, value in _from_file_name(self.path).items():
             self.scope.preset(name, value)
+        # As bitbake.conf has them.
+        self.scope.preset("P", bitbaketext.plain("${PN}-${PV}"))
+        self.scope.preset("BP", bitbaketext.plain("${BPN}-${PV}"))
         self._file(self.path)
         for append in appends:
             self._file(append)
@@ -347,7 +356,9 @@ class _Reader:
         self.others = {flag: word.characters for _, word in reversed(words) for flag in _flags_of_other(word.characters)}
         images: dict[object, Image] = {}
         for statement, word in words:
-            if _PREFIX in word.characters:
+            if _PREFIX not in word.characters:
+                self.recipe.words.append(word)
+            else:
                 image = self._image(word, statement)
                 images.setdefault((image.place, image.text), image)
         in_code = [_replaced(image, pins=self._pins_of(image.text)) for image in self.in_code]
@@ -439,7 +450,9 @@ class _Reader:
             self.last_include = statement
         if self.includes > _MAX_INCLUDES:
             raise RecipeError(f"{self._where(statement)}: files include each other without end")
-        for name in self.scope.expand(statement.value).characters.split():
+        for text in self.scope.expand(statement.value).split():
+            self.recipe.words.append(text)
+            name = text.characters
             if "${" in name:
                 self.recipe.notes.append(f"{self._where(statement)}: {name} is not read: its name is not known here")
                 continue
@@ -484,6 +497,7 @@ class _Reader:
             shown,
             word.place,
             pins=self._pins_of(word.characters),
+            entry=word,
             conditional=not _is_plain(statement.variable),
         )
         if not source.is_docker(word.characters) or "${" in word.characters:
@@ -550,8 +564,18 @@ class _Reader:
             problem=problem,
             pins=tuple(spots),
             tag=tag.spot if tag else None,
-            tag_file=tag.file_name if tag else "",
+            **self._tag_by_name(tag),
         )
+
+    def _tag_by_name(self, tag: Text | None) -> dict[str, typing.Any]:
+        """Return what an image has to say of a tag that the recipe's name gives: the whole version, once."""
+        piece = tag.file_name if tag else None
+        if not tag or not piece or tag.characters[piece.start : piece.end] != values_of_name(piece.path).get("PV"):
+            return {}
+        return {
+            "tag_file": piece.path,
+            "tag_around": (tag.characters[: piece.start], tag.characters[piece.end :]),
+        }
 
     def _tag(self, word: Text) -> Text | None:
         match = _TAG.search(word.characters, len(_PREFIX))
@@ -706,6 +730,6 @@ def tied_to_version(recipe: Recipe) -> list[str]:
     """Return appends and directories that belong to the version in the name of a recipe's file."""
     directory, name = os.path.split(recipe.path)
     stem = name[: -len(RECIPE)]
-    appends = [path for path in recipe.files if os.path.basename(path) == stem + APPEND]
+    appends = [recipe.shown(path) for path in recipe.files if os.path.basename(path) == stem + APPEND]
     files = os.path.join(directory, "-".join(stem.split("_")[:2]))
-    return appends + ([files] if os.path.isdir(files) else [])
+    return appends + ([recipe.shown(files)] if os.path.isdir(files) else [])

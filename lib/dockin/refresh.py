@@ -84,6 +84,19 @@ class Result:
         """Whether nothing is known or nothing could be done."""
         return self.found.failed
 
+    @property
+    def upgraded(self) -> bool:
+        """Whether it gets a new tag."""
+        return self.status == STALE and self.found.new.tag != self.found.old.tag
+
+    @property
+    def tag_part(self) -> str:
+        """What the new tag puts in the place where the old one stands, "" if it does not fit there."""
+        before, behind = self.image.tag_around
+        tag = self.found.new.tag
+        fits = tag.startswith(before) and tag.endswith(behind) and len(tag) > len(before + behind)
+        return tag[len(before) : len(tag) - len(behind)] if fits else ""
+
     def fail(self, kind: str, message: str) -> None:
         """Make it an error."""
         self.found.fail(kind, message)
@@ -137,13 +150,15 @@ def run(
     ]
     results.sort(key=lambda result: (result.recipe.layer_name, result.recipe.name, *_position(result)))
     _compare(results, options, resolver, now)
-    changes = _changes(results, tasks, options)
+    users = _Users(results, tasks)
+    notes = {note for task in tasks if task.examined for note in task.recipe.notes}
+    notes |= _take_back(results, users, options, resolver, now)
+    changes = _changes(results, users, options)
     if options.writes:
         before_write(changes)
         recipefile.remove_leftovers(path for task in tasks if task.examined for path in task.recipe.files)
         for group in _groups(changes):
             _write(group)
-    notes = {note for task in tasks if task.examined for note in task.recipe.notes}
     return Report(options, results, changes, sorted(notes))
 
 
@@ -212,11 +227,39 @@ def _compare(results: list[Result], options: Options, resolver: Resolver, now: d
         result.found = found
 
 
-def _changes(results: list[Result], tasks: list[Task], options: Options) -> list[Change]:
+def _take_back(
+    results: list[Result], users: _Users, options: Options, resolver: Resolver, now: datetime.datetime | None
+) -> set[str]:
+    """Let images that can't be upgraded keep their tags, and bring them up to date so; return notes that say why.
+
+    What shares something with one that is not upgraded may not be either, so it goes on until all that is left can be.
+    """
+    notes: set[str] = set()
+    while True:
+        refused = [(result, why) for result in results if result.upgraded for why in [_why_not(result, users)] if why]
+        if not refused:
+            return notes
+        for result, why in refused:
+            shown = result.recipe.shown(result.image.path)
+            notes.add(f"{shown}:{result.image.line}: {result.found.new.tag} is there, but not taken: {why}")
+        questions = [(result.reference, result.platform) for result, _ in refused if result.reference]
+        for (result, _), found in zip(refused, comparison.compare(questions, replace(options, upgrade=""), resolver, now)):
+            result.found, result.renamed = found, ""
+
+
+def _why_not(result: Result, users: _Users) -> str:
+    """Return why an image can't be brought up to date, "" if it can."""
+    try:
+        _edits(result, users)
+    except DockinError as error:
+        return str(error)
+    return ""
+
+
+def _changes(results: list[Result], users: _Users, options: Options) -> list[Change]:
     """Return what stale results change in files; those that can't be changed become errors."""
     edits: dict[str, dict[Edit, list[Result]]] = collections.defaultdict(lambda: collections.defaultdict(list))
     texts: dict[str, str] = {}
-    users = _Users(results, tasks)
     for result in results:
         if result.status != STALE:
             continue
@@ -252,12 +295,13 @@ class _Users:
     def __init__(self, results: list[Result], tasks: list[Task]) -> None:
         self._results = {id(result.image): result for result in results}
         self._of_pins: dict[typing.Any, list[Image]] = collections.defaultdict(list)
-        self._of_tags: dict[Spot | str, list[Image]] = collections.defaultdict(list)
+        self._of_files: dict[str, list[Image]] = collections.defaultdict(list)
         for image in (image for task in tasks for image in task.recipe.images):
             for place in _pin_places(image):
                 self._of_pins[place].append(image)
-            if image.tag or image.tag_file:
-                self._of_tags[image.tag or image.tag_file].append(image)
+            for path in {place.path for place in image.entry.places if place}:
+                self._of_files[path].append(image)
+        self._words = [word for task in tasks for word in task.recipe.words]
         self._files: dict[str, set[str]] = collections.defaultdict(set)
         for task in tasks:
             for path in task.recipe.files:
@@ -267,15 +311,26 @@ class _Users:
         """Return the recipes that a recipe's file is also part of."""
         return sorted(self._files[path] - {path})
 
+    def tied(self, result: Result) -> str:
+        """Return what is no image, but has a part from where a result's image has its tag; "" if there is nothing."""
+        mine = result.image.tag or result.image.tag_file
+        return next((word.characters for word in self._words if word.count_from(mine)), "")
+
     def follow(self, result: Result) -> bool:
-        """Tell whether all images that have their tag from where a result's image has it get the same new one."""
-        for image in self._of_tags[result.image.tag or result.image.tag_file]:
+        """Tell whether all images of which the place of a result's tag is a part have it as their tag, and get the same."""
+        mine = result.image.tag or result.image.tag_file
+        for image in self._of_files[mine.path if isinstance(mine, Spot) else mine]:
+            count = image.entry.count_from(mine)
+            if not count:
+                continue
             other = self._results.get(id(image))
+            if (image.tag or image.tag_file) != mine or count != result.image.entry.count_from(mine) or image.problem:
+                return False
             if not other and _is_same(image, result.image):
                 continue
-            if not other or other.status != STALE or other.found.new.tag != result.found.new.tag:
+            if not other or other.status != STALE or other.tag_part != result.tag_part:
                 return False
-        return True
+        return _tag_length(result.image) == result.image.entry.count_from(mine)
 
     def agree(self, result: Result) -> bool:
         """Tell whether a result's new pin fits all images that have it from the same literal."""
@@ -292,6 +347,14 @@ class _Users:
             if not same_tag or result.found.new.tag != result.found.old.tag:
                 return False
         return True
+
+
+def _tag_length(image: Image) -> int:
+    """Return of how many characters the literal of an image's tag is, or the version in the recipe's name."""
+    if image.tag:
+        return image.tag.end - image.tag.start
+    assert image.source
+    return len(image.source.reference.tag or "") - len("".join(image.tag_around))
 
 
 def _is_same(image: Image, other: Image) -> bool:
@@ -333,18 +396,23 @@ def _edits(result: Result, users: _Users) -> list[Edit]:
 
 def _tag_edits(result: Result, users: _Users) -> list[Edit]:
     image = result.image
-    if not image.tag and image.tag_file != result.recipe.path:
+    if (not image.tag and image.tag_file != result.recipe.path) or not result.tag_part:
         raise recipefile.RecipeError(f"the tag of {image.text} is built from variables or not written; write ;tag= out")
     if not users.follow(result):
         raise recipefile.RecipeError(f"other images have their tag from where {image.text} has it, and don't follow it")
+    tied = users.tied(result)
+    if tied:
+        raise recipefile.RecipeError(f"{tied} has its version from where {image.text} has its tag: use devtool upgrade")
     if image.tag:
         return [Edit(image.tag, result.found.new.tag)]
-    result.renamed = recipefile.name_with_version(result.recipe.path, result.found.new.tag)
-    for path in recipefile.tied_to_version(result.recipe):
-        shown = result.recipe.shown(path)
+    renamed = recipefile.name_with_version(result.recipe.path, result.tag_part)
+    if os.path.lexists(renamed):
+        raise recipefile.RecipeError(f"there is a {result.recipe.shown(renamed)} already")
+    for shown in recipefile.tied_to_version(result.recipe):
         raise recipefile.RecipeError(f"{shown} is for this version of {result.recipe.name} alone: use devtool upgrade")
     for path in users.including(result.recipe.path):
         raise recipefile.RecipeError(f"{os.path.basename(path)} includes {result.recipe.path} by its name: rename it there")
+    result.renamed = renamed
     return []
 
 

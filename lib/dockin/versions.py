@@ -61,17 +61,17 @@ LEVELS = ("patch", "minor", "major")
 """How far an upgrade may go."""
 
 
-def upgrade(tags: list[str], current: str, level: str, regex: str = "") -> str:
-    """Return the newest tag above the current one that differs at most in its patch, minor or major number, "" if none.
+def upgrades(tags: list[str], current: str, level: str, regex: str = "") -> list[str]:
+    """Return the tags above the current one that differ at most in their patch, minor or major number, the newest first.
 
-    It has the same prefix, suffix and number of components, so that no 1.36.1-musl becomes 1.37.0 and no release a
+    They have the same prefix, suffix and number of components, so that no 1.36.1-musl becomes 1.37.0 and no release a
     pre-release; regex chooses among tags. Raises DockinError for a malformed regex.
     """
     pattern = parse(current)
     if regex:
         tags = matching(tags, regex)
     if pattern is None:
-        return ""
+        return []
     kept = {"patch": 2, "minor": 1, "major": 0}[level]
     candidates = {
         tag: version.numbers
@@ -81,7 +81,7 @@ def upgrade(tags: list[str], current: str, level: str, regex: str = "") -> str:
         and version.numbers[:kept] == pattern.numbers[:kept]
         and version.numbers > pattern.numbers
     }
-    return max(sorted(candidates), key=lambda tag: candidates[tag], default="")
+    return sorted(sorted(candidates), key=lambda tag: candidates[tag], reverse=True)
 
 
 def is_exact(tag: str) -> bool:

@@ -207,7 +207,7 @@ def read_tags(data: bytes) -> None:
     """Read what skopeo prints as tags, and choose among them."""
     tags = skopeo.parse_tags(data.decode("utf-8", "surrogateescape"))
     versions.newest(tags, "1.0")
-    versions.upgrade(tags, "1.0", "minor")
+    versions.upgrades(tags, "1.0", "minor")
 
 
 RECIPE = f'''SUMMARY = "x"

@@ -129,9 +129,9 @@ CHAIN = {
         "x_1.bb": 'MINE = "1"\nrequire x.inc\n', "x_2.bb": 'MINE = "2"\nrequire x.inc\n',
     }, {"x:1": NEW, "x:2": OTHER}, {"pin_unpinned": True}, {"x:1": "error", "x:2": "error"}, id="two pins in one place"),
     pytest.param(SHARED_TAG, {"x:1.0.0": OLD, "x:1.0.1": NEW, "y:1.0.0": OLD}, {"upgrade": "patch"},
-                 {"x:1.0.0": "error", "y:1.0.0": "current"}, id="one tag for a recipe that has no newer one"),
+                 {"x:1.0.0": "current", "y:1.0.0": "current"}, id="one tag for a recipe that has no newer one"),
     pytest.param(CHAIN, {"x:1.0.0": OLD, "x:1.0.1": NEW, "y:1.0.0": OLD, "y:1.0.1": NEW, "y:7": OLD}, {"upgrade": "patch"},
-                 {"x:1.0.0": "error", "y:1.0.0": "error", "y:7": "current"}, id="one that fails takes along what follows"),
+                 dict.fromkeys(("x:1.0.0", "y:1.0.0", "y:7"), "current"), id="one that fails takes along what follows"),
 ])
 def test_nothing_is_written(run, files, tags, options, expected):
     report, before, after = run(files, tags, **options)
@@ -196,7 +196,50 @@ def test_an_upgrade_that_a_recipe_that_is_not_named_follows(run):
 ])
 def test_an_upgrade_that_a_recipe_that_is_not_named_does_not_follow(run, files):
     report, before, after = run(files, {"x:1.0.0": OLD, "x:1.0.1": NEW}, named="x_1.0.0.bb", upgrade="patch")
-    assert (statuses(report), after) == ({"x:1.0.0": "error"}, before)
+    assert (statuses(report), after) == ({"x:1.0.0": "current"}, before)
+    assert "1.0.1 is there, but not taken: " in report.notes[0]
+
+
+ENTRY = 'SRC_URI = "docker://h.io/x;tag={}{}"\nSRC_URI[sha256sum] = "OLD"\n'
+
+
+@pytest.mark.parametrize(("tag", "current", "newer", "name"), [
+    ("v${PV}", "v1.0.0", "v1.0.1", "x_1.0.1.bb"),
+    ("${PV}-alpine", "1.0.0-alpine", "1.0.1-alpine", "x_1.0.1.bb"),
+    ("v${PV}-alpine", "v1.0.0-alpine", "v1.0.1-alpine", "x_1.0.1.bb"),
+    ("1.${PV}", "1.1.0.0", "1.1.0.1", "x_1.0.1.bb"),
+])
+def test_an_upgrade_of_a_version_with_something_around_it(run, tag, current, newer, name):
+    """As add-docker writes it: v${PV}."""
+    text = ENTRY.format(tag, "")
+    report, _, after = run({"x_1.0.0.bb": text}, {f"x:{current}": OLD, f"x:{newer}": NEW}, upgrade="minor")
+    assert (statuses(report), after) == ({f"x:{current}": "updated"}, {name: text.replace("OLD", NEW)})
+
+
+@pytest.mark.parametrize(("files", "tags", "why"), [
+    pytest.param({"x_1.0.0.bb": ENTRY.format("2.${PV}", "")}, ("2.1.0.0", "3.1.0.0"), "built from variables",
+                 id="other prefix"),
+    pytest.param({"x_1.0.bb": ENTRY.format("${PV}.${PV}", "")}, ("1.0.1.0", "1.0.1.1"), "built from variables", id="twice"),
+    pytest.param({"x_1.0.0.bb": ENTRY.format("${PV}", " docker://h.io/y;tag=v${PV};name=y")}, ("1.0.0", "1.0.1"),
+                 "don't follow it", id="another image"),
+    pytest.param({"x_1.0.0.bb": ENTRY.format("${PV}", "").replace("/x", "/x${PV}")}, ("1.0.0", "1.0.1"), "don't follow it",
+                 id="the repository"),
+    pytest.param({"x_1.bb": 'V = "1.0.0"\n' + ENTRY.format("${V}", " docker://h.io/y;tag=v${V};name=y")}, ("1.0.0", "1.0.1"),
+                 "don't follow it", id="another image by a variable"),
+    pytest.param({"x_1.bb": 'V = "1.0.0"\n' + ENTRY.format("${V}", ";name=i https://x.org/${V}.tgz").replace("[s", "[i.s")},
+                 ("1.0.0", "1.0.1"), "https://x.org/1.0.0.tgz has its version", id="a tarball by a variable"),
+    pytest.param({"x_1.0.0.bb": ENTRY.format("${PV}", " file://${BP}.cfg")}, ("1.0.0", "1.0.1"),
+                 "file://x-1.0.0.cfg has its version", id="a local file"),
+    pytest.param({"x_1.0.0.bb": "require x-${PV}.inc\n" + ENTRY.format("${PV}", ""), "x-1.0.0.inc": ""}, ("1.0.0", "1.0.1"),
+                 "x-1.0.0.inc has its version", id="an include"),
+])
+def test_where_an_upgrade_can_not_be_written_the_tag_is_kept(run, files, tags, why):
+    current, newer = tags
+    tags = {f"{name}:{tag}": digest for name in ("x", f"x{current}") for tag, digest in ((current, OTHER), (newer, NEW))}
+    tags[f"y:v{current}"] = OLD
+    report, before, after = run(files, tags, upgrade="major")
+    assert report.results[0].status == "updated" and newer in report.notes[0] and why in report.notes[0]
+    assert after == {name: text.replace(OLD, OTHER) for name, text in before.items()}
 
 
 def test_what_is_shared_moves_together(run):

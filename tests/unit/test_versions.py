@@ -163,5 +163,5 @@ def test_any_tags(tags, current):
 
 def test_what_is_too_long_for_a_tag_is_none():
     tags = ["1.0.0", "1.0.1", "1.0." + "9" * 5000]
-    assert versions.upgrade(tags, "1.0.0", "patch") == "1.0.1"
+    assert versions.upgrades(tags, "1.0.0", "patch") == ["1.0.1"]
     assert versions.newest(tags, "1.0.0") == versions.newest(tags, "1.0.0", "(?P<pver>.*)") == "1.0.1"
