@@ -8,7 +8,7 @@ import collections
 import os
 import subprocess
 
-from dockin import reference
+from dockin import reference, refresh
 from dockin.errors import DockinError
 from dockin.refresh import Change, Report, Result
 
@@ -49,10 +49,9 @@ def commit(report: Report, unit: str, signoff: bool = False) -> list[str]:
     if unit == "all":
         groups = [written] if written else []
     else:
-        recipes: dict[str, list[Change]] = collections.defaultdict(list)
-        for change in written:
-            recipes[_recipe(change)].append(change)
-        groups = [recipes[name] for name in sorted(recipes)]
+        # Recipes that share a tag or a pin are in one commit: each has pairs of those that fit.
+        groups = refresh.groups(written, lambda result: result.recipe.name)
+        groups.sort(key=lambda group: min(map(_recipe, group)))
     subjects = []
     for group in groups:
         owners = {os.path.realpath(path): change for change in group for path in _paths(change)}

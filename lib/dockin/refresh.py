@@ -157,7 +157,7 @@ def run(
     if options.writes:
         before_write(changes)
         recipefile.remove_leftovers(path for task in tasks if task.examined for path in task.recipe.files)
-        for group in _groups(changes):
+        for group in groups(changes):
             _write(group)
     return Report(options, results, changes, sorted(notes))
 
@@ -432,17 +432,20 @@ def _complete(result: Result, users: _Users) -> bool:
     return users.agree(result) and (result.found.new.tag == result.found.old.tag or users.follow(result))
 
 
-def _groups(changes: list[Change]) -> list[list[Change]]:
-    """Return the changes in groups that have images in common, in each those that give tags first."""
-    groups: list[list[Change]] = []
+def groups(changes: list[Change], same: typing.Callable[[Result], object] = id) -> list[list[Change]]:
+    """Return the changes in groups that have images in common, in each those that give tags first.
+
+    With same, changes of different images for which that is equal are in one group, too.
+    """
+    found: list[list[Change]] = []
     for change in sorted(changes, key=lambda change: (not change.gives_tag, change.path)):
-        mine = set(map(id, change.results))
-        together = [group for group in groups if any(mine & set(map(id, other.results)) for other in group)]
-        groups = [group for group in groups if group not in together]
-        groups.append([*itertools.chain.from_iterable(together), change])
-    for group in groups:
+        mine = set(map(same, change.results))
+        together = [group for group in found if any(mine & set(map(same, other.results)) for other in group)]
+        found = [group for group in found if group not in together]
+        found.append([*itertools.chain.from_iterable(together), change])
+    for group in found:
         group.sort(key=lambda change: (not change.gives_tag, change.path))
-    return groups
+    return found
 
 
 def _write(group: list[Change]) -> None:

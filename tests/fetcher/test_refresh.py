@@ -529,6 +529,21 @@ def test_a_commit_for_each_recipe(server, layer):
     assert layer.git("rev-parse", "HEAD") == head
 
 
+def test_recipes_that_share_a_pin_are_in_one_commit(server, layer):
+    """Never the new tag of one beside the old pin of both."""
+    old = server.push(make("pair"), "refresh/pair", "1.0.0")
+    server.push(make("pair too"), "refresh/pair", "1.0.1")
+    for name in ("one", "two"):
+        layer.recipe(f"{name}_1.bb", f'require pin.inc\nSRC_URI = "docker://{server.address}/refresh/pair;tag=1.0.0"\n')
+    layer.recipe("pin.inc", f'SRC_URI[sha256sum] = "{old[7:]}"\n')
+    layer.pinned("three_1.bb", f"{server.address}/refresh/pair;tag=1.0.0", old)
+    layer.versioned()
+    layer.run("refresh", "--upgrade", "patch", "--commit")
+    assert layer.git("log", "-2", "--format=%s").splitlines() == [
+        "three: upgrade 1.0.0 -> 1.0.1", "docker images: upgrade 1.0.0 -> 1.0.1"]
+    assert [layer.git("show", "--stat", "--format=", commit).count("|") for commit in ("HEAD", "HEAD~")] == [1, 3]
+
+
 def test_one_commit_for_all(server, layer):
     old = server.push(make("all"), "refresh/all", "v1")
     for name in ("one", "two"):
