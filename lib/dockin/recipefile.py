@@ -697,9 +697,12 @@ def _appends_to(append: str, recipe: str) -> bool:
 
 
 def _may_name_image(paths: list[str]) -> bool:
-    """Tell whether files name an image or include something that could."""
+    """Tell whether files name an image or include something that could; one that can't be read may do both."""
     for path in paths:
-        text = load(path)
+        try:
+            text = load(path)
+        except RecipeError:
+            return True
         if _PREFIX in text:
             return True
         for statement in bitbaketext.statements(path, text):

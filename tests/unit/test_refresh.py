@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from dockin import outcome, recipefile, refresh, registry
+from dockin import exitcodes, outcome, recipefile, refresh, registry
 from dockin.resolver import ResolveError
 
 OLD, NEW, OTHER = "a" * 64, "b" * 64, "c" * 64
@@ -344,6 +344,13 @@ def test_words_in_a_table_of_markdown(words, shown):
     result.fail("other", words)
     text = outcome.as_markdown(refresh.Report(refresh.Options(), [result], [], []), registry.Statistics())
     assert f"| x | `docker://x` | {shown} |" in text.splitlines()
+
+
+def test_a_recipe_that_can_not_be_read_keeps_no_other(run, tmp_path):
+    (tmp_path / "gone_1.bb").symlink_to("nowhere.bb")
+    report, _, after = run({"x_1.bb": SHARED_PIN["x_1.bb"], "pin.inc": SHARED_PIN["pin.inc"]}, {"x:1": NEW})
+    assert [(result.recipe.name, result.status) for result in report.results] == [("gone_1.bb", "error"), ("x", "updated")]
+    assert NEW in after["pin.inc"] and outcome.exit_code(report) == exitcodes.PARTIAL
 
 
 def test_a_recipe_whose_images_are_not_found_is_told_of(run):
