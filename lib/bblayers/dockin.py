@@ -143,6 +143,7 @@ class _Gatherer:
         self.tinfoil = tinfoil
         self.layers = sorted((layer.rstrip("/") for layer in layers), key=len, reverse=True)
         self.manifests = {}
+        self.notes = []
         self.cache = dockin.valuecache.ValueCache(*_cache_place(tinfoil.config_data))
 
     def run(self, patterns, image):
@@ -161,7 +162,7 @@ class _Gatherer:
         if image:
             found, notes = self._only_in(image, found)
         key = lambda status: (status.multiconfig, status.recipe)  # noqa: E731
-        return sorted(found, key=key), notes
+        return sorted(found, key=key), self.notes + notes
 
     def _recipes(self, mc):
         """Yield name and file of the recipes that inherit the class; of several versions the preferred one."""
@@ -259,10 +260,8 @@ class _Gatherer:
     def _images(self, d):
         directory, machine = d.getVar("DEPLOY_DIR_IMAGE"), d.getVar("MACHINE")
         if directory not in self.manifests:
-            try:
-                self.manifests[directory] = dockin.status.installed_in(pathlib.Path(directory), machine)
-            except OSError as error:
-                raise DockinError(f"Can't read the image manifests in {directory}: {error}") from error
+            self.manifests[directory], notes = dockin.status.installed_in(pathlib.Path(directory), machine)
+            self.notes += notes
         return self.manifests[directory]
 
     def _only_in(self, image, statuses):

@@ -86,17 +86,26 @@ def stale_notes(status: Status) -> list[str]:
     return notes
 
 
-def installed_in(directory: pathlib.Path, machine: str) -> dict[str, set[str]]:
-    """Return the packages of each built image, by the image recipe's name, from the manifests in a deploy directory."""
+def installed_in(directory: pathlib.Path, machine: str) -> tuple[dict[str, set[str]], list[str]]:
+    """Return the packages of each built image, by the image recipe's name, from the manifests in a deploy directory.
+
+    Behind them stands which manifests can't be read, as a link to one that was removed.
+    """
+    read: list[tuple[int, str, str]] = []
+    notes = []
+    for path in sorted(directory.glob("*" + _MANIFEST)):
+        try:
+            read.append((path.stat().st_mtime_ns, path.name, path.read_text(encoding="utf-8", errors="replace")))
+        except OSError as error:
+            notes.append(f"Can't read the image manifest {path}: {error.strerror}")
     found: dict[str, set[str]] = {}
     # Newest last: an image's name stands for its newest build.
-    for path in sorted(directory.glob("*" + _MANIFEST), key=lambda path: (path.stat().st_mtime_ns, path.name)):
-        name = _STAMP.sub("", path.name[: -len(_MANIFEST)])
+    for _, file_name, text in sorted(read):
+        name = _STAMP.sub("", file_name[: -len(_MANIFEST)])
         for suffix in (".rootfs", f"-{machine}", ".rootfs"):
             name = name[: -len(suffix)] if name.endswith(suffix) else name
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        found[name] = {line.split()[0] for line in lines if line.strip()}
-    return found
+        found[name] = {line.split()[0] for line in text.splitlines() if line.strip()}
+    return found, notes
 
 
 def look_up(statuses: list[Status], resolving: resolver.Resolver, downloads: str = "") -> list[Status]:

@@ -123,10 +123,14 @@ def test_installed_in(tmp_path):
         path = tmp_path / name
         path.write_text(f"{packages} x86_64 1.0\nlibc6 x86_64 2.39\n")
         os.utime(path, (number, number))
-    assert status.installed_in(tmp_path, "qemux86-64") == {
-        "my-image": {"busybox-docker", "libc6"}, "core-image-minimal": {"base-files", "libc6"},
-        "tiny": {"tiny-docker", "libc6"}}
-    assert status.installed_in(tmp_path / "none", "qemux86-64") == {}
+    found = {"my-image": {"busybox-docker", "libc6"}, "core-image-minimal": {"base-files", "libc6"},
+             "tiny": {"tiny-docker", "libc6"}}
+    assert status.installed_in(tmp_path, "qemux86-64") == (found, [])
+    assert status.installed_in(tmp_path / "none", "qemux86-64") == ({}, [])
+    # What it is a link to was removed.
+    (tmp_path / "gone-qemux86-64.manifest").symlink_to("gone-qemux86-64-20261122101010.manifest")
+    packages, [note] = status.installed_in(tmp_path, "qemux86-64")
+    assert packages == found and "gone-qemux86-64.manifest: No such file" in note
 
 
 class Registry:
