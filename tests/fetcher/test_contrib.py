@@ -233,6 +233,8 @@ def test_gitlab_job(project, moving):
     new = move("new")
     assert "pushed" in project.shell(script, **variables)
     assert new[7:] in project.show()
+    # On a runner that keeps its directories.
+    assert "unchanged" in project.shell(script, **variables)
     options = (project.directory / "options").read_text().splitlines()
     assert sorted(options) == ["merge_request.create", "merge_request.remove_source_branch", "merge_request.target=main",
                                "merge_request.title=Refresh container image digests"]
