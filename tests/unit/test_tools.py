@@ -22,13 +22,17 @@ TAGS = ["1.36.0", "1.36.1", "1.36.2", "1.36.10", "1.37.0", "2.0.0", "2.1", "v3.0
     ("1.36.1", "major", "^1", "1.37.0"), ("1.36.1", "major", "none", ""),
 ])
 def test_upgrade(current, level, regex, expected):
-    assert versions.upgrade(TAGS, current, level, regex) == expected
-    assert versions.upgrade(TAGS[::-1], current, level, regex) == expected
+    for tags in (TAGS, TAGS[::-1]):
+        assert next(iter(versions.upgrades(tags, current, level, regex)), "") == expected
+
+
+def test_upgrades_in_their_order():
+    assert versions.upgrades(TAGS, "1.36.0", "minor") == ["1.37.0", "1.36.10", "1.36.2", "1.36.1"]
 
 
 def test_upgrade_with_a_malformed_regex():
     with pytest.raises(DockinError, match="regular expression"):
-        versions.upgrade(TAGS, "1.36.1", "patch", "(")
+        versions.upgrades(TAGS, "1.36.1", "patch", "(")
 
 
 @pytest.mark.parametrize(("tag", "expected"), [
