@@ -6,19 +6,22 @@
         daemon.docker("load", "--input", archive)
         daemon.run(["sh", "-c", "…"])           # any command beside the daemon
 
-The programs are those of tests/support/rootfs.py. A daemon gets an overlay on that, a tmpfs as data-root, no network, and
-a PID namespace: whatever is left in it ends with its first process, also when the tests are killed. `directory` has
-the same path inside and outside. Needs root.
+The programs are those of tests/support/rootfs.py. A daemon gets an overlay on that, an ext4 file system of its own for its
+data, whose power can be cut, no network, and a PID namespace: whatever is left in it ends with its first process, also when
+the tests are killed. `directory` has the same path inside and outside. Needs root.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
+import uuid
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +29,7 @@ from typing import Any, Mapping, Sequence
 
 import pytest
 
-from support import rootfs
+from support import filesystem, rootfs
 from support.rootfs import Unavailable
 
 START_SECONDS = 60
@@ -64,11 +67,12 @@ KINDS = (
     Kind("trixie", "containerd", 26, 99),
 )
 
-# Runs as root of new mount, PID and network namespaces; arguments: root file system, directory, tmpfs size.
+# Runs as root of new mount, PID and network namespaces; arguments: root file system, directory, the size of the data's file
+# system, which is in memory, but as a disk's, and whether it is to be a tmpfs instead.
 # Ends with exec, so that the new root's shell is the namespace's first process and reaps what others leave.
 _ENTER = r"""
 set -e
-lower=$1 work=$2 size=$3
+lower=$1 work=$2 size=$3 volatile=$4
 root=$work/root
 mkdir -p "$work/upper" "$work/work" "$root" "$work/data"
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$work/upper,workdir=$work/work" "$root"
@@ -79,8 +83,25 @@ mount -t tmpfs tmpfs "$root/run"
 mount -t tmpfs tmpfs "$root/tmp"
 mkdir -p "$root$work"
 mount --bind "$work" "$root$work"
-mount -t tmpfs -o "size=$size,mode=0755" tmpfs "$root$work/data"
+mkdir "$root$work/disk"
+mount -t tmpfs -o mode=0700 tmpfs "$root$work/disk"
+truncate -s "$size" "$root$work/disk/image"
+mkfs.ext4 -q -m 0 -E lazy_itable_init=1,lazy_journal_init=1 "$root$work/disk/image"
+[ "$volatile" ] || mount -o loop "$root$work/disk/image" "$root$work/data"
+[ ! "$volatile" ] || mount -t tmpfs -o "size=$size,mode=0755" tmpfs "$root$work/data"
 exec chroot "$root" /bin/sh -c 'echo >"$0/ready"; while :; do sleep 3600 & wait; done' "$work"
+"""
+
+
+# $1: where the disk is mounted, $2: the disk, $3: a file with the ID of the next boot.
+_REMOUNT = """
+set -e
+while read -r _ place _; do
+    case $place in "$1"/*) umount -l "$place" || : ;; esac
+done </proc/mounts
+umount "$1"
+mount -o loop "$2" "$1"
+mount --bind "$3" /proc/sys/kernel/random/boot_id
 """
 
 
@@ -95,14 +116,17 @@ def start(**options: Any) -> Daemon:
 class Daemon:
     """A Docker daemon in namespaces of its own; a context manager.
 
-    `data_size` is the size of the tmpfs that holds its data, in the form that mount(8) takes. With `system_containerd` a
-    containerd runs beside the daemon, as systemd starts one on many targets, instead of below it.
+    `data_size` is the size of the file system that holds its data, in the form that truncate(1) takes; with `volatile` that
+    is a tmpfs. With `system_containerd` a containerd runs beside the daemon, as systemd starts one on many targets, instead
+    of below it.
     """
 
-    def __init__(self, kind: Kind, data_size: str = "1g", system_containerd: bool = False) -> None:
+    def __init__(self, kind: Kind, data_size: str = "1g", system_containerd: bool = False,
+                 volatile: bool = False) -> None:
         self.kind = kind
         self.data_size = data_size
         self.system_containerd = system_containerd
+        self.volatile = volatile
         self.version = ""
         self._namespace: subprocess.Popen[bytes] | None = None
         self.first = 0
@@ -112,7 +136,7 @@ class Daemon:
     def __enter__(self) -> Daemon:
         if self._namespace:
             return self  # of start()
-        for program in ("unshare", "nsenter", "setpriv"):
+        for program in ("unshare", "nsenter", "setpriv", "mkfs.ext4", "losetup"):
             if not shutil.which(program):
                 raise Unavailable(f"there is no {program} on this machine: run `make setup`")
         lower = rootfs.debian(self.kind.suite)
@@ -134,6 +158,13 @@ class Daemon:
     def data_root(self) -> Path:
         """The daemon's data-root, as it is called inside; outside there is an empty directory."""
         return self.directory / "data" / "docker"
+
+    @property
+    def containerd_socket(self) -> str:
+        """The socket of the containerd that has the images."""
+        if self.system_containerd:
+            return "/run/containerd/containerd.sock"
+        return f"{self.directory}/exec/containerd/containerd.sock"
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a command beside the daemon."""
@@ -200,6 +231,26 @@ class Daemon:
         self.run(["sh", "-c", f"kill -{signal} {pid}"])
         self._wait(lambda: self.run(["test", "-d", f"/proc/{pid}"], check=False).returncode != 0, "the end of dockerd")
 
+    def cut_power(self) -> None:
+        """End everything but the namespaces at once; of the data, what was not written to the disk yet is lost.
+
+        The data are there again, as the disk has them, for start(), and the kernel says that it is another boot.
+        """
+        filesystem.shut_down(f"/proc/{self.first}/root{self.directory}/data")
+        self._kill_all()
+        boot_id = self.directory / "boot_id"
+        boot_id.write_text(f"{uuid.uuid4()}\n")
+        self.run(["sh", "-c", _REMOUNT, "sh", f"{self.directory}/data", f"{self.directory}/disk/image",
+                  str(boot_id)])
+
+    def _kill_all(self) -> None:
+        """Kill every process in the namespaces but their first."""
+        while left := [pid for pid in self.processes() if pid != self.first and not self._is_zombie(pid)]:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.005)
+
     def processes(self) -> dict[int, list[str]]:
         """Return the processes in the daemon's namespaces: PID, as it is outside, and argv."""
         namespace = os.readlink(f"/proc/{self.first}/ns/pid")
@@ -229,7 +280,8 @@ class Daemon:
         """Make the namespaces and their file systems."""
         # When this process dies, setpriv's signal ends unshare, and that its child.
         argv = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--fork", "--kill-child",
-                "--propagation", "private", "sh", "-c", _ENTER, "sh", str(lower), str(self.directory), self.data_size]
+                "--propagation", "private", "sh", "-c", _ENTER, "sh", str(lower), str(self.directory), self.data_size,
+                "yes" if self.volatile else ""]
         log = self.directory / "namespace.log"
         with open(log, "wb") as output:
             self._namespace = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
@@ -249,6 +301,13 @@ class Daemon:
                     os.rmdir(folder)
                 except OSError:
                     pass  # still busy: an empty cgroup does no harm
+
+    @staticmethod
+    def _is_zombie(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
 
     def _inside(self, argv: Sequence[str]) -> list[str]:
         # By its path: it is looked up on the PATH of the command otherwise.

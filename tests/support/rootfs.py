@@ -29,8 +29,8 @@ _COMMON = ("systemd", "systemd-sysv", "dbus", "docker.io", "xz-utils", "zstd", "
 PACKAGES = {
     # Docker 20.10, systemd 252
     "bookworm": _COMMON,
-    # Docker 26, systemd 257, and Compose as a plugin of the client
-    "trixie": (*_COMMON, "docker-cli", "docker-compose"),
+    # Docker 26, systemd 257, and Compose as a plugin of the client; Podman 5
+    "trixie": (*_COMMON, "docker-cli", "docker-compose", "podman", "crun"),
 }
 
 # Run by mmdebstrap with the new root as $1.
