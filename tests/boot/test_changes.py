@@ -120,7 +120,7 @@ def is_loading(one, system):
 
 
 def is_recorded(one, system):
-    return any(one.data.glob("docker/dockin/*large*"))
+    return any(one.data.glob("docker/dockin/[!.]*large*"))
 
 
 @pytest.mark.parametrize("moment", [is_starting, is_loading, is_recorded])

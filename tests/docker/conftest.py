@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from support import docker, images, installed
+from support import docker, images, installed, target
 
 
 def pytest_generate_tests(metafunc):
@@ -37,3 +37,9 @@ def shelf(daemon, busybox):
     for name in made.names:
         daemon.docker("image", "rm", "--force", name, check=False)
     daemon.docker("image", "prune", "--force")
+
+
+@pytest.fixture
+def preload(daemon):
+    """The command as one shell of a target runs it; each store has the other one."""
+    return target.Target(daemon, "busybox" if daemon.kind.store == "classic" else "dash")

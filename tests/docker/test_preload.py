@@ -1,18 +1,12 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""The target's command dockin-preload against real Docker daemons, run by the shells that targets have.
-
-busybox: ash with busybox's own applets. dash: with only those programs on PATH that OE-core's busybox has, and a sync that
-takes no options, as that one.
-"""
+"""The target's command dockin-preload against real Docker daemons, run by the shells that targets have (support.target)."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-import pathlib
-import shutil
 import signal
 import socket
 import time
@@ -21,89 +15,11 @@ import pytest
 
 from support import docker, images
 from support.installed import Shelf
+from support.target import BAD_INFO, FAILED, MIB, NO_ARCHIVE, NO_DOCKER, NO_SPACE, OK, USAGE, Target, filler, wait_for
 
-HELPER = pathlib.Path(__file__).resolve().parents[2] / "recipes-support/dockin-preload/files/dockin-preload"
-PROGRAMS = ("cat", "df", "mkdir", "mv", "rm", "sed", "sleep", "stat", "tr")
 OLDER_CLASSIC, NEWER_CLASSIC, CONTAINERD = docker.KINDS
 # The stores differ for the command, the classic one's age does not.
 DAEMONS = (OLDER_CLASSIC, CONTAINERD)
-OK, FAILED, USAGE, BAD_INFO, NO_DOCKER, NO_SPACE, NO_ARCHIVE = range(7)
-MIB = 1 << 20
-
-
-def filler(shelf, size):
-    """Return a layer that makes an image as large as a test needs it."""
-    return images.layer({"filler": f"{shelf.number}".encode() + os.urandom(size)}, "none")
-
-
-def wait_for(condition, seconds=30):
-    """Return the first true value of condition()."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, f"not after {seconds} s"
-        time.sleep(0.01)
-    return value
-
-
-class Target:
-    """Runs dockin-preload beside a daemon, as a target's shell does."""
-
-    def __init__(self, daemon, shell):
-        self.daemon = daemon
-        self.shell = shell
-        self.directory = daemon.directory / f"target-{shell}"
-        if not self.directory.exists():
-            self._make()
-
-    def _make(self):
-        self.directory.mkdir()
-        shutil.copy(HELPER, self.directory / HELPER.name)
-        programs = self.directory / "bin"
-        programs.mkdir()
-        for name in PROGRAMS:
-            (programs / name).symlink_to("/bin/busybox")
-        (programs / "docker").symlink_to("/usr/bin/docker")
-        # As of OE-core's busybox: CONFIG_FEATURE_SYNC_FANCY is not set.
-        self.script("sync", 'exec /bin/busybox sync')
-
-    def script(self, name, text, folder="bin"):
-        """Put a shell script on PATH, in front of a program of its name if folder is not "bin"."""
-        path = self.directory / folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!/bin/dash\n{text}\n")
-        path.chmod(0o755)
-        return path.parent
-
-    def argv(self, *arguments):
-        shell = ["/bin/busybox", "sh"] if self.shell == "busybox" else ["/bin/dash"]
-        return [*shell, str(self.directory / HELPER.name), *map(str, arguments)]
-
-    def environment(self, first=None, **extra):
-        path = f"{self.directory}/bin"
-        return {**self.daemon.environment(), "PATH": f"{first}:{path}" if first else path, **extra}
-
-    def __call__(self, *arguments, status=OK, first=None, **environment):
-        """Run it; check the exit status and that nothing unprintable comes out; return what it printed."""
-        done = self.daemon.run(self.argv(*arguments), check=False, env=self.environment(first, **environment))
-        assert done.returncode == status, done.stdout + done.stderr
-        for line in (done.stdout + done.stderr).split("\n"):
-            assert line.isprintable(), repr(line)
-        return done.stdout + done.stderr
-
-    def exists(self, path):
-        return self.daemon.run(["test", "-e", str(path)], check=False).returncode == 0
-
-    def record(self, installed):
-        return self.daemon.data_root / "dockin" / installed.info.stem
-
-
-SHELL = {OLDER_CLASSIC: "busybox", CONTAINERD: "dash"}
-
-
-@pytest.fixture
-def preload(daemon):
-    return Target(daemon, SHELL[daemon.kind])
-
 
 # For cases that are about the command alone.
 one_daemon = pytest.mark.parametrize("daemon", DAEMONS[:1], ids=str, indirect=True)
@@ -202,7 +118,7 @@ def test_read_only_archive_is_kept_without_an_error(shelf, preload):
 
 
 def test_order_on_the_disk(shelf, daemon):
-    """load, verify, sync, record, sync, flush: told by the programs that do them, which do their real work."""
+    """Marker, load, verify, sync, record, sync, flush: told by the programs that do them, which do their real work."""
     target = Target(daemon, "dash")
     installed = shelf.install(shelf.image())
     log = shelf.directory / "calls"
@@ -212,24 +128,38 @@ def test_order_on_the_disk(shelf, daemon):
     calls = [line.split() for line in log.read_text().splitlines()]
     steps = [call[0] if call[0] != "docker" else f"docker {call[1]}" for call in calls]
     load = steps.index("docker load")
+    record = target.record(installed)
+    marker, brought = (str(record.with_name(f".{record.name}.{suffix}")) for suffix in ("loading", "brought"))
+    last = {"mv": -1, "rm": -1}
+
+    def changes(some):
+        return [f"{call[0]} {call[last[call[0]]]}" if call[0] in last else "sync" for call in some
+                if call[0] in ("sync", *last) and "/queue/" not in call[-1] and not call[-1].endswith(".error")]
+
+    # Contents of the marker, its name and what came before it.
+    assert changes(calls[:load]) == ["sync", f"mv {marker}", "sync"]
     assert steps[load:][:2] == ["docker load", "docker image"]
-    after = steps[load + 2:]
-    # sync of the image, of the record's content, of its name; then the flush.
-    assert [step for step in after if step in ("sync", "mv", "rm")] == ["sync", "sync", "mv", "sync", "rm"]
-    assert calls[steps.index("mv")][-1] == str(target.record(installed))
-    assert calls[steps.index("rm")][-1] == str(installed.archive)
+    # The image; contents of the notes, their names; and only then the marker and the archive go.
+    assert changes(calls[load:]) == [
+        "sync", "sync", f"mv {brought}", "sync", f"mv {record}", "sync", f"rm {marker}", f"rm {installed.archive}"]
 
 
 def test_io_error_of_sync_is_no_success(shelf, daemon):
     """A file system that can't write the image down: not recorded, not flushed."""
     target = Target(daemon, "dash")
     installed = shelf.install(shelf.image())
-    # Only an injected fault can give this: sync -f works, but not for the data-root.
-    first = target.script("sync", 'case $*:$2 in *:/) exit 0 ;; -f*) exit 1 ;; esac', "broken-sync")
+    # Only an injected fault can give this: sync -f works, but no more for the data-root.
+    flag = shelf.directory / "broken"
+    target.script("docker", f'[ "$1" != load ] || : >{flag}\nexec {target.directory}/bin/docker "$@"', "broken-sync")
+    first = target.script("sync", f'case $*:$2 in *:/) exit 0 ;; -f*) ! [ -e {flag} ] ;; esac', "broken-sync")
     output = target("load", "--flush", installed.info, status=FAILED, first=first)
     assert "could not be written to the disk" in output
     assert installed.archive.exists()
     assert not target.exists(target.record(installed))
+    # Before the load, nothing is loaded.
+    shelf.daemon.docker("image", "rm", installed.name)
+    assert "so nothing is loaded" in target("load", "--flush", installed.info, status=FAILED, first=first)
+    assert not shelf.daemon.docker("image", "ls", "--quiet", installed.name)
     target("load", "--flush", installed.info)
     assert not installed.archive.exists()
 
@@ -251,24 +181,26 @@ def test_space_is_checked_before_the_load(shelf, preload):
     known = installed.information
     needed = (known.unpacked_size + known.layers_size) // 1024
     needed = needed + needed // 16 + 8192 + 2
-    root = str(shelf.daemon.directory / "data")
-    used = int(shelf.daemon.run(["df", "-k", "--output=used", root]).stdout.split()[-1])
+    filler_file = f"{shelf.daemon.directory}/data/filler"
 
-    def resize(kib):
-        shelf.daemon.run(["mount", "-o", f"remount,size={kib}k", root])
+    def leave(kib):
+        shelf.daemon.run(["rm", "-f", filler_file])
+        shelf.daemon.run(["sync"])
+        free = int(shelf.daemon.run(["df", "-k", "--output=avail", str(shelf.daemon.data_root)]).stdout.split()[-1])
+        shelf.daemon.run(["fallocate", "-l", f"{free - kib}k", filler_file])
 
-    resize(used + needed - 3000)
     try:
+        leave(needed - 3000)
         output = preload("load", "--flush", installed.info, status=NO_SPACE)
         assert f"{installed.name}: too little space in {shelf.daemon.data_root}" in output
         assert "3 MiB are missing" in output
         assert installed.archive.exists()
         assert not shelf.daemon.docker("image", "ls", "--quiet", installed.name)
-        resize(used + needed + 16)
+        leave(needed + 64)
         preload("load", "--flush", installed.info)
         assert shelf.daemon.run_image(installed.name) == shelf.output()
     finally:
-        resize(1 << 20)
+        shelf.daemon.run(["rm", "-f", filler_file])
 
 
 def test_one_bad_image_does_not_stop_the_others(shelf, preload):
@@ -314,25 +246,31 @@ def test_two_at_once_load_once(shelf, preload):
     assert shelf.daemon.run_image(installed.name) == shelf.output()
 
 
-@pytest.mark.parametrize("victim", ["command", "daemon"])
+@pytest.mark.parametrize("victim", ["command", "daemon", "daemon that comes back"])
 def test_killed_load_repeats_and_succeeds(shelf, preload, victim):
     installed = shelf.install(shelf.image(extra=[filler(shelf, 32 * MIB)]))
+    patience = {"DOCKIN_PRELOAD_WAIT": "1" if victim == "daemon" else "60"}
     with open(shelf.directory / "output", "wb") as output:
-        run = shelf.daemon.popen(preload.argv("load", "--flush", installed.info), stdout=output, stderr=output)
+        run = shelf.daemon.popen(preload.argv("load", "--flush", installed.info), stdout=output, stderr=output,
+                                 env=preload.environment(**patience))
     loading = wait_for(lambda: [pid for pid, argv in shelf.daemon.processes().items() if argv[:2] == ["docker", "load"]])
     time.sleep(0.02)
-    if victim == "daemon":
-        shelf.daemon.stop("KILL")
-    else:
+    if victim == "command":
         commands = [pid for pid, argv in shelf.daemon.processes().items() if str(installed.info) in argv]
         for pid in (*commands, *loading):
             os.kill(pid, signal.SIGKILL)
-    assert run.wait(60) != OK
-    assert installed.archive.exists()
-    assert not preload.exists(preload.record(installed))
-    if victim == "daemon":
+    else:
+        shelf.daemon.stop("KILL")
+    if victim == "daemon that comes back":
         shelf.daemon.start()
-    preload("load", "--flush", installed.info)
+        assert run.wait(60) == OK, (shelf.directory / "output").read_text()
+    else:
+        assert run.wait(60) != OK
+        assert installed.archive.exists()
+        assert not preload.exists(preload.record(installed))
+        if victim == "daemon":
+            shelf.daemon.start()
+        preload("load", "--flush", installed.info)
     assert shelf.daemon.run_image(installed.name) == shelf.output()
     assert not installed.archive.exists()
 
@@ -486,8 +424,9 @@ def test_status_in_text_and_json(shelf, both_shells):
 
     def entry(installed, state, image_id, archive, recorded):
         known = installed.information
-        return {"info": str(installed.info), "name": known.name, "reference": known.reference, "state": state,
-                "id": image_id, "archive": archive, "archive_size": known.archive_size, "recorded": recorded}
+        return {"info": str(installed.info), "name": known.name, "reference": known.reference, "runtime": "docker",
+                "state": state, "id": image_id, "archive": archive, "archive_size": known.archive_size,
+                "recorded": recorded, "interrupted": False, "error": None}
 
     image_id = shelf.daemon.docker("image", "inspect", "--format", "{{.Id}}", loaded.name)
     done = both_shells("status", "--json", loaded.info, missing.info, other.info, status=FAILED)
@@ -560,7 +499,7 @@ def test_containerd_of_its_own(busybox):
         target("load", elsewhere.info, DOCKIN_CONTAINERD_ROOT="/nowhere")
         target("load", "--flush", installed.info, first=first,
                DOCKIN_CONTAINERD_ROOT=f"{daemon.directory}/data/containerd")
-        # Everything, before and after the record, as its file systems are not known.
-        assert log.read_text().split() == ["0", "1", "0"]
+        # Everything, before the load and before and after the notes, as its file systems are not known.
+        assert log.read_text().split() == ["1", "0", "0", "1", "1", "0"]
         assert daemon.run_image(installed.name) == shelf.output()
         assert not installed.archive.exists()

@@ -1,0 +1,211 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""The same archives and the same command with Podman and with containerd alone (ctr), in place of Docker."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dockin import archive
+from support import docker
+from support.installed import Shelf
+from support.target import FAILED, NO_ARCHIVE, NO_DOCKER, NO_SPACE, Target
+
+STORAGE = '[storage]\ndriver = "overlay"\ngraphroot = "{root}"\nrunroot = "/run/containers/storage"\n'
+
+
+class Podman:
+    """What the tests ask of Podman itself."""
+
+    name = "podman"
+
+    def __init__(self, daemon):
+        self.daemon = daemon
+        self.root = f"{daemon.directory}/data/podman"
+        daemon.run(["sh", "-c", f"mkdir -p /etc/containers && cat >/etc/containers/storage.conf <<'END'\n"
+                                f"{STORAGE.format(root=self.root)}END"])
+
+    def id(self, installed):
+        return installed.information.image_id
+
+    def read(self, reference):
+        """Return the file /word of an image; crun runs no container where cgroups of both versions are in use."""
+        return self.daemon.run(["sh", "-c", f"cat $(podman image mount {reference})/word && "
+                                            f"podman image umount {reference} >/dev/null"]).stdout.strip()
+
+    def remove(self, reference):
+        self.daemon.run(["podman", "image", "rm", reference])
+
+    def tag(self, reference, other):
+        self.daemon.run(["podman", "tag", reference, other])
+
+    def ids(self):
+        listed = self.daemon.run(["podman", "image", "ls", "--all", "--quiet", "--no-trunc"]).stdout.split()
+        return {f"sha256:{found.removeprefix('sha256:')}" for found in listed}
+
+
+class Containerd:
+    """What the tests ask of containerd itself, by ctr."""
+
+    name = "containerd"
+
+    def __init__(self, daemon):
+        self.daemon = daemon
+        self.root = f"{daemon.data_root}/containerd/daemon"
+        self.ctr = ["ctr", "--address", daemon.containerd_socket]
+
+    def id(self, installed):
+        return installed.information.manifest_digest
+
+    def read(self, reference):
+        place = f"{self.daemon.directory}/mounted"
+        mount = f"mkdir -p {place} && {' '.join(self.ctr)} images mount --rw {reference} {place} >/dev/null"
+        unmount = f"{' '.join(self.ctr)} images unmount --rm {place} >/dev/null"
+        return self.daemon.run(["sh", "-c", f"{mount} && cat {place}/word && {unmount}"]).stdout.strip()
+
+    def remove(self, reference):
+        self.daemon.run([*self.ctr, "images", "rm", "--sync", reference])
+
+    def tag(self, reference, other):
+        self.daemon.run([*self.ctr, "images", "tag", "--force", reference, other])
+
+    def ids(self):
+        listed = self.daemon.run(["sh", "-c", f"{' '.join(self.ctr)} images ls | tail -n +2"]).stdout.splitlines()
+        return {line.split()[2] for line in listed}
+
+
+RUNTIMES = (Podman, Containerd)
+
+
+@pytest.fixture(scope="module", params=RUNTIMES, ids=lambda kind: kind.name)
+def engine(request):
+    # containerd is the one that Docker starts, of which Docker uses another namespace.
+    with docker.start(kind=docker.KINDS[2]) as daemon:
+        yield request.param(daemon)
+
+
+class Bench:
+    """The command for one runtime, and images for it."""
+
+    def __init__(self, engine, busybox):
+        self.engine = engine
+        self.shelf = Shelf(engine.daemon, busybox)
+        self.target = Target(engine.daemon, "busybox" if engine.name == "podman" else "dash")
+
+    def install(self, word="hello", tag="1", **options):
+        content = self.shelf.image(word, **({"compression": "gzip"} if "layers" in options else {}))
+        installed = self.shelf.install(content, self.shelf.name(tag), **options)
+        installed.info.write_text(installed.info.read_text() + f"runtime={self.engine.name}\n")
+        return installed
+
+    def __call__(self, *arguments, **options):
+        return self.target(*arguments, DOCKIN_CONTAINERD_ROOT=f"{self.engine.daemon.data_root}/containerd/daemon", **options)
+
+    def read(self, installed):
+        return self.engine.read(installed.information.reference)
+
+
+@pytest.fixture
+def bench(engine, busybox):
+    return Bench(engine, busybox)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "xz", "zstd"])
+def test_an_archive_is_loaded_recorded_and_flushed(bench, engine, compression):
+    installed = bench.install(compression=compression)
+    output = bench("load", "--flush", installed.info)
+    assert "loaded in" in output and not installed.archive.exists()
+    assert bench.read(installed) == bench.shelf.output()
+    assert engine.id(installed) in engine.ids()
+    record = f"{engine.root}/dockin/{installed.info.stem}"
+    assert f"id={engine.id(installed)}\n" in engine.daemon.run(["cat", record]).stdout
+    assert bench("load", "--flush", installed.info) == f"{installed.name}: is loaded and recorded, nothing to do\n"
+    state = json.loads(bench("status", "--json", installed.info))["images"][0]
+    assert (state["runtime"], state["state"], state["recorded"]) == (engine.name, "loaded", True)
+    # Docker has nothing of it.
+    assert engine.daemon.docker("image", "ls", "--quiet", installed.name) == ""
+
+
+def test_the_registrys_layers(bench):
+    installed = bench.install(layers=archive.REGISTRY)
+    bench("load", installed.info)
+    assert bench.read(installed) == bench.shelf.output()
+    assert "nothing to do" in bench("load", installed.info)
+
+
+def test_removed_replaced_and_moved_images(bench, engine):
+    installed = bench.install()
+    other = bench.install("other", "other")
+    bench("load", installed.info, other.info)
+    engine.remove(installed.information.reference)
+    assert '"state": "missing"' in bench("status", "--json", installed.info, status=FAILED)
+    assert "loaded in" in bench("load", installed.info)
+    engine.tag(other.information.reference, installed.information.reference)
+    assert '"state": "other"' in bench("status", "--json", installed.info, status=FAILED)
+    bench("load", installed.info)
+    assert bench.read(installed) == bench.shelf.output()
+    engine.remove(installed.information.reference)
+    installed.archive.unlink()
+    output = bench("load", installed.info, status=NO_ARCHIVE)
+    assert f"{engine.name} pull {installed.information.reference}" in output
+
+
+def test_a_new_digest_and_the_way_back(bench, engine):
+    options = ("--flush", "--prune", "--keep-previous")
+    versions = {}
+    for word in ("first", "second", "third"):
+        bench.shelf.directory = engine.daemon.directory / f"{bench.shelf.number}-{word}"
+        versions[word] = bench.install(word)
+    bench("load", *options, versions["first"].info)
+    bench("load", *options, versions["second"].info)
+    assert "of an earlier time again" in bench("load", *options, versions["first"].info)
+    assert bench.read(versions["first"]) == bench.shelf.output("first")
+    bench("load", *options, versions["third"].info)
+    assert bench.read(versions["third"]) == bench.shelf.output("third")
+    found = engine.ids()
+    assert engine.id(versions["second"]) not in found
+    assert {engine.id(versions["first"]), engine.id(versions["third"])} <= found
+
+
+def test_a_load_that_was_interrupted_in_an_earlier_boot(bench, engine):
+    """Its files are empty, as after a power cut, and a further load would take its layers for whole."""
+    installed = bench.install()
+    bench("load", installed.info)
+    known = installed.information
+    record = f"{engine.root}/dockin/{installed.info.stem}"
+    marker = f"{engine.root}/dockin/.{installed.info.stem}.loading"
+    text = bench.shelf.output()
+    engine.daemon.run(["sh", "-c", f': >"$(grep -rlx "{text}" {engine.root} --include word)"'])
+    engine.daemon.run(["sh", "-c", f"rm {record} && cat >{marker} <<END\n"
+                       f"boot=another\ninfo={installed.info}\nname={known.reference}\nimage_id={known.image_id}\n"
+                       f"manifest_digest={known.manifest_digest}\nsource_digest={known.source_digest}\nEND"])
+    assert bench.read(installed) == ""
+    bench("load", "--flush", installed.info)
+    assert bench.read(installed) == text
+    assert not installed.archive.exists()
+
+
+def test_no_answer_and_no_command(bench, engine):
+    installed = bench.install()
+    empty = bench.shelf.directory / "empty"
+    empty.mkdir()
+    command = "podman" if engine.name == "podman" else "ctr"
+    assert f"there is no command '{command}'" in bench("load", installed.info, status=NO_DOCKER, PATH=str(empty))
+    if engine.name == "containerd":
+        output = bench("load", installed.info, status=NO_DOCKER, CONTAINERD_ADDRESS="/nowhere", DOCKIN_PRELOAD_WAIT="1")
+        assert "containerd did not answer within 1 s" in output
+
+
+def test_too_little_space(bench):
+    installed = bench.install()
+    installed.rewrite(unpacked_size=10 ** 13)
+    installed.info.write_text(installed.info.read_text() + f"runtime={bench.engine.name}\n")
+    assert "too little space in" in bench("load", installed.info, status=NO_SPACE)
+
+
+def test_an_unknown_runtime_is_refused(bench):
+    installed = bench.install()
+    installed.info.write_text(installed.info.read_text().replace(f"runtime={bench.engine.name}", "runtime=lxc"))
+    assert "invalid runtime 'lxc'" in bench("load", installed.info, status=3)
