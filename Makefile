@@ -3,7 +3,7 @@
 
 TIERS := unit fetcher oe docker boot
 
-.PHONY: help setup test lint demo check-layer bench fuzz clean $(TIERS:%=test-%)
+.PHONY: help setup test lint demo check-layer kill-test bench fuzz clean $(TIERS:%=test-%)
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,6 +28,9 @@ demo: setup ## an image from a registry to a package to a container
 
 check-layer: setup ## yocto-check-layer in full, on every release (8 minutes each)
 	@scripts/test --seconds 7500 oe -- -m long --timeout=2400
+
+kill-test: setup ## a hundred first boots that are hit at random instants (20 minutes); needs root
+	@scripts/test --seconds 7500 boot -- -m long -s --timeout=7200 -k test_kill
 
 bench: setup ## measure, into bench/results.md; best on an idle machine; needs root
 	@scripts/bench
