@@ -34,7 +34,7 @@ import tempfile
 import typing
 from dataclasses import replace
 
-from dockin import archive, information, layertar, layertree, manifests, reference, savedarchive, tarball, tarsplit
+from dockin import archive, information, layertar, layertree, manifests, reference, runtimes, savedarchive, tarball, tarsplit
 from dockin.errors import DockinError
 from dockin.information import ImageInformation
 
@@ -104,6 +104,8 @@ def write(
     added: dict[str, int] = {}
     names: dict[str, str] = {}
     for source in sources:
+        if source.information.runtime != runtimes.DOCKER.name:
+            raise InvalidDataRoot(f"{source.information.name} is for {source.information.runtime}, which has no data-root")
         for name in _names(source.information):
             if names.setdefault(name, source.information.image_id) != source.information.image_id:
                 raise InvalidDataRoot(f"Two images are called {name}: {names[name]} and {source.information.image_id}")
@@ -137,6 +139,10 @@ class _Root:
     def __init__(self, path: str, epoch: int) -> None:
         self.path = path
         self.epoch = epoch
+        if os.path.islink(path):
+            raise InvalidDataRoot(f"{path} is a link, to {os.readlink(path)!r}: give the directory itself")
+        if os.path.lexists(self.at("containers")):
+            raise InvalidDataRoot(f"{path} has containers/: Docker has used this data-root, so nothing can be added to it")
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         for name, mode in _DIRECTORIES.items():
             self.make_directory(name, mode)
@@ -384,9 +390,9 @@ def _opened(source: Source, scratch: str | None) -> typing.Iterator[tarfile.TarF
     """Open an archive so that its members can be read in any order: decompressed into a temporary file if need be."""
     path = source.archive
     with contextlib.ExitStack() as stack:
-        file: typing.IO[bytes] = stack.enter_context(open(path, "rb"))
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a FIFO would wait for its other end
             raise InvalidDataRoot(f"{source.information.name}: {path} is no regular file")
+        file: typing.IO[bytes] = stack.enter_context(open(path, "rb"))
         head = file.read(512)
         file.seek(0)
         if not (head[257:262] == b"ustar" or head[:512] == bytes(512)):

@@ -197,6 +197,33 @@ def test_a_data_root_that_docker_has_used(tmp_path):
         dataroot.write(str(root), sources(made))
 
 
+def test_not_a_data_root_of_ours(tmp_path):
+    made = sources(install(tmp_path, [BASE]))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InvalidDataRoot, match="link is a link, to '.*elsewhere': give the directory itself"):
+        dataroot.write(str(tmp_path / "link"), made)
+    assert not list((tmp_path / "elsewhere").iterdir())
+    (tmp_path / "used" / "containers").mkdir(parents=True)
+    with pytest.raises(InvalidDataRoot, match="has containers/: Docker has used this data-root"):
+        dataroot.write(str(tmp_path / "used"), made)
+
+
+def test_an_image_for_another_runtime(tmp_path):
+    made = install(tmp_path, [BASE])
+    made.rewrite(runtime="podman")
+    with pytest.raises(InvalidDataRoot, match="team/app:1 is for podman"):
+        dataroot.write(str(tmp_path / "docker"), sources(made))
+
+
+def test_an_archive_that_is_a_fifo(tmp_path):
+    made = install(tmp_path, [BASE])
+    made.archive.unlink()
+    os.mkfifo(made.archive)
+    with pytest.raises(InvalidDataRoot, match="is no regular file"):
+        dataroot.write(str(tmp_path / "docker"), sources(made))
+
+
 def lines(root):
     return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
 
