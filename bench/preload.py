@@ -56,7 +56,7 @@ def measure(kind: docker.Kind, ready: Path, runs: int) -> dict[str, float]:
             for way, argv in ways.items():
                 shutil.copy(ready / archive.name, archive)
                 started = time.monotonic()
-                daemon.run(argv, env=preload.environment(), timeout=600)
+                daemon.run(argv, env=preload.environment() if way == "dockin-preload" else None, timeout=600)
                 times[way].append(time.monotonic() - started)
                 daemon.docker("image", "rm", "bench/app:1")
                 daemon.run(["sh", "-c", f"rm -rf {daemon.data_root}/dockin; sync -f {daemon.data_root}"])
