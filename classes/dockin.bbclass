@@ -116,7 +116,8 @@ RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN"
 do_fetch[file-checksums] += "${@dockin_code('platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS"
-do_unpack[file-checksums] += "${@dockin_code('archive dockerfetcher information manifests platforms reference source tarball', d)}"
+do_unpack[file-checksums] += "${@dockin_code('archive dockerfetcher information manifests platforms reference sbom source \
+tarball', d)}"
 do_compile[file-checksums] += "${@dockin_code('information reference runtimes savedarchive source space units', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
@@ -303,6 +304,92 @@ python dockin_check_budget () {
 dockin_check_budget[vardepsexclude] += "PKGDATA_DIR"
 do_package_qa[postfuncs] += "dockin_check_budget"
 do_package_qa[file-checksums] += "${@dockin_code('information space', d)}"
+
+# create-spdx knows a package's files; what they are images of is added to the documents that it has just written.
+python dockin_name_images_in_spdx () {
+    import dockin.sbom
+    import os
+    import pathlib
+
+    folder = pathlib.Path(d.getVar('PKGDATA_DIR'), 'dockin', d.getVar('PN'))
+    found = []
+    for stem in d.getVar('DOCKIN_STEMS').split():
+        path = folder / (stem + dockin.information.SUFFIX)
+        information = dockin.information.parse(path.read_text(), str(path))
+        if bb.data.inherits_class('externalsrc', d) and d.getVar('EXTERNALSRC'):
+            element = dockin.sbom.of_ones_own(information)
+        else:
+            element = dockin.sbom.parse(pathlib.Path(d.getVar('DOCKIN_IMAGEDIR'), stem + dockin.sbom.SUFFIX).read_text())
+        found.append((information.archive, element))
+    bb.build.exec_func('read_subpackage_metadata', d)
+    for package in d.getVar('PACKAGES').split():
+        installed = pathlib.Path(d.getVar('PKGDEST'), package + d.getVar('docker_archivedir'))
+        elements = [element for archive, element in found if os.path.lexists(installed / archive)]
+        if not elements:
+            continue
+        name = d.getVar('PKG:' + package) or package
+        if bb.data.inherits_class('create-spdx-2.2', d):
+            dockin_name_in_spdx_22(name, elements, d)
+        else:
+            dockin_name_in_spdx_30(name, elements, d)
+}
+dockin_name_images_in_spdx[vardepsexclude] += "PKGDATA_DIR PKGDEST"
+do_create_spdx[postfuncs] += "dockin_name_images_in_spdx"
+do_create_spdx[file-checksums] += "${@dockin_code('information reference sbom', d)}"
+
+def dockin_name_in_spdx_22(name, elements, d):
+    """Add elements to the document of a package."""
+    import oe.sbom
+    import oe.spdx
+    import pathlib
+
+    path = oe.sbom.doc_path(pathlib.Path(d.getVar('SPDXDEPLOY')), name, d.getVar('SSTATE_PKGARCH'), 'packages')
+    document, _ = oe.sbom.read_doc(path)
+    for number, element in enumerate(elements, 1):
+        image = oe.spdx.SPDXPackage(
+            SPDXID='SPDXRef-Image-%d' % number, name=element.name, versionInfo=element.version,
+            downloadLocation=element.download_location or 'NOASSERTION')
+        image.checksums.append(oe.spdx.SPDXChecksum(algorithm='SHA256', checksumValue=element.sha256))
+        for purl in element.purls:
+            image.externalRefs.append(oe.spdx.SPDXExternalReference(
+                referenceCategory='PACKAGE-MANAGER', referenceType='purl', referenceLocator=purl))
+        document.packages.append(image)
+        document.add_relationship(oe.sbom.get_package_spdxid(name), 'CONTAINS', image)
+    with path.open('wb') as file:
+        document.to_json(file, sort_keys=True, indent=get_json_indent(d))
+
+dockin_name_in_spdx_22[vardepsexclude] += "SPDXDEPLOY"
+
+def dockin_name_in_spdx_30(name, elements, d):
+    """Add elements to the document of a package."""
+    import oe.sbom30
+    import oe.spdx30
+    import pathlib
+
+    folder, place = pathlib.Path(d.getVar('SPDXDEPLOY')), 'packages-staging'
+    path = oe.sbom30.jsonld_arch_path(d, d.getVar('SSTATE_PKGARCH'), place, 'package-' + name, deploydir=folder)
+    document = oe.sbom30.load_jsonld(d, path, required=True)
+    kind = oe.spdx30.ExternalIdentifierType.packageUrl
+    images = []
+    for number, element in enumerate(elements, 1):
+        image = document.add(oe.spdx30.software_Package(
+            _id=document.new_spdxid('package', name, 'image', str(number)), creationInfo=document.doc.creationInfo,
+            name=element.name, software_packageVersion=element.version,
+            software_primaryPurpose=oe.spdx30.software_SoftwarePurpose.container))
+        image.verifiedUsing.append(oe.spdx30.Hash(
+            algorithm=oe.spdx30.HashAlgorithm.sha256, hashValue=element.sha256))
+        if element.download_location:
+            image.software_downloadLocation = element.download_location
+            image.software_packageUrl = element.purls[0]
+        for purl in element.purls:
+            image.externalIdentifier.append(
+                oe.spdx30.ExternalIdentifier(externalIdentifierType=kind, identifier=purl))
+        images.append(image)
+    package = document.find_root(oe.spdx30.software_Package)
+    document.new_relationship([package], oe.spdx30.RelationshipType.contains, images)
+    oe.sbom30.write_recipe_jsonld_doc(d, document, place, folder, create_spdx_id_links=False)
+
+dockin_name_in_spdx_30[vardepsexclude] += "SPDXDEPLOY"
 
 # systemd.bbclass stops and disables the units, but one that failed would stay known to systemd as such. Images stay, since
 # containers may use them.

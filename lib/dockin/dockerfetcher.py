@@ -47,6 +47,7 @@ import dockin.manifests
 import dockin.platforms
 import dockin.reference
 import dockin.remedies
+import dockin.sbom
 import dockin.runtimes
 import dockin.settings
 import dockin.skopeo
@@ -175,6 +176,7 @@ class Docker(FetchMethod):
 
             <rootdir>/docker-images/<stem>.tar
             <rootdir>/docker-images/<stem>.image
+            <rootdir>/docker-images/<stem>.json     for bills of materials: the image as it is in the registry
         """
         directory = os.path.join(rootdir, UNPACK_SUBDIR)
         bb.utils.mkdirhier(directory)
@@ -190,6 +192,8 @@ class Docker(FetchMethod):
             result = dockin.archive.assemble(ud.localpath, image, reference, mode, target)
             text = _information(ud, image, result).render()
             pathlib.Path(directory, reference.stem + dockin.information.SUFFIX).write_text(text, encoding="ascii")
+            element = dockin.sbom.from_registry(reference, ud.platform, image.manifest_digest, image.digest)
+            pathlib.Path(directory, reference.stem + dockin.sbom.SUFFIX).write_text(element.render(), encoding="ascii")
         except (DockinError, OSError) as error:
             bb.utils.remove(target)
             raise UnpackError(str(error), ud.url) from error

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dockin import archive, information, platforms, reference, tarball
-from support import account, images, installed, oe, registry as registries
+from support import account, images, installed, oe, registry as registries, spdx
 
 PLATFORMS = ("linux/amd64", "linux/arm64/v8")
 LABELS = {
@@ -293,6 +293,8 @@ def test_compose_recipe_of_a_layer(desk):
     assert deb.read("/usr/share/store-docker/store.yml").decode() == compose.read_text()
     name = f"/usr/share/dockin/archive/{stems[0]}.image"
     assert information.parse(deb.read(name).decode(), name).image_id == own.config.digest
+    # What is in the source tree may be in no registry.
+    assert {(one.location, one.purls) for one in spdx.in_package(build, "store-docker")} == {("", ())}
     found = build.run("bitbake-layers", "-q", "dockin-status", "store-docker", "--json", "--output", "status.json").ok()
     listed = json.loads((build.path / "status.json").read_text())["images"]
     assert {one["notes"][0] for one in listed} == {f"its archive is taken from {tree}"} and len(listed) == 2, found.output

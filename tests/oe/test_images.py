@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Root file systems, as do_rootfs makes them of packages with images, and data-roots in them."""
+"""Root file systems, as do_rootfs makes them of packages with images, data-roots in them, and bills of materials."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ import pytest
 
 from dockin import dataroot
 from support import images as samples
+from support import spdx
 
 WANTS = "/etc/systemd/system/"
 # scarthgap makes no machine-id.
@@ -43,6 +44,7 @@ docker_archivedir = "/data/archives"
 COMPRESSION_TYPE = "bz2"
 COMPRESSION_CMD:bz2 = "bzip2 -k -9 -c"
 COMPRESSION_RDEPENDS:bz2 = "bzip2"
+SPDX_INCLUDE_SOURCES = "1"
 """
 
 AWKWARD = """
@@ -303,3 +305,24 @@ def test_the_same_once_more(images, ready, tmp_path):
     images.bitbake("-C", "rootfs", "ready", "parted", timeout=600).ok(tainted)
     assert tree(images.image("ready", "tar"), tmp_path / "rootfs") == ready
     assert images.image("parted", "dockin-ext4").read_bytes() == partition
+
+
+def test_bills_of_materials_name_the_images(images, shop, app):
+    manifest = shop.busybox.manifest("linux/amd64")
+    busybox = spdx.Named(
+        "several", "docker.io/library/busybox", "1.36.1", f"docker://docker.io/library/busybox@{shop.busybox.digest}",
+        manifest.hex,
+        (f"pkg:oci/busybox@{manifest.digest}?arch=amd64&repository_url=docker.io/library/busybox&tag=1.36.1",
+         f"pkg:oci/busybox@{shop.busybox.digest}?repository_url=docker.io/library/busybox&tag=1.36.1"),
+    )
+
+    def team_app(package, repository):
+        purl = f"pkg:oci/app@{app.digest}?arch=amd64&repository_url={repository}&tag=v1"
+        return spdx.Named(package, repository, "v1", f"docker://{repository}@{app.digest}", app.hex, (purl,))
+
+    in_several = {busybox, team_app("several", f"{shop.registry.address}/team/app")}
+    in_asleep = {team_app("asleep", "docker.io/team/app")}
+    assert spdx.in_package(images, "several") == in_several
+    assert spdx.in_package(images, "asleep") == in_asleep
+    assert spdx.in_package(images, "several-preload") == set()
+    assert spdx.in_image(images, "device") == in_several | in_asleep

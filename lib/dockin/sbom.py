@@ -1,0 +1,79 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""What a software bill of materials says of an image.
+
+Package URLs: https://github.com/package-url/purl-spec, type oci.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from dataclasses import asdict, dataclass
+
+from dockin import reference, source
+from dockin.information import ImageInformation
+from dockin.platforms import Platform
+from dockin.reference import ImageReference
+
+SUFFIX = ".json"
+
+
+@dataclass(frozen=True)
+class Element:
+    """One image in a package, as an element of an SPDX document."""
+
+    name: str
+    """docker.io/library/busybox"""
+    version: str
+    """The tag."""
+    sha256: str
+    """Of the manifest as the registry has it, by which one platform's image is known; 64 hex digits."""
+    purls: tuple[str, ...] = ()
+    """Of the manifest, then of the index if there is one; none for an image that is in no registry."""
+    download_location: str = ""
+    """docker://docker.io/library/busybox@sha256:…, as skopeo takes it; "" for an image that is in no registry."""
+
+    def render(self) -> str:
+        """Return the element as JSON."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def from_registry(named: ImageReference, platform: Platform, manifest_digest: str, source_digest: str) -> Element:
+    """Return the element for a platform's image; source_digest is that of the index, or the manifest's again."""
+    purls = [purl(named, manifest_digest, platform.architecture)]
+    if source_digest != manifest_digest:
+        purls.append(purl(named, source_digest))
+    location = f"{source.SCHEME}://{named.name}@{source_digest}"
+    return Element(named.name, named.tag or "", _hex(manifest_digest), tuple(purls), location)
+
+
+def of_ones_own(information: ImageInformation) -> Element:
+    """Return the element for an image that is in no registry, but was put into devtool's source tree."""
+    named = reference.parse(information.reference)
+    return Element(named.name, named.tag or "", _hex(information.manifest_digest))
+
+
+def parse(text: str) -> Element:
+    """Return the element that render() has written."""
+    values = json.loads(text)
+    return Element(**{**values, "purls": tuple(values["purls"])})
+
+
+def purl(named: ImageReference, digest: str, architecture: str = "") -> str:
+    """Return the package URL of an index or of one platform's manifest, which has an architecture.
+
+    pkg:oci/busybox@sha256:…?arch=arm64&repository_url=docker.io/library/busybox&tag=1.36.1
+    """
+    qualifiers = {"arch": architecture, "repository_url": named.name, "tag": named.tag or ""}
+    query = "&".join(f"{key}={_quote(value)}" for key, value in qualifiers.items() if value)
+    return f"pkg:oci/{_quote(named.repository.rpartition('/')[2])}@{_quote(digest)}?{query}"
+
+
+def _hex(digest: str) -> str:
+    return digest.partition(":")[2]
+
+
+def _quote(text: str) -> str:
+    # The colon was %3A in versions of the specification before ECMA-427; those who read them take both.
+    return urllib.parse.quote(text, safe="/:")

@@ -1,0 +1,65 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""dockin.sbom: what a bill of materials says of an image."""
+
+from __future__ import annotations
+
+import pytest
+
+from dockin import platforms, reference, sbom
+from dockin.information import ImageInformation
+
+MANIFEST, INDEX = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+BUSYBOX = reference.parse("busybox:1.36.1")
+INFORMATION = ImageInformation(
+    reference="docker.io/library/busybox:1.36.1",
+    name="busybox:1.36.1",
+    platform="linux/arm64/v8",
+    runtime="docker",
+    archive="busybox-1.36.1.tar.xz",
+    archive_size=1,
+    unpacked_size=2,
+    layers_size=3,
+    image_id="sha256:" + "3" * 64,
+    manifest_digest=MANIFEST,
+    source_digest=INDEX,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "architecture", "expected"),
+    [
+        ("busybox:1.36.1", "amd64", "pkg:oci/busybox@{}?arch=amd64&repository_url=docker.io/library/busybox&tag=1.36.1"),
+        ("ghcr.io/org/team/app:v1", "", "pkg:oci/app@{}?repository_url=ghcr.io/org/team/app&tag=v1"),
+        ("host:5000/app", "arm", "pkg:oci/app@{}?arch=arm&repository_url=host:5000/app"),
+        ("[::1]:5000/my_app:x-1.0_a", "", "pkg:oci/my_app@{}?repository_url=%5B::1%5D:5000/my_app&tag=x-1.0_a"),
+    ],
+)
+def test_purl(text, architecture, expected):
+    assert sbom.purl(reference.parse(text), INDEX, architecture) == expected.format(INDEX)
+
+
+def test_image_of_an_index():
+    found = sbom.from_registry(BUSYBOX, platforms.parse("linux/arm64/v8"), MANIFEST, INDEX)
+    assert found == sbom.Element(
+        name="docker.io/library/busybox",
+        version="1.36.1",
+        sha256="1" * 64,
+        purls=(
+            f"pkg:oci/busybox@{MANIFEST}?arch=arm64&repository_url=docker.io/library/busybox&tag=1.36.1",
+            f"pkg:oci/busybox@{INDEX}?repository_url=docker.io/library/busybox&tag=1.36.1",
+        ),
+        download_location=f"docker://docker.io/library/busybox@{INDEX}",
+    )
+    assert sbom.parse(found.render()) == found
+
+
+def test_image_without_an_index():
+    found = sbom.from_registry(BUSYBOX, platforms.parse("linux/amd64"), MANIFEST, MANIFEST)
+    assert found.purls == (f"pkg:oci/busybox@{MANIFEST}?arch=amd64&repository_url=docker.io/library/busybox&tag=1.36.1",)
+    assert found.download_location == f"docker://docker.io/library/busybox@{MANIFEST}"
+
+
+def test_image_of_ones_own():
+    """docker save wrote it, and no registry has it."""
+    assert sbom.of_ones_own(INFORMATION) == sbom.Element("docker.io/library/busybox", "1.36.1", "1" * 64)
