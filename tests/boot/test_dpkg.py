@@ -9,9 +9,9 @@ import time
 import pytest
 
 from support import packages, samples
-from support.samples import APP, BUSYBOX, LOADED
+from support.samples import APP, BUSYBOX, LARGE, LOADED
 
-UNIT, OTHER_UNIT = packages.unit(APP), packages.unit(BUSYBOX)
+UNIT, OTHER_UNIT, LARGE_UNIT = packages.unit(APP), packages.unit(BUSYBOX), packages.unit(LARGE)
 DOCKER = ("/usr/bin/docker", "/etc/init.d/docker", "/lib/systemd/system/docker.service", "/lib/systemd/system/docker.socket")
 SECONDS = 60
 
@@ -120,3 +120,26 @@ def test_docker_may_come_later(built, make_machine, running):
         assert system.failed_units() == []
     [error] = [entry.message for entry in system.journal.grep("install Docker", UNIT) if entry.priority == 3]
     assert "no command 'docker'" in error
+
+
+def is_loading(one):
+    return any(one.data.glob("docker/tmp/docker-import-*/*"))
+
+
+def test_an_upgrade_during_a_load(by_hand, make_machine):
+    """The load of the old archive must not flush the new one, which is in its place."""
+    one = make_machine()
+    one.install(*by_hand["large"])
+    debs = one.copy_in(by_hand["large_2.0"], "/var/tmp/debs")
+    with one.boot(wait=False) as system:
+        wait_for(lambda: is_loading(one), "the load")
+        system.run("systemctl", "kill", "--kill-who=main", "--signal=STOP", "docker.service")
+        dpkg(system, "--unpack", *debs)
+        system.run("systemctl", "kill", "--kill-who=main", "--signal=CONT", "docker.service")
+        wait_for(lambda: system.show(LARGE_UNIT, "ActiveState")["ActiveState"] != "activating", "the end of the load")
+        assert system.exists(packages.archive(LARGE)), "the archive that was not loaded yet is gone"
+        dpkg(system, "--configure", "--pending")
+        system.run("systemctl", "start", LARGE_UNIT)
+        assert system.run_image(packages.familiar(LARGE)) == "large second"
+        assert samples.has(system, LARGE) and not system.exists(packages.archive(LARGE))
+        assert system.failed_units() == []
