@@ -143,6 +143,7 @@ class _Gatherer:
         self.tinfoil = tinfoil
         self.layers = sorted((layer.rstrip("/") for layer in layers), key=len, reverse=True)
         self.manifests = {}
+        self.data_roots = {}
         self.notes = []
         self.cache = dockin.valuecache.ValueCache(*_cache_place(tinfoil.config_data))
 
@@ -219,6 +220,7 @@ class _Gatherer:
             flush=bb.utils.to_boolean(d.getVar("DOCKIN_PRELOAD_FLUSH")),
             installed=self._installed(d, pn),
         )
+        status = dataclasses.replace(status, data_roots=self._data_roots(d, status))
         notes += dockin.status.stale_notes(status)
         notes += where or []
         return dataclasses.replace(status, notes=tuple(notes))
@@ -256,6 +258,14 @@ class _Gatherer:
             return None
         package = _package_name(d.getVar("PKGDATA_DIR"), pn)
         return tuple(sorted(image for image, packages in built.items() if package in packages))
+
+    def _data_roots(self, d, status):
+        """Return the images in which it is installed and in the data-root."""
+        directory = d.getVar("DEPLOY_DIR_IMAGE")
+        if directory not in self.data_roots:
+            self.data_roots[directory] = dockin.status.data_roots_in(pathlib.Path(directory), d.getVar("MACHINE"))
+        wanted = status.reference.tagged.canonical
+        return tuple(image for image in status.installed or () if wanted in self.data_roots[directory].get(image, ()))
 
     def _images(self, d):
         directory, machine = d.getVar("DEPLOY_DIR_IMAGE"), d.getVar("MACHINE")

@@ -24,6 +24,7 @@ from dockin.reference import ImageReference
 SCHEMA = 1
 
 _MANIFEST = ".manifest"
+DATA_ROOT_REPORT = ".dockin.json"
 _STAMP = re.compile(r"-\d{14}(?=$|\.)")
 
 
@@ -51,6 +52,8 @@ class Status:
     flush: bool | None = None
     installed: tuple[str, ...] | None = None
     """Built images that have it."""
+    data_roots: tuple[str, ...] = ()
+    """Those of them that have it in Docker's data-root."""
     notes: tuple[str, ...] = ()
     remote: Finding | None = None
     """What its registry says, where that was asked."""
@@ -91,6 +94,30 @@ def installed_in(directory: pathlib.Path, machine: str) -> tuple[dict[str, set[s
 
     Behind them stands which manifests can't be read, as a link to one that was removed.
     """
+    read, notes = _manifests(directory, machine)
+    return {name: {line.split()[0] for line in text.splitlines() if line.strip()} for name, (_, text) in read.items()}, notes
+
+
+def data_roots_in(directory: pathlib.Path, machine: str) -> dict[str, set[str]]:
+    """Return what is in the data-root of each built image that has one: references, canonical and with a tag.
+
+    The class dockin-dataroot has written that down beside the manifests. Raises DockinError for what it can't have written.
+    """
+    found: dict[str, set[str]] = {}
+    for name, (file_name, _) in _manifests(directory, machine)[0].items():
+        report = directory / (file_name[: -len(_MANIFEST)] + DATA_ROOT_REPORT)
+        if not report.exists():
+            continue
+        try:
+            document = json.loads(report.read_bytes())
+            found[name] = {str(image["reference"]) for image in document["images"]}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DockinError(f"Damaged {report}: {error}; build {name} again") from error
+    return found
+
+
+def _manifests(directory: pathlib.Path, machine: str) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """Return name and text of the manifest of each built image, by the image recipe's name, and which can't be read."""
     read: list[tuple[int, str, str]] = []
     notes = []
     for path in sorted(directory.glob("*" + _MANIFEST)):
@@ -98,13 +125,13 @@ def installed_in(directory: pathlib.Path, machine: str) -> tuple[dict[str, set[s
             read.append((path.stat().st_mtime_ns, path.name, path.read_text(encoding="utf-8", errors="replace")))
         except OSError as error:
             notes.append(f"Can't read the image manifest {path}: {error.strerror}")
-    found: dict[str, set[str]] = {}
+    found: dict[str, tuple[str, str]] = {}
     # Newest last: an image's name stands for its newest build.
     for _, file_name, text in sorted(read):
         name = _STAMP.sub("", file_name[: -len(_MANIFEST)])
         for suffix in (".rootfs", f"-{machine}", ".rootfs"):
             name = name[: -len(suffix)] if name.endswith(suffix) else name
-        found[name] = {line.split()[0] for line in text.splitlines() if line.strip()}
+        found[name] = (file_name, text)
     return found, notes
 
 
@@ -247,10 +274,14 @@ def _cells(status: Status, today: datetime.date) -> dict[str, str]:
         "PEAK": human(_plan([status]).peak_size) if packaged else "-",
         "PRELOAD": status.preload or "-",
         "FLUSH": _yes_no(status.flush),
-        "INSTALLED IN": ", ".join(status.installed or ()) or "-",
+        "INSTALLED IN": ", ".join(_installed_cell(status, image) for image in status.installed or ()) or "-",
         "REGISTRY": _remote_cell(remote),
         "AGE": f"{days} d" if days is not None else "-",
     }
+
+
+def _installed_cell(status: Status, image: str) -> str:
+    return f"{image} (data-root)" if image in status.data_roots else image
 
 
 def _remote_cell(found: Finding | None) -> str:
@@ -292,6 +323,7 @@ def _record(status: Status) -> dict[str, typing.Any]:
         "preload": status.preload or None,
         "flush": status.flush,
         "installed": sorted(status.installed) if status.installed is not None else None,
+        "data_roots": sorted(status.data_roots),
         "notes": list(status.notes),
         "remote": _remote_record(remote, status.created) if remote else None,
     }

@@ -252,6 +252,16 @@ def test_for_the_containerd_store_archives_stay(images):
     assert not [path for path in found if path.startswith(DATA_ROOT)]
 
 
+@pytest.mark.release("master")
+def test_dockin_status_tells_where_images_are_in_a_data_root(images):
+    command = "bitbake-layers -q dockin-status --json asleep awkward 2>/dev/null"
+    found = json.loads(images.run("sh", "-c", command).ok().output)
+    assert {image["recipe"]: (image["installed"], image["data_roots"]) for image in found["images"]} == {
+        "asleep": (["device", "parted", "ready", "store"], ["parted", "ready"]),
+        "awkward": (["parted", "ready", "store"], ["parted", "ready"]),
+    }
+
+
 BAD = {
     "switch": ('DOCKIN_DATAROOT = "yes"', r"Invalid DOCKIN_DATAROOT = 'yes': expected 0 or 1"),
     "store": ('DOCKIN_RUNTIME_STORE = "vfs"', r"Invalid DOCKIN_RUNTIME_STORE = 'vfs': expected classic or containerd"),

@@ -13,6 +13,7 @@ import pytest
 
 from dockin import comparison, exitcodes, information, outcome, platforms, reference, refresh, registry, status
 from dockin.comparison import Documents, Finding
+from dockin.errors import DockinError
 from dockin.resolver import ResolveError
 
 PIN, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -131,6 +132,29 @@ def test_installed_in(tmp_path):
     (tmp_path / "gone-qemux86-64.manifest").symlink_to("gone-qemux86-64-20261122101010.manifest")
     packages, [note] = status.installed_in(tmp_path, "qemux86-64")
     assert packages == found and "gone-qemux86-64.manifest: No such file" in note
+
+
+def test_data_roots_in(tmp_path):
+    written = {"images": [{"reference": "docker.io/library/busybox:1.36.1", "image_id": PIN}]}
+    for number, stem in enumerate(["old-qemux86-64.rootfs-20261122101010", "old-qemux86-64.rootfs-20261123101010",
+                                   "my-image-qemux86-64.rootfs"]):
+        path = tmp_path / f"{stem}.manifest"
+        path.write_text("busybox-docker x86_64 1.0\n")
+        os.utime(path, (number, number))
+        if number != 1:
+            (tmp_path / f"{stem}.dockin.json").write_text(json.dumps(written))
+    # Of "old" the latest build has none any more.
+    assert status.data_roots_in(tmp_path, "qemux86-64") == {"my-image": {"docker.io/library/busybox:1.36.1"}}
+    (tmp_path / "my-image-qemux86-64.rootfs.dockin.json").write_text("{}")
+    with pytest.raises(DockinError, match=r"Damaged .*my-image-qemux86-64.rootfs.dockin.json.*build my-image again"):
+        status.data_roots_in(tmp_path, "qemux86-64")
+
+
+def test_images_with_a_data_root_are_marked():
+    marked = dataclasses.replace(BUILT, data_roots=("my-image",))
+    assert status.table([marked], TODAY).splitlines()[1].endswith("  core-image-minimal, my-image (data-root)")
+    [record] = json.loads(status.to_json([marked]))["images"]
+    assert (record["installed"], record["data_roots"]) == (["core-image-minimal", "my-image"], ["my-image"])
 
 
 class Registry:
