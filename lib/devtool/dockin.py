@@ -197,7 +197,9 @@ def _add(args, wishes, config, basepath, workspace, tinfoil):
     destination = _layer_directory(args.layer, d) if args.layer else None
     if destination:
         _check_layer(destination, wishes.pn, d)
-    if not dockin.names.certainly_free(wishes.pn, dockin.names.recipe_files(d.getVar("BBFILES") or "")):
+    bbpath = d.getVar("BBPATH").split(":")
+    shared = dockin.names.shared_files(d.getVar("BBLAYERS").split(), bbpath)
+    if not dockin.names.certainly_free(wishes.pn, dockin.names.recipe_files(d.getVar("BBFILES") or ""), shared, bbpath):
         tinfoil.parse_recipes()
         _check_provided(wishes.pn, tinfoil)
     images = _lookup(wishes, args, d)

@@ -26,12 +26,28 @@ from dockin import names
     ({"other_1.0.bb": 'SRC_URI = "crate://crates.io/my-busybox-docker/0.1 file://busybox-docker-2.patch"'}, True),
     ({"other_1.0.bb": 'PACKAGES += "busybox-docker-preload"'}, False),
     ({"other_1.0.bb": 'PROVIDES = "${MLPREFIX}busybox-docker${SUFFIX}"'}, False),
+    ({"other_1.0.bb": "require inc/other.inc", "inc/other.inc": 'PROVIDES = "busybox-docker"'}, False),
+    ({"other_1.0.bb": "inherit other", "classes/other.bbclass": 'PROVIDES = "busybox-docker"'}, False),
+    ({"busybox_1.36.bb": "", "more/busybox_%.bbappend": 'PACKAGES =+ "${PN}-docker"'}, False),
+    ({"busybox_1.36.bb": "", "more/other_%.bbappend": 'PACKAGES =+ "${PN}-docker"'}, True),
+    ({"busybox_1.36.bb": "require inc/deep.inc", "inc/deep.inc": "require inc/x.inc",
+      "inc/x.inc": 'PACKAGES =+ "${PN}-docker"'}, False),
+    ({"busybox_1.36.bb": "require ${ELSEWHERE}/x.inc"}, False),
+    ({"busybox_1.36.bb": "inherit \\\n  one", "classes/one.bbclass": "inherit two\n",
+      "classes/two.bbclass": 'PACKAGES =+ "${PN}-docker"'}, False),
+    ({"busybox_1.36.bb": "inherit_defer one", "classes-recipe/one.bbclass": "do_split_packages(d)"}, False),
+    ({"busybox_1.36.bb": "inherit ${@'one'}"}, False),
+    ({"busybox_1.36.bb": "inherit two", "classes/one.bbclass": 'PACKAGES =+ "${PN}-docker"'}, True),
+    ({"busybox_1.36.bb": 'PACKAGES += "${PN}-${KIND}"'}, False),
+    ({"other_1.0.bb": "", "build/conf/bblayers.conf": "", "build/tmp/x.inc": 'PROVIDES = "busybox-docker"'}, True),
 ])
 def test_certainly_free(tmp_path, files, free):
     for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     recipes = sorted(str(path) for path in tmp_path.glob("*.bb"))
-    assert names.certainly_free("busybox-docker", recipes) is free
+    shared = names.shared_files([str(tmp_path)])
+    assert names.certainly_free("busybox-docker", recipes, shared, [str(tmp_path)]) is free
 
 
 @pytest.mark.parametrize("entry, path, expected", [
@@ -58,4 +74,12 @@ def test_where_bitbake_looks_for_recipes(tmp_path, entry, path, expected):
 
 
 def test_what_cant_be_read_is_not_known(tmp_path):
-    assert not names.certainly_free("busybox-docker", [str(tmp_path / "gone_1.bb")])
+    assert not names.certainly_free("busybox-docker", [str(tmp_path / "gone_1.bb")], [])
+    (tmp_path / "gone.inc").symlink_to("nowhere")
+    assert not names.certainly_free("busybox-docker", [], names.shared_files([str(tmp_path)]))
+
+
+def test_classes_in_bbpath(tmp_path):
+    (tmp_path / "classes").mkdir()
+    (tmp_path / "classes" / "x.bbclass").touch()
+    assert names.shared_files([], [str(tmp_path)]) == [str(tmp_path / "classes" / "x.bbclass")]
