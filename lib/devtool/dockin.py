@@ -167,8 +167,7 @@ def _wishes(args):
     platform = dockin.platforms.parse(args.platform) if args.platform else None
     if args.compression:
         dockin.newrecipe.check_compression(args.compression)
-    if args.authfile and not os.path.isfile(args.authfile):
-        raise DockinError(f"No login file {args.authfile}: --authfile wants what skopeo login or docker login has written")
+    dockin.refreshcommand.check_authfile(args.authfile)
     if bool(args.image) == bool(args.compose):
         raise DockinError("Give an IMAGE or --compose FILE, and not both")
     if args.compose:

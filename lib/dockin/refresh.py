@@ -144,22 +144,27 @@ def run(
     versions.matching([], options.tag_regex)
     results = [
         Result(task.recipe, image, (image.source.platform if image.source else None) or task.platform)
-        for task in tasks
+        for task in examined(tasks)
         for image in task.recipe.images
-        if task.examined and _wanted(image, options)
+        if _wanted(image, options)
     ]
     results.sort(key=lambda result: (result.recipe.layer_name, result.recipe.name, *_position(result)))
     _compare(results, options, resolver, now)
     users = _Users(results, tasks)
-    notes = {note for task in tasks if task.examined for note in task.recipe.notes}
+    notes = {note for task in examined(tasks) for note in task.recipe.notes}
     notes |= _take_back(results, users, options, resolver, now)
     changes = _changes(results, users, options)
     if options.writes:
         before_write(changes)
-        recipefile.remove_leftovers(path for task in tasks if task.examined for path in task.recipe.files)
+        recipefile.remove_leftovers(path for task in examined(tasks) for path in task.recipe.files)
         for group in groups(changes):
             _write(group)
     return Report(options, results, changes, sorted(notes))
+
+
+def examined(tasks: list[Task]) -> list[Task]:
+    """Return what was asked for, without neighbours."""
+    return [task for task in tasks if task.examined]
 
 
 def read_tasks(paths: list[str], platform: platforms.Platform | None = None) -> list[Task]:

@@ -61,13 +61,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-age", type=_duration, default=0.0, metavar="AGE", help="only images made this long ago: 36h, 3d, 1w"
     )
+    add_look_up_arguments(parser)
+    parser.set_defaults(taken=[])
+
+
+def add_look_up_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of all commands that ask registries, from recipes' text alone if need be."""
     parser.add_argument("--platform", type=_platform, help="for images without ;platform=: the one that matters to you")
-    parser.add_argument("--jobs", type=_positive, default=4, metavar="N", help="look-ups at a time (default: %(default)s)")
+    parser.add_argument(
+        "--jobs", type=_positive, default=comparison.Rules.jobs, metavar="N", help="look-ups at a time (default: %(default)s)"
+    )
     parser.add_argument(
         "--timeout", type=_seconds, default=30.0, metavar="S", help="seconds for one request (default: %(default)g)"
     )
     parser.add_argument("--authfile", metavar="FILE", help="registry logins; default: those of skopeo and Docker")
-    parser.set_defaults(taken=[])
+
+
+def check_authfile(path: str | None) -> None:
+    """Raise DockinError where the file of --authfile is not there."""
+    if path and not os.path.isfile(path):
+        raise DockinError(f"No login file {path}: --authfile wants what skopeo login or docker login writes")
 
 
 def run(
@@ -111,8 +124,7 @@ def _run(
     stdout: typing.TextIO,
     stderr: typing.TextIO,
 ) -> int:
-    if arguments.authfile and not os.path.isfile(arguments.authfile):
-        raise DockinError(f"No login file {arguments.authfile}: --authfile wants what skopeo login or docker login writes")
+    check_authfile(arguments.authfile)
     if arguments.output:
         folder = os.path.dirname(os.path.abspath(arguments.output))
         if os.path.isdir(arguments.output) or not os.access(folder, os.W_OK | os.X_OK):

@@ -135,12 +135,17 @@ def _manifests(directory: pathlib.Path, machine: str) -> tuple[dict[str, tuple[s
     return found, notes
 
 
-def look_up(statuses: list[Status], resolving: resolver.Resolver, downloads: str = "") -> list[Status]:
-    """Return the statuses with what the registries say; downloads is DL_DIR, which spares them a question."""
+def look_up(
+    statuses: list[Status], resolving: resolver.Resolver, downloads: str = "", jobs: int = comparison.Rules.jobs
+) -> list[Status]:
+    """Return the statuses with what the registries say; downloads is DL_DIR, which spares them a question.
+
+    jobs is how many look-ups there are at a time.
+    """
     questions = [(status.reference, status.platform) for status in statuses]
-    findings = comparison.compare(questions, comparison.Rules(), resolving)
+    findings = comparison.compare(questions, comparison.Rules(jobs=jobs), resolving)
     asked = [dataclasses.replace(status, remote=finding) for status, finding in zip(statuses, findings)]
-    with concurrent.futures.ThreadPoolExecutor(comparison.Rules.jobs) as pool:
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(lambda status: _with_age(status, resolving, downloads), asked))
 
 

@@ -258,6 +258,7 @@ def test_wrong_usage(layer, arguments, words):
     (["refresh", "none"], {}, "There is no 'none'"),
     (["refresh", "conf/layer.conf"], {}, "Not a recipe"),
     (["check", "--authfile", "none.json"], {}, "No login file none.json"),
+    (["status", "--authfile", "none.json"], {}, "No login file none.json"),
     (["check"], {"DOCKIN_RESOLVER": "magic"}, "expected auto, http, skopeo"),
     (["check"], {"DOCKIN_REGISTRIES_CONF": "/none/registries.conf"}, "/none/registries.conf"),
     (["status", "--remote"], {"DOCKIN_REGISTRIES_CONF": "/none/registries.conf"}, "/none/registries.conf"),
@@ -663,6 +664,25 @@ def test_status(server, layer):
     server.push(make("status too"), "refresh/status", "v1")
     assert "moved" in layer.run("status", "--remote")
     assert layer.json("status")["images"][0]["recipe"] == "app"
+
+
+def test_status_of_what_is_named(server, layer):
+    old = server.push(make("named"), "refresh/named", "v1")
+    for name in ("one", "two"):
+        layer.recipe(f"{name}_1.bb", f'require pin.inc\nSRC_URI = "docker://{server.address}/refresh/named;tag=v1"\n')
+    layer.recipe("pin.inc", f'SRC_URI[sha256sum] = "{old[7:]}"\n')
+    path = "recipes-containers/some/one_1.bb"
+    layer.run("status", "--check", path)
+    changed = images.index([make("named").manifest("linux/amd64"), make("named new").manifest("linux/arm64/v8")])
+    server.push(changed, "refresh/named", "v1")
+    layer.run("status", "--remote", path)
+    document = layer.json("status", "--check", "--platform", "linux/arm64", "--jobs", "1", "--timeout", "20", path, code=3)
+    assert [(one["recipe"], one["platform"]) for one in document["images"]] == [("one", "linux/arm64/v8")]
+    layer.run("status", "--check", "--platform", "linux/amd64", path)
+    unknown = str(layer.recipe("odd_1.bb", 'SRC_URI = "docker://${UNKNOWN}/x"\n'))
+    for paths, code in (([unknown], 1), ([unknown, path], 4)):
+        layer.run("status", "--check", "--platform", "linux/amd64", *paths, code=code)
+        layer.run("check", "--platform", "linux/amd64", *paths, code=code)
 
 
 def test_status_and_check_find_the_same(server, layer):
