@@ -10,12 +10,13 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import pathlib
 import re
 import typing
 
 from dockin import comparison, reference, registry
 from dockin.comparison import Documents, Finding
-from dockin.refresh import Report, Result
+from dockin.refresh import Change, Report, Result
 
 SCHEMA = 1
 _COUNTED = {
@@ -97,17 +98,30 @@ def as_markdown(report: Report, statistics: registry.Statistics) -> str:
 
 
 def as_diff(report: Report) -> str:
-    """Return a unified diff of what the run changes, or would change."""
-    parts = []
-    for change in report.changes:
-        recipe = change.results[0].recipe if change.results else None
-        old = recipe.shown(change.path) if recipe else change.path
-        new = recipe.shown(change.renamed or change.path) if recipe else change.renamed or change.path
-        if change.renamed:
-            parts.append(f"rename from {old}\nrename to {new}\n")
-        for line in difflib.unified_diff(_lines(change.old), _lines(change.new), f"a/{old}", f"b/{new}"):
-            parts.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
-    return "".join(parts)
+    """Return a unified diff of what the run changes, or would change, as git apply takes it.
+
+    Paths are from the top of the git work tree that a file is in, or else from the working directory.
+    """
+    return "".join(_file_diff(change) for change in report.changes)
+
+
+def _file_diff(change: Change) -> str:
+    before = change.path if change.renamed else os.path.realpath(change.path)
+    old, new = _from_top(before), _from_top(change.renamed or before)
+    text = f"diff --git a/{old} b/{new}\n"
+    if change.renamed:
+        ratio = difflib.SequenceMatcher(None, _lines(change.old), _lines(change.new)).ratio()
+        text += f"similarity index {int(100 * ratio)}%\nrename from {old}\nrename to {new}\n"
+    for line in difflib.unified_diff(_lines(change.old), _lines(change.new), f"a/{old}", f"b/{new}"):
+        text += line if line.endswith("\n") else line + "\n\\ No newline at end of file\n"
+    return text
+
+
+def _from_top(path: str) -> str:
+    """Return a path as git shows it."""
+    full = pathlib.Path(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    top = next((parent for parent in full.parents if (parent / ".git").exists()), None)
+    return str(full.relative_to(top)) if top else os.path.relpath(path)
 
 
 def _lines(text: str) -> list[str]:

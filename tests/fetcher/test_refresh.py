@@ -122,6 +122,32 @@ def test_check_then_refresh(server, layer):
     assert "current" in layer.run("check")
 
 
+@pytest.mark.parametrize("top", [".", ".."])
+def test_dry_run_is_a_patch_of_a_rename(server, layer, top):
+    """Also where the layer is not the top of its git work tree, and for a recipe of which only the name changes."""
+    old = server.push(make("1"), "patch/rename", "1.0.0")
+    server.push(make("2"), "patch/rename", "1.0.1")
+    folder = layer.root / "recipes some"
+    folder.mkdir()
+    recipe = f'require pin.inc\nSRC_URI = "docker://{server.address}/patch/rename;tag=${{PV}}"\n'
+    (folder / "a_1.0.0.bb").write_text(recipe)
+    (folder / "pin.inc").write_text(f'SRC_URI[sha256sum] = "{old[7:]}"\n')
+    layer.pinned("b_1.0.0.bb", f"{server.address}/patch/rename;tag=${{PV}}", old)
+    tree = layer.root / top
+    for arguments in (["init", "--quiet"], ["add", str(layer.root)], ["commit", "--quiet", "--message=start"]):
+        layer.git("-C", str(tree), *arguments)
+    with layer.start("refresh", "--dry-run", "--upgrade", "patch") as process:
+        diff = process.communicate(timeout=SECONDS)[0]
+    assert "similarity index 100%" in diff
+    (layer.root.parent / "patch").write_text(diff)
+    layer.git("-C", str(tree), "apply", "--index", str(layer.root.parent / "patch"))
+    applied = layer.git("write-tree")
+    layer.git("reset", "--quiet", "--hard")
+    layer.run("refresh", "--upgrade", "patch")
+    layer.git("-C", str(tree), "add", "--all", str(layer.root))
+    assert layer.git("write-tree") == applied
+
+
 def test_dry_run_is_a_patch_of_what_a_run_writes(server, layer):
     old = server.push(make("1"), "refresh/patch", "v1")
     crlf = layer.recipe("a_1.0.bb", f'SRC_URI = "docker://{server.address}/refresh/patch;tag=v1;digest={old}"\r\n')
