@@ -15,6 +15,27 @@ from dockin.refresh import Change, Report, Result
 UNITS = ("recipe", "all")
 SECONDS = 120
 
+# As git sets them for hooks: git rev-parse --local-env-vars, and what changes the meaning of paths.
+_OF_ANOTHER_REPOSITORY = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_GRAFT_FILE",
+    "GIT_ICASE_PATHSPECS",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NAMESPACE",
+    "GIT_NOGLOB_PATHSPECS",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
+
 
 class CommitError(DockinError):
     """git refuses."""
@@ -59,8 +80,13 @@ def commit(report: Report, unit: str, signoff: bool = False) -> list[str]:
             results = _results([owners[path] for path in paths])
             message = _message(results, unit)
             _git(top, "add", "--all", "--", *paths)
-            # Of the touched files only, whatever else is in the index.
-            _git(top, "commit", "--quiet", *(["--signoff"] if signoff else []), "--message", message, "--only", "--", *paths)
+            try:
+                # Of the touched files only, whatever else is in the index.
+                options = ["--quiet", *(["--signoff"] if signoff else []), "--message", message, "--only"]
+                _git(top, "commit", *options, "--", *paths)
+            except CommitError:
+                _run(top, "reset", "--quiet", "--", *paths)  # as it was; check() has seen no changes in the index
+                raise
             subjects.append(message.splitlines()[0])
     return subjects
 
@@ -118,14 +144,20 @@ def _git(directory: str, *arguments: str) -> str:
     done = _run(directory, *arguments)
     if done.returncode:
         words = done.stderr.decode(errors="replace").strip() or done.stdout.decode(errors="replace").strip()
-        raise CommitError(f"git {arguments[0]} in {directory} failed: {words}")
+        silent = f"exit code {done.returncode} and no words, as of a hook that refuses it"
+        raise CommitError(f"git {arguments[0]} in {directory} failed: {words or silent}")
     return done.stdout.decode(errors="surrogateescape")
 
 
 def _run(directory: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    argv = ["git", "-C", directory, *arguments]
+    # A path is a path, whatever stars it has; to check-ignore it is one anyway, and it refuses the option.
+    literal = [] if arguments[0] == "check-ignore" else ["--literal-pathspecs"]
+    argv = ["git", *literal, "-C", directory, *arguments]
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_REPOSITORY}
     try:
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
+        return subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False, env=environment
+        )
     except OSError as error:
         raise CommitError(f"git can't be run: {error.strerror}; --commit needs it") from error
     except subprocess.TimeoutExpired as error:

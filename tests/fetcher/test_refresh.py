@@ -639,6 +639,34 @@ def test_what_can_not_be_committed_is_not_written(server, layer, state, words):
     assert sorted(os.listdir(path.parent)) == ["app_1.0.0.bb"]
 
 
+def test_a_hook_that_refuses_without_a_word(server, layer):
+    old = server.push(make("hook"), "refresh/hook", "1.0.0")
+    server.push(make("hook too"), "refresh/hook", "1.0.1")
+    layer.pinned("app_1.0.0.bb", f"{server.address}/refresh/hook;tag=${{PV}}", old)
+    layer.versioned()
+    hook = layer.root / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    assert "exit code 1 and no words" in layer.run("refresh", "--upgrade", "patch", "--commit", code=1)
+    assert layer.git("diff", "--cached", "--name-only") == ""
+    assert len(layer.git("status", "--porcelain").splitlines()) == 2
+
+
+def test_commit_of_odd_names_and_from_a_hook(server, layer):
+    """A name that git would take for a pattern, and the variables that git gives to hooks of another repository."""
+    old = server.push(make("odd"), "refresh/odd", "v1")
+    paths = [layer.pinned(f"{name}_1.0.bb", f"{server.address}/refresh/odd;tag=v1", old) for name in ("a[b]", "ab")]
+    layer.versioned()
+    paths[1].write_text(paths[1].read_text() + "# mine\n")
+    server.push(make("odd too"), "refresh/odd", "v1")
+    other = layer.root.parent / "other"
+    variables = {"GIT_DIR": str(other), "GIT_INDEX_FILE": str(other / "index"), "GIT_WORK_TREE": str(other)}
+    layer.run("refresh", "--commit", str(paths[0]), **variables)
+    assert layer.git("show", "--name-only", "--format=", "HEAD").split() == ["recipes-containers/some/a[b]_1.0.bb"]
+    assert layer.git("status", "--porcelain").split() == ["M", "recipes-containers/some/ab_1.0.bb"]
+
+
 def test_commit_without_git(server, layer):
     old = server.push(make("nogit"), "refresh/nogit", "v1")
     layer.pinned("app_1.0.bb", f"{server.address}/refresh/nogit;tag=v1", old)
