@@ -167,7 +167,7 @@ def _wishes(args):
     platform = dockin.platforms.parse(args.platform) if args.platform else None
     if args.compression:
         dockin.newrecipe.check_compression(args.compression)
-    dockin.refreshcommand.check_authfile(args.authfile)
+    _check_authfile(args.authfile)
     if bool(args.image) == bool(args.compose):
         raise DockinError("Give an IMAGE or --compose FILE, and not both")
     if args.compose:
@@ -430,6 +430,14 @@ SSTATE_SKIP_CREATION = "1"
 # initial_rev .: {revision}
 """
     return text + (f'\nDOCKIN_AUTHFILE = "{os.path.abspath(authfile)}"\n' if authfile else "")
+
+
+def _check_authfile(path):
+    """Raise DockinError where the file is not there, or where BitBake would read something else for its path"""
+    full = os.path.abspath(path) if path else ""
+    if any(part in full for part in ('"', "\\", "${", "\n")):
+        raise DockinError(f"Login file {full}: a BitBake variable can't hold such a path; use one without \", \\ and ${{")
+    dockin.refreshcommand.check_authfile(path)
 
 
 def _source_tree(config, pn):

@@ -368,6 +368,7 @@ def test_refusals(desk):
         ("fresh", [f"{desk.image}:1.0.0@{desk.app.digest}", "--no-pin"], "--no-pin, but sha256:"),
         # A name is refused before the registry is asked, which does not answer here.
         ("hello-world", ["127.0.0.1:1/team/app"], r"hello-world is taken"),
+        ("fresh", [f"{desk.image}:1.0.0", "--authfile", 'my "auth".json'], "can't hold such a path"),
         ("fresh", [], "Give an IMAGE or --compose FILE"),
     ]:
         result = desk.devtool("add-docker", *arguments, "--recipe-name", name).failed(message)
