@@ -23,7 +23,7 @@ _ASSIGNMENT = re.compile(
     (?P<quote>['"])(?P<value>.*)(?P=quote)$""",
     re.VERBOSE | re.DOTALL,
 )
-_INCLUDE = re.compile(r"^(?P<word>require|include)\s+(?P<path>\S.*)$")
+_INCLUDE = re.compile(r"^(?P<word>require|include_all|include)\s+(?P<path>\S.*)$")
 _UNSET = re.compile(r"^unset\s+(?P<variable>[a-zA-Z0-9\-_+.${}/~]+)(?:\[(?P<flag>[a-zA-Z0-9\-_+.@]+)\])?$")
 _FUNCTION = re.compile(r"^(?:(?:python|fakeroot)(?=[\s(])\s*)*[\w.\-+{}$:]*\s*\(\s*\)\s*\{$")
 _DEFINITION = re.compile(r"^(?:async\s+)?def\s")
@@ -137,7 +137,7 @@ class Statement:
     """Offset behind the statement and its line end."""
     line: int
     word: str = ""
-    """require, include, unset, or code; empty for an assignment."""
+    """require, include, include_all, unset, or code; empty for an assignment."""
     variable: str = ""
     flag: str = ""
     operator: str = ""

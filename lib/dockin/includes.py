@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from dockin import recipefile
 
-_INCLUDE = re.compile(r"^(?:require|include)[ \t]+(.+)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^(require|include_all|include)[ \t]+(.+)$", re.MULTILINE)
 _VARIABLE = re.compile(r"\$\{(PN|BPN|PV)\}")
 
 
@@ -50,13 +50,12 @@ class Includes:
         if path in files.texts:
             return
         text = files.texts[path] = self._text(path)
-        for line in _INCLUDE.findall(text):
+        for word, line in _INCLUDE.findall(text):
             for name in _VARIABLE.sub(lambda match: values.get(match[1], match[0]), line.partition("#")[0]).split():
                 if "${" in name:
                     files.whole = False
                     continue
-                found = self._find(name, path)
-                if found:
+                for found in self._find(name, path, word):
                     self._add(files, found, values)
 
     def _text(self, path: str) -> str:
@@ -67,13 +66,15 @@ class Includes:
                 self._texts[path] = ""
         return self._texts[path]
 
-    def _find(self, name: str, path: str) -> str:
+    def _find(self, name: str, path: str, word: str) -> list[str]:
+        """Return what an include takes in: the first file of a name, or with include_all each."""
         directory = os.path.dirname(path)
         if directory not in self._layers:
             self._layers[directory] = recipefile.layer_of(path)
         layer = self._layers[directory]
-        for folder in (directory, *self._search, *([layer] if layer else [])):
-            candidate = os.path.normpath(os.path.join(folder, name))
-            if candidate in self._texts or os.path.isfile(candidate):
-                return candidate
-        return ""
+        folders = [*self._search, *([layer] if layer else [])]
+        if word != "include_all":
+            folders.insert(0, directory)
+        candidates = dict.fromkeys(os.path.normpath(os.path.join(folder, name)) for folder in folders)
+        found = [candidate for candidate in candidates if candidate in self._texts or os.path.isfile(candidate)]
+        return found if word == "include_all" else found[:1]

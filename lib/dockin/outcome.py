@@ -64,7 +64,7 @@ def as_text(report: Report, statistics: registry.Statistics) -> str:
     """Return a line for each image, what could not be done, and a summary."""
     lines = [_line(result) for result in report.results]
     lines += [f"note: {note}" for note in report.notes]
-    counts = [f"{report.count(*found)} {key.replace('_', '-')}" for key, found in _COUNTED.items() if report.count(*found)]
+    counts = [_count(report.count(*found), key) for key, found in _COUNTED.items() if report.count(*found)]
     network = f"{statistics.requests} requests, {statistics.counted_pulls} counted pulls"
     limits = [
         f"{host}: {limit['remaining']} of {limit.get('limit', '?')} pulls left"
@@ -74,6 +74,10 @@ def as_text(report: Report, statistics: registry.Statistics) -> str:
     images = f"{len(report.results)} image{'' if len(report.results) == 1 else 's'}"
     lines.append(" · ".join([f"{images}: {', '.join(counts)}" if counts else images, network, *limits]))
     return "\n".join(lines) + "\n"
+
+
+def _count(number: int, key: str) -> str:
+    return f"{number} {'error' if (number, key) == (1, 'errors') else key.replace('_', '-')}"
 
 
 def as_markdown(report: Report, statistics: registry.Statistics) -> str:

@@ -34,10 +34,12 @@ _PREFIX = source.SCHEME + "://"
 _VARIABLE = "SRC_URI"
 _DIGEST = re.compile(r"(?P<literal>(?:(?<=;)digest=|@)sha256:(?P<hex>[0-9a-f]{64}))(?=;|$)")
 _TAG = re.compile(r";tag=(?P<parameter>[^;]+)|(?<=[a-z0-9]):(?P<inline>[A-Za-z0-9_][A-Za-z0-9_.-]*)(?=[;@]|$)")
+_PIN = re.compile(r"^SRC_URI\[[^\]]*sha256sum\]", re.MULTILINE)
 _HEX = re.compile(r"[0-9a-f]{64}")
 _PYTHON = re.compile(r"(?:fakeroot\s+)?(?:python[\s(]|def\s|async\s)")
 _IN_CODE = re.compile(r"docker://[^\s\"'\\]*")
-_INHERITS = re.compile(r"^\s*inherit\s(?:.*\s)?dockin(?:\s|$)", re.MULTILINE)
+_INHERITS = re.compile(r"^\s*inherit(?:_defer)?\s(?:.*\s)?dockin(?:\s|$)", re.MULTILINE)
+_CONTINUATION = re.compile(r"\\[ \t]*\r?\n")
 _TARGETS = re.compile(r"(?:-native|-cross|-initial|-intermediate|-crosssdk|-cross-canadian)$")
 _FAMILIES = re.compile(r"^(?:nativesdk-|lib(?:32|64|x32)-)")
 _LOGIN = re.compile(r"(?<=docker://)[^;\s]*@(?!sha256:)")
@@ -97,6 +99,8 @@ class Recipe:
     """Text of each file that was read, by path."""
     notes: list[str] = field(default_factory=list)
     """What could not be read and may not matter, with file and line."""
+    expected: bool = False
+    """Whether it should have images: it inherits the class, or is an append with a pin alone."""
     words: list[Text] = field(default_factory=list)
     """The entries of SRC_URI that are no images, and the names of included files."""
     replacing: list[list[str]] = field(default_factory=list)
@@ -143,26 +147,32 @@ def find(paths: list[str]) -> list[tuple[str, list[str]]]:
 
 def find_all(paths: list[str]) -> list[tuple[str, list[str]]]:
     """Return what find() does, whatever is in the files."""
-    recipes: dict[str, None] = {}
-    appends: dict[str, None] = {}
+    # By what they really are, as links lead to one file by several paths; its name has the version, so it counts.
+    recipes: dict[tuple[str, str], str] = {}
+    appends: dict[tuple[str, str], str] = {}
+
+    def add(found: str) -> None:
+        kind = appends if found.endswith(APPEND) else recipes
+        kind.setdefault((os.path.realpath(found), os.path.basename(found)), found)
+
     for path in paths:
         full = os.path.abspath(path)
         if os.path.isdir(full):
             for found in _walk(full):
-                (appends if found.endswith(APPEND) else recipes)[found] = None
+                add(found)
         elif os.path.isfile(full):
             if not full.endswith((RECIPE, APPEND, INCLUDE)):
                 raise RecipeError(f"Not a recipe: {path!r}; give files {RECIPE}, {APPEND}, {INCLUDE} or directories")
-            (appends if full.endswith(APPEND) else recipes)[full] = None
+            add(full)
         else:
             raise RecipeError(f"There is no {path!r}: give recipes or directories with recipes")
     result = []
-    for recipe in sorted(recipes):
-        own = [append for append in sorted(appends) if _appends_to(append, recipe)]
-        for append in own:
-            del appends[append]
+    loose = sorted(appends.values())
+    for recipe in sorted(recipes.values()):
+        own = [append for append in loose if _appends_to(append, recipe)]
+        loose = [append for append in loose if append not in own]
         result.append((recipe, own))
-    return result + [(append, []) for append in sorted(appends)]
+    return result + [(append, []) for append in loose]
 
 
 def read(
@@ -181,7 +191,7 @@ def read(
 
 def uses_class(text: str) -> bool:
     """Tell whether a file's text inherits the class."""
-    return bool(_INHERITS.search(text))
+    return bool(_INHERITS.search(_CONTINUATION.sub(" ", text)))
 
 
 def values_of_name(path: str) -> dict[str, str]:
@@ -329,6 +339,7 @@ class _Reader:
     def __init__(self, path: str, search: collections.abc.Sequence[str], lookup: Lookup | None) -> None:
         self.path = path
         self.recipe = Recipe(path, "", layer_of(path))
+        self.all_layers = bool(search)
         self.search = [*search, self.recipe.layer] if self.recipe.layer else list(search)
         self.scope = Scope(lookup)
         self.statements: list[Statement] = []
@@ -363,7 +374,24 @@ class _Reader:
                 images.setdefault((image.place, image.text), image)
         in_code = [_replaced(image, pins=self._pins_of(image.text)) for image in self.in_code]
         self.recipe.images = self._with_places([*images.values(), *in_code])
+        self._expect_images()
         return self.recipe
+
+    def _expect_images(self) -> None:
+        """Note where no image is found, though there should be one."""
+        recipe = self.recipe
+        pins = [flag for flag in self.flags.values() if _HEX.fullmatch(flag.value.characters)]
+        named = any(one.variable.partition(":")[0] == _VARIABLE for one in self.statements)
+        lone = bool(pins) and not named and self.path.endswith(APPEND)
+        recipe.expected = lone or any(map(uses_class, recipe.files.values()))
+        if recipe.images or not recipe.expected:
+            return
+        if lone:
+            recipe.notes.append(
+                f"{self._where(pins[0])}: this may be an image's pin: the recipe that it is for is not among those given"
+            )
+        elif not recipe.notes:
+            recipe.notes.append(f"{recipe.shown(self.path)}: it inherits dockin, but its text shows no image")
 
     def _name(self) -> str:
         return self.scope.expand(bitbaketext.plain("${PN}")).characters
@@ -456,11 +484,15 @@ class _Reader:
             if "${" in name:
                 self.recipe.notes.append(f"{self._where(statement)}: {name} is not read: its name is not known here")
                 continue
-            candidates = [os.path.join(folder, name) for folder in (os.path.dirname(statement.path), *self.search)]
-            found = next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
-            if found:
-                self._file(os.path.normpath(found))
-            elif statement.word == "require":
+            every = statement.word == "include_all"
+            folders = self.search if every else [os.path.dirname(statement.path), *self.search]
+            candidates = dict.fromkeys(os.path.normpath(os.path.join(folder, name)) for folder in folders)
+            found = [candidate for candidate in candidates if os.path.isfile(candidate)]
+            for path in found if every else found[:1]:
+                self._file(path)
+            if every and not self.all_layers:
+                self.recipe.notes.append(f"{self._where(statement)}: {name} of other layers is not read")
+            elif not found and statement.word == "require":
                 self.recipe.notes.append(f"{self._where(statement)}: there is no {name} beside the file or in its layer")
 
     def _texts(self) -> list[tuple[Statement, Text]]:
@@ -682,6 +714,14 @@ def _from_file_name(path: str) -> dict[str, Text]:
     return values
 
 
+def recipes_in(directory: str) -> list[str]:
+    """Return the recipes and appends in a directory, without those below it."""
+    with contextlib.suppress(OSError):
+        names = sorted(name for name in os.listdir(directory) if name.endswith((RECIPE, APPEND)))
+        return [path for path in (os.path.join(directory, name) for name in names) if os.path.isfile(path)]
+    return []
+
+
 def _walk(directory: str) -> typing.Iterator[str]:
     for root, directories, names in os.walk(directory):
         directories[:] = sorted(name for name in directories if not name.startswith("."))
@@ -703,10 +743,10 @@ def _may_name_image(paths: list[str]) -> bool:
             text = load(path)
         except RecipeError:
             return True
-        if _PREFIX in text:
+        if _PREFIX in text or uses_class(text) or (path.endswith(APPEND) and _PIN.search(text)):
             return True
         for statement in bitbaketext.statements(path, text):
-            if statement.word in ("require", "include"):
+            if statement.word in ("require", "include", "include_all"):
                 return True
     return False
 

@@ -22,7 +22,7 @@ import typing
 from dataclasses import dataclass, field, replace
 
 from dockin import comparison, includes, platforms, recipefile, versions
-from dockin.bitbaketext import Spot
+from dockin.bitbaketext import Place, Spot
 from dockin.comparison import STALE, UPDATED, Finding
 from dockin.errors import DockinError
 from dockin.recipefile import Edit, Image, Recipe
@@ -152,6 +152,7 @@ def run(
     _compare(results, options, resolver, now)
     users = _Users(results, tasks)
     notes = {note for task in examined(tasks) for note in task.recipe.notes}
+    notes |= {f"--only {pattern} fits no image" for pattern in _unfit(tasks, options.only)}
     notes |= _take_back(results, users, options, resolver, now)
     changes = _changes(results, users, options)
     if options.writes:
@@ -178,7 +179,7 @@ def read_tasks(paths: list[str], platform: platforms.Platform | None = None) -> 
             problem = Image(path, 1, path, None, problem=str(error))
             recipe = Recipe(path, os.path.basename(path), recipefile.layer_of(path), [problem])
         # Of one that should have images, what could not be read is said.
-        if recipe.images or (recipe.notes and any(map(recipefile.uses_class, recipe.files.values()))):
+        if recipe.images or (recipe.notes and recipe.expected):
             tasks.append(Task(recipe, platform))
     return tasks + _neighbours_in_layers(tasks, platform)
 
@@ -210,9 +211,12 @@ def neighbouring(found: collections.abc.Iterable[Task], tasks: list[Task]) -> li
 
 
 def _neighbours_in_layers(tasks: list[Task], platform: platforms.Platform | None) -> list[Task]:
-    layers = {task.recipe.layer or os.path.dirname(task.recipe.path) for task in tasks}
+    layers = {task.recipe.layer for task in tasks if task.recipe.layer}
+    # In no layer, what is beside it: what is below that may be anything, as in somebody's home directory.
+    beside = {os.path.dirname(task.recipe.path) for task in tasks if not task.recipe.layer}
+    places = [*sorted(layers), *(path for directory in sorted(beside) for path in recipefile.recipes_in(directory))]
     found = []
-    for path, appends in neighbours(recipefile.find_all(sorted(layers)), tasks):
+    for path, appends in neighbours(recipefile.find_all(places), tasks):
         # What can't be read shows no pin; it is said when that recipe is refreshed itself.
         with contextlib.suppress(recipefile.RecipeError):
             found.append(Task(recipefile.read(path, appends), platform, examined=False))
@@ -303,7 +307,7 @@ class _Users:
         self._of_files: dict[str, list[Image]] = collections.defaultdict(list)
         for image in (image for task in tasks for image in task.recipe.images):
             for place in _pin_places(image):
-                self._of_pins[place].append(image)
+                self._of_pins[_really(place)].append(image)
             for path in {place.path for place in image.entry.places if place}:
                 self._of_files[path].append(image)
         self._words = [word for task in tasks for word in task.recipe.words]
@@ -340,7 +344,7 @@ class _Users:
     def agree(self, result: Result) -> bool:
         """Tell whether a result's new pin fits all images that have it from the same literal."""
         assert result.reference
-        for image in (image for place in _pin_places(result.image) for image in self._of_pins[place]):
+        for image in (image for place in _pin_places(result.image) for image in self._of_pins[_really(place)]):
             other = self._results.get(id(image))
             if other and other.status == STALE and other.found.new.index == result.found.new.index:
                 continue
@@ -352,6 +356,16 @@ class _Users:
             if not same_tag or result.found.new.tag != result.found.old.tag:
                 return False
         return True
+
+
+def _really(place: typing.Any) -> typing.Any:
+    """Return a place with the path of the file that it is in, to which links may lead by other names."""
+    if isinstance(place, Spot):
+        return Spot(os.path.realpath(place.path), place.start, place.end)
+    if isinstance(place, Place):
+        return Place(os.path.realpath(place.path), place.offset)
+    spot, text = place
+    return _really(spot), text
 
 
 def _tag_length(image: Image) -> int:
@@ -469,17 +483,24 @@ def _write(group: list[Change]) -> None:
 
 def _wanted(image: Image, options: Options) -> bool:
     """Tell whether --only and --exclude leave an image in."""
+    return (not options.only or _is_called(image, options.only)) and not _is_called(image, options.exclude)
+
+
+def _is_called(image: Image, patterns: collections.abc.Iterable[str]) -> bool:
+    """Tell whether one of the patterns fits an image's name."""
     if image.source is None:
         names = [image.text]
     else:
         tagged = image.source.reference.tagged
         untagged = replace(tagged, tag=None)
         names = [tagged.familiar, tagged.canonical, untagged.familiar, untagged.canonical]
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
-    def matches(patterns: collections.abc.Iterable[str]) -> bool:
-        return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
-    return (not options.only or matches(options.only)) and not matches(options.exclude)
+def _unfit(tasks: list[Task], patterns: collections.abc.Iterable[str]) -> list[str]:
+    """Return the patterns that fit no image's name."""
+    images = [image for task in examined(tasks) for image in task.recipe.images]
+    return [pattern for pattern in patterns if not any(_is_called(image, [pattern]) for image in images)]
 
 
 def _position(result: Result) -> tuple[str, int, int]:

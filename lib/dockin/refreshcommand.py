@@ -68,9 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_look_up_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of all commands that ask registries, from recipes' text alone if need be."""
     parser.add_argument("--platform", type=_platform, help="for images without ;platform=: the one that matters to you")
-    parser.add_argument(
-        "--jobs", type=_positive, default=comparison.Rules.jobs, metavar="N", help="look-ups at a time (default: %(default)s)"
-    )
+    jobs = comparison.Rules.jobs
+    parser.add_argument("--jobs", type=_positive, default=jobs, metavar="N", help="look-ups at once (default: %(default)s)")
     parser.add_argument(
         "--timeout", type=_seconds, default=30.0, metavar="S", help="seconds for one request (default: %(default)g)"
     )

@@ -353,6 +353,67 @@ def test_a_recipe_that_can_not_be_read_keeps_no_other(run, tmp_path):
     assert NEW in after["pin.inc"] and outcome.exit_code(report) == exitcodes.PARTIAL
 
 
+@pytest.mark.parametrize(("files", "notes"), [
+    ({"x_1.bbappend": 'SRC_URI[sha256sum] = "OLD"\n'}, ["x_1.bbappend:1: this may be an image's pin: the recipe that it is"
+                                                        " for is not among those given"]),
+    ({"x_1.bbappend": 'SRC_URI = "https://x.org/x.tgz"\nSRC_URI[sha256sum] = "OLD"\n'}, []),
+    ({"x_1.bb": 'SRC_URI = "https://x.org/x.tgz"\n', "x_1.bbappend": 'SRC_URI[sha256sum] = "OLD"\n'}, []),
+    ({"x_1.bb": "inherit_defer dockin\nrequire ${ELSEWHERE}.inc\n"},
+     ["x_1.bb:2: ${ELSEWHERE}.inc is not read: its name is not known here"]),
+    ({"x_1.bb": "inherit \\\n    systemd \\\n    dockin\n"}, ["x_1.bb: it inherits dockin, but its text shows no image"]),
+    ({"x_1.bb": "inherit dockin\ninclude_all x.inc\n", "x.inc": 'SRC_URI = "docker://h.io/x;tag=1;digest=sha256:OLD"\n'},
+     ["x_1.bb:2: x.inc of other layers is not read"]),
+])
+def test_what_may_be_missed_is_told_of(run, files, notes):
+    report, _, _ = run(files, {"x:1": OLD})
+    assert report.notes == notes
+    assert [result.status for result in report.results] == ["current"] * ("x.inc" in files)
+
+
+def test_a_neighbour_by_include_all(run):
+    files = {**SHARED_PIN, "y_1.bb": 'include_all pin.inc\nSRC_URI = "docker://h.io/y;tag=1"\n'}
+    report, before, after = run(files, {"x:1": NEW, "y:1": OLD}, named="x_1.bb")
+    assert (statuses(report), after) == ({"x:1": "error"}, before)
+
+
+def test_a_pattern_that_fits_nothing_is_told_of(run):
+    report, _, _ = run(SHARED_PIN, {"x:1": OLD}, only=("h.io/x", "h.io/z*"))
+    assert (statuses(report), report.notes) == ({"x:1": "current"}, ["--only h.io/z* fits no image"])
+
+
+def test_a_file_by_two_paths_is_one(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "x_1.bb").write_text(ENTRY.format("1", "").replace("OLD", OLD))
+    (tmp_path / "link").symlink_to("real")
+    found = recipefile.find([str(tmp_path / "link"), str(tmp_path / "real"), str(tmp_path / "real" / "x_1.bb")])
+    assert found == [(str(tmp_path / "link" / "x_1.bb"), [])]
+    # Another name is another version.
+    (tmp_path / "real" / "x_2.bb").symlink_to("x_1.bb")
+    assert len(recipefile.find([str(tmp_path / "real")])) == 2
+
+
+def test_one_file_with_two_names_has_one_pin(run, tmp_path):
+    (tmp_path / "x_2.bb").symlink_to("x_1.bb")
+    report, before, after = run({"x_1.bb": ENTRY.format("${PV}", "")}, {"x:1": NEW, "x:2": OTHER})
+    assert (statuses(report), after) == ({"x:1": "error", "x:2": "error"}, before)
+
+
+def test_in_no_layer_only_what_is_beside_a_recipe_is_looked_at(tmp_path, monkeypatch):
+    for name in ("x_1.bb", "below/y_1.bb"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(ENTRY.format("1", "").replace("OLD", OLD))
+    walked = []
+    walk = os.walk
+    monkeypatch.setattr(os, "walk", lambda top, **options: walked.append(top) or walk(top, **options))
+    assert len(refresh.read_tasks([str(tmp_path / "x_1.bb")])) == 1
+    assert walked == []
+
+
+def test_one_error_is_one(run):
+    report, _, _ = run({"x_1.bb": 'SRC_URI = "docker://${X}/x"\n'}, {})
+    assert "1 image: 1 error ·" in outcome.as_text(report, registry.Statistics())
+
+
 def test_a_recipe_whose_images_are_not_found_is_told_of(run):
     report, _, _ = run({"x_1.bb": "inherit dockin\nrequire ${ELSEWHERE}.inc\n", "y_1.bb": "require ${ELSEWHERE}.inc\n"}, {})
     assert report.notes == ["x_1.bb:2: ${ELSEWHERE}.inc is not read: its name is not known here"]
