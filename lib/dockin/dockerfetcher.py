@@ -22,6 +22,7 @@ import os
 import pathlib
 import random
 import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -69,6 +70,9 @@ _NUMBERS = {"DOCKIN_FETCH_TIMEOUT": 300, "DOCKIN_FETCH_RETRIES": 3}
 
 # Seconds before the first retry; doubled for each further one, and varied so that parallel fetches spread out.
 _FIRST_DELAY = 1.0
+
+# Bytes that a download may have beside the blobs: manifest, index and what skopeo notes.
+_SLACK = 16 << 20
 
 _checked_commands = set()
 
@@ -264,6 +268,10 @@ def check_settings(d):
         _number(d, name, default)
 
 
+class _Silence(Exception):
+    """Nothing was heard of a registry until the time limit."""
+
+
 class _Skopeo:
     """Runs skopeo for one url."""
 
@@ -298,11 +306,14 @@ class _Skopeo:
         self._check_version()
         attempt = 0
         while True:
-            status, output, errors = self._run_once(argv, progress)
-            if status == 0:
-                self.admitted = True
-                return output
-            failure = dockin.skopeo.classify(errors)
+            try:
+                status, output, errors = self._run_once(argv, progress)
+                if status == 0:
+                    self.admitted = True
+                    return output
+                failure = dockin.skopeo.classify(errors)
+            except _Silence as error:
+                failure = dockin.skopeo.Failure(dockin.skopeo.SILENT, str(error))
             # What was let in before has a token that ran out: skopeo asks for another one when it is started again.
             retries = 1 if self.admitted and failure.kind == "auth" else failure.retries
             if attempt >= min(self.retries, retries):
@@ -327,7 +338,7 @@ class _Skopeo:
             try:
                 self._wait(process, progress)
             finally:
-                helpers = _children(process.pid)
+                helpers = _descendants(process.pid)
                 process.kill()
                 process.wait()
                 for pid in helpers:
@@ -347,10 +358,9 @@ class _Skopeo:
             if now != seen:
                 seen, deadline = now, time.monotonic() + self.timeout
             elif time.monotonic() > deadline:
-                raise FetchError(
+                raise _Silence(
                     f"{self.reference.registry} has sent nothing of {self.reference.familiar} for {self.timeout} s"
-                    " (DOCKIN_FETCH_TIMEOUT)",
-                    self.ud.url,
+                    " (DOCKIN_FETCH_TIMEOUT), or has told skopeo to wait because of too many requests"
                 )
 
     def _check_version(self):
@@ -413,7 +423,7 @@ class _Download:
 
     def run(self):
         """Write the image tarball to its place in DL_DIR, whole or not at all."""
-        bb.utils.mkdirhier(self.blobs)
+        self._prepare()
         digest, top = self._top()
         descriptor, data, manifest = dockin.tarball.resolve(digest, top, self.platform, self._manifest)
         self._keep_good(manifest.blobs)
@@ -422,9 +432,21 @@ class _Download:
         if self.skopeo.options.policy or not all(os.path.exists(self._path(blob)) for blob in manifest.blobs):
             self._copy(descriptor.digest, manifest.blobs)
         # The manifest is in hand: what the registry served in copying it does not matter.
-        pathlib.Path(self._path(descriptor)).write_bytes(data)
-        image = dockin.tarball.make_image(digest, top, self.platform, self._read)
+        documents = {descriptor.digest: data}
+        image = dockin.tarball.make_image(
+            digest, top, self.platform, lambda blob: documents.get(blob.digest) or self._read(blob)
+        )
         self._write(image)
+
+    def _prepare(self):
+        """Make the partial directory; what others have put there that is no regular file goes, and is never opened."""
+        for directory in (self.partial, self.blobs):
+            if os.path.lexists(directory) and (os.path.islink(directory) or not os.path.isdir(directory)):
+                os.unlink(directory)
+            bb.utils.mkdirhier(directory)
+        for entry in list(os.scandir(self.blobs)):
+            if not entry.is_file(follow_symlinks=False):
+                shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
 
     def _top(self):
         """Return digest and bytes of what the pin or the tag names."""
@@ -474,10 +496,17 @@ class _Download:
     def _copy(self, digest, blobs):
         """Let skopeo download the blobs that are not there."""
         total = sum(blob.size for blob in blobs) or 1
+        most = total + _SLACK
         last = [time.monotonic(), 0]
 
         def progress():
             size = _size(self.partial)
+            if size > most:
+                raise FetchError(
+                    f"{self.reference.registry} sends more of {self.reference.canonical} than the {total} bytes that the"
+                    " manifest states",
+                    self.ud.url,
+                )
             now = time.monotonic()
             rate = (size - last[1]) / max(now - last[0], 0.001)
             last[:] = now, size
@@ -617,18 +646,22 @@ def _number(d, variable, default):
     return int(value)
 
 
-def _children(pid):
-    """Return the processes that a process has started: skopeo's credential helpers, which would wait for ever without it.
+def _descendants(pid):
+    """Return the processes that a process has started, and they: skopeo's credential helpers, which would wait for ever.
 
     They are not told by a process group of their own: BitBake ends a task's whole group, and they have to be in it.
     """
-    found = []
+    parents = {}
     for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             # pid (command) state parent …; a command may have spaces and brackets
-            if int(path.read_text(errors="replace").rpartition(")")[2].split()[1]) == pid:
-                found.append(int(path.parent.name))
-    return found
+            parents[int(path.parent.name)] = int(path.read_text(errors="replace").rpartition(")")[2].split()[1])
+    found = {pid}
+    while True:
+        more = {child for child, parent in parents.items() if parent in found} - found
+        if not more:
+            return found - {pid}
+        found |= more
 
 
 def _end_with_parent():

@@ -52,8 +52,11 @@ class Failure:
         return _RETRIES.get(self.kind, 0)
 
 
+SILENT = "silent"
+"""The kind of a failure where nothing was heard until a time limit, which another try costs once more."""
+
 # skopeo has waited for a rate limit itself, up to minutes, before it gives up.
-_RETRIES = {"rate-limited": 1, "server": 10, "network": 10}
+_RETRIES = {"rate-limited": 1, SILENT: 1, "server": 10, "network": 10}
 
 # How skopeo names a status, in all its versions: "StatusCode: 403", "HTTP status: 503", "status code from registry 404".
 _STATUS = r"(?:StatusCode:|HTTP status:|from registry) "
@@ -89,6 +92,11 @@ _KINDS = tuple(
 
 # What skopeo repeats of the image's name, in which any of those words may stand.
 _NAMES = re.compile(r"(?:docker|oci|https?)://[^\s\"]*|\b(?:manifest \S+ in|container registry|lookup) \S+")
+
+# What gives access to a blob: signatures in the address that a registry redirects to, and a password in any address; and what
+# a credential helper that failed has printed all the same.
+_ADDRESS = re.compile(r"(https?://)(?:[^/\s\"@]*@)?([^\s\"?#]*)(?:[?#][^\s\"]*)?")
+_ANSWER = re.compile(r"`[^`]*(?:secret|password|token)[^`]*(?:`|$)", re.IGNORECASE)
 
 _FATAL = re.compile(r'level=fatal msg="((?:[^"\\]|\\.)*)"')
 _VERSION = re.compile(r"version (\d+)\.(\d+)(?:\.(\d+))?")
@@ -168,12 +176,17 @@ def classify(stderr: str) -> Failure:
     if fatal:
         # As Go quotes it: \" for a quote, \n for a new line.
         message = re.sub(r"\\(.)", lambda escape: " " if escape[1] in "nt" else escape[1], fatal[-1])
-    message = one_line(message).strip() or "no output"
+    message = _without_secrets(one_line(message).strip()) or "no output"
     words = _NAMES.sub(" ", message)
     for kind, pattern in _KINDS:
         if pattern.search(words):
             return Failure(kind, message)
     return Failure("other", message)
+
+
+def _without_secrets(message: str) -> str:
+    """Return a message without what may give access to something."""
+    return _ANSWER.sub("`…`", _ADDRESS.sub(r"\1\2", message))
 
 
 def _base(options: Options) -> list[str]:

@@ -36,6 +36,8 @@ SUFFIX = ".tar"
 # File names have at most 255 bytes, and BitBake appends to them.
 _MAX_SUBJECT = 160
 CHUNK = 1 << 20
+MAX_MEMBERS = 50_000
+"""More blobs than the largest manifest can name."""
 
 _BLOBS = "blobs/sha256/"
 _LAYOUT_NAME = "oci-layout"
@@ -354,6 +356,8 @@ def _members(path: str) -> dict[str, Extent]:
 def _check_member(info: tarfile.TarInfo, extent: Extent, size: int, members: dict[str, Extent]) -> None:
     if info.type != tarfile.REGTYPE:
         raise InvalidTarball(f"Not an image tarball {extent.path}: {info.name!r} is no regular file")
+    if len(members) >= MAX_MEMBERS:
+        raise InvalidTarball(f"Not an image tarball {extent.path}: it has more than {MAX_MEMBERS} members")
     if info.name in members:
         raise InvalidTarball(f"Not an image tarball {extent.path}: {info.name!r} is there twice")
     known = info.name in (_LAYOUT_NAME, _INDEX_NAME)

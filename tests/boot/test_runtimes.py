@@ -56,7 +56,8 @@ def boot(make_machine, odd, folder, runtime):
 def test_podman(make_machine, odd, tmp_path):
     with boot(make_machine, odd, tmp_path, runtimes.PODMAN) as system:
         assert (system.state, system.failed_units()) == ("running", [])
-        listed = system.output("podman", "run", "--rm", "--pull", "never", "--network", "none", "--cgroups", "disabled", NAME)
+        options = ["--rm", "--pull", "never", "--network", "none", "--cgroups", "disabled"]
+        listed = system.output("podman", "run", *options, NAME)
         lines = [line.split() for line in listed.splitlines()]
         found = {line[-1]: (line[0], line[2], line[3]) for line in lines if len(line) > 5}
         assert set(found) == {"setuid", "hard", "null", "fifo", "able", "opaque"}

@@ -117,6 +117,14 @@ def test_redirect_to_another_host_carries_no_login(bench, faulty, served, piece)
     assert LOGIN.password not in outcome.text
 
 
+def test_address_of_a_redirect_is_not_shown_whole(bench, faulty, served):
+    """It is signed: whoever reads it in a log has access."""
+    target = f"http://{faults.closed_address()}/bucket/blob?X-Amz-Signature=HUSH1&sig=HUSH2"
+    faulty.fail("/blobs/", faults.status(307, {"Location": target}))
+    outcome = bench.refuse(address(faulty), "/bucket/blob", pin=served.digest, DOCKIN_FETCH_RETRIES="1")
+    assert "HUSH" not in outcome.text
+
+
 def test_redirects_without_end(bench, faulty, served):
     faulty.fail("/blobs/", lambda handler, answer: handler.send(
         faults.Answer(307, {"Location": f"http://{faulty.address}{handler.path}"}, b"")))
@@ -157,7 +165,7 @@ def test_token_that_is_never_good(bench, faulty, served):
 
 def test_credential_helper_that_hangs(bench, faulty, served):
     """It is ended with skopeo, and nothing of it is left."""
-    environment = bench.wrapper("docker-credential-hanging", "exec sleep 987")
+    environment = bench.wrapper("docker-credential-hanging", "sleep 987; true")
     config = bench.home / ".docker" / "config.json"
     config.parent.mkdir()
     config.write_text(f'{{"credHelpers": {{"{faulty.address}": "hanging"}}}}')
@@ -167,6 +175,16 @@ def test_credential_helper_that_hangs(bench, faulty, served):
     )
     assert time.monotonic() - started < 15
     assert not _sleeping(bench.directory)
+
+
+def test_credential_helper_that_fails_with_its_answer(bench, faulty, served):
+    answer = '{"ServerURL":"x","Username":"u","Secret":"hunter2"}'
+    environment = bench.wrapper("docker-credential-chatty", f"cat >/dev/null\nprintf '%s' '{answer}'\nexit 1")
+    config = bench.home / ".docker" / "config.json"
+    config.parent.mkdir()
+    config.write_text(f'{{"credHelpers": {{"{faulty.address}": "chatty"}}}}')
+    outcome = bench.refuse(address(faulty), "credential helper", pin=served.digest, environment=environment)
+    assert "hunter2" not in outcome.text
 
 
 def _sleeping(directory):
@@ -183,6 +201,66 @@ def _sleeping(directory):
 
 
 # ------------------------------------------------------------------------------------------ odd sizes
+
+
+def test_blob_without_an_end(bench, faulty, served):
+    """Longer than declared, and never over: bytes alone are no progress, and DL_DIR is not filled with them."""
+    faulty.fail(served.layers[1].digest, faults.endless())
+    outcome = bench.refuse(address(faulty), "than the", "bytes that the manifest states", pin=served.digest)
+    assert not bench.files(), outcome.text
+    assert sum(path.stat().st_size for path in bench.dl_dir.rglob("*") if path.is_file()) < 400 << 20
+    faulty.heal()
+    bench.fetch(address(faulty), served.digest)
+    assert whole(bench, served)
+
+
+def test_blob_longer_than_declared(bench, faulty, served):
+    faulty.fail(served.layers[1].digest, faults.body(lambda data: data + b"x" * 5000))
+    bench.refuse(address(faulty), "wire/app", pin=served.digest)
+    faulty.heal()
+    bench.fetch(address(faulty), served.digest)
+    assert whole(bench, served)
+
+
+def test_connection_that_stalls_once(bench, faulty, served):
+    """As where a router has forgotten it: nothing comes any more, and the next connection is fine."""
+    faulty.fail(served.layers[1].digest, faults.stall(), times=1)
+    bench.fetch(address(faulty), served.digest, DOCKIN_FETCH_TIMEOUT="1", DOCKIN_FETCH_RETRIES="3")
+    assert whole(bench, served)
+
+
+# ------------------------------------------------------------------------- the partial directory, by others
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "link", "link to directory"])
+@pytest.mark.parametrize("which", ["manifest", "layer"])
+def test_partial_directory_that_others_write(bench, faulty, served, tmp_path, kind, which):
+    """No FIFO is waited for, no good file is written through a link, and the next fetch heals what is of a wrong kind."""
+    blobs = bench.dl_dir / f"docker_sha256-{served.hex}_linux-amd64.tar.part" / "sha256"
+    blobs.mkdir(parents=True)
+    good = tmp_path / "good"
+    path = blobs / (served.hex if which == "manifest" else served.layers[0].hex)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        (path / "sub").mkdir(parents=True)
+    else:
+        good.mkdir() if "directory" in kind else good.write_text("good")
+        path.symlink_to(good)
+    bench.fetch(address(faulty), served.digest)
+    assert whole(bench, served)
+    assert not good.is_file() or good.read_text() == "good"
+
+
+def test_partial_directory_of_another_kind(bench, faulty, served):
+    part = bench.dl_dir / f"docker_sha256-{served.hex}_linux-amd64.tar.part"
+    part.mkdir()
+    (part / "sha256").write_text("")
+    bench.fetch(address(faulty), served.digest)
+    assert whole(bench, served)
+
+
+# ------------------------------------------------------------------------------------------ large and odd images
 
 
 def test_hundreds_of_layers(bench, faulty, tmp_path):

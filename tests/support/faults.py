@@ -112,6 +112,22 @@ def body(data: bytes | Callable[[bytes], bytes]) -> Fault:
     return fault
 
 
+def endless() -> Fault:
+    """Send the body, and then more of it until the client goes away."""
+
+    def fault(handler: Handler, answer: Answer) -> None:
+        handler.send_response(answer.status)
+        for name, value in answer.headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.close_connection = True
+        handler.wfile.write(answer.body)
+        while not handler.ending.wait(0.001):
+            handler.wfile.write(bytes(_CHUNK))
+
+    return fault
+
+
 def headers(changed: Mapping[str, str]) -> Fault:
     """Answer as usual, with these headers in place of its own."""
     return lambda handler, answer: handler.send(Answer(answer.status, {**answer.headers, **changed}, answer.body))

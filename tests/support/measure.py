@@ -60,6 +60,8 @@ def task(build: oe.Build, recipe: str, name: str, memory: bool = False) -> tuple
     cpu = sum(float(values[f"{who} ru_{kind}time"]) for who in ("rusage", "Child rusage") for kind in "us")
     if memory:
         sampler.join()
+        if not sampler.peaks:
+            raise SystemExit(f"no process of do_{name} was seen: run this as root")
     peak = sum(sampler.peaks.values())
     return Cost(float(values["Elapsed time"].split()[0]), cpu, peak), result.seconds
 
