@@ -93,8 +93,8 @@ _KINDS = tuple(
 # What skopeo repeats of the image's name, in which any of those words may stand.
 _NAMES = re.compile(r"(?:docker|oci|https?)://[^\s\"]*|\b(?:manifest \S+ in|container registry|lookup) \S+")
 
-# What gives access to a blob: signatures in the address that a registry redirects to, and a password in any address; and what
-# a credential helper that failed has printed all the same.
+# What gives access to a blob: signatures in the address that a registry redirects to, a password in any address; and what a
+# credential helper that failed has printed all the same.
 _ADDRESS = re.compile(r"(https?://)(?:[^/\s\"@]*@)?([^\s\"?#]*)(?:[?#][^\s\"]*)?")
 _ANSWER = re.compile(r"`[^`]*(?:secret|password|token)[^`]*(?:`|$)", re.IGNORECASE)
 
