@@ -199,3 +199,21 @@ def test_commit_and_errors(desk):
     assert desk.build.run("devtool", "refresh-docker", "--jobs", "0").returncode == 2
     plain = desk.build.run("bitbake-layers", "-q", "dockin-refresh", "--check", "plain")
     assert plain.returncode == 0, plain.output
+
+
+@pytest.mark.release("scarthgap")
+def test_pin_that_is_gone(desk):
+    """Exit code 5, of both front-ends."""
+    lost = images.index([images.image([images.layer({"lost": "one"})], "linux/amd64")])
+    digest = desk.registry.push(lost, "team/lost", "v1")
+    path = desk.path("recipes/lost_1.0.bb")
+    text = f'{HEAD}SRC_URI = "docker://{desk.registry.address}/team/lost;tag=v1;digest={digest}"\n'
+    try:
+        desk.build.bench.write(path, text)
+        desk.registry.delete_manifest("team/lost", digest)
+        for command in (("devtool", "refresh-docker"), ("bitbake-layers", "dockin-refresh", "--check")):
+            result = desk.build.run(*command, "lost")
+            assert result.returncode == 5, result.output
+        assert path.read_text() == text
+    finally:
+        path.unlink(missing_ok=True)
