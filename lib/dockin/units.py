@@ -54,10 +54,15 @@ TimeoutStartSec={timeout}
 RuntimeDirectory={runtime_directory}
 RuntimeDirectoryPreserve=yes
 
-{sandbox}
+{environment}{sandbox}
 [Install]
 # Wanted, not required: an image that fails to load does not keep the others from the target.
 WantedBy={wanted_by}
+"""
+
+# containerd can't be asked where it keeps its data: what is synced, and whose space counts, is there.
+_CONTAINERD_ROOT = """\
+Environment={}
 """
 
 # Not required: the unit can be installed, and its image loaded once the engine is there. PartOf and WantedBy: whenever the
@@ -190,6 +195,9 @@ def render_unit(reference: ImageReference, info_path: str, preload: Preload) -> 
         timeout=preload.timeout,
         runtime_directory=PREFIX.rstrip("-"),
         # The dash: it need not be there, as where a data-root was written at build time.
+        environment=_CONTAINERD_ROOT.format(quote(f"DOCKIN_CONTAINERD_ROOT={preload.data_root}"))
+        if preload.runtime is runtimes.CONTAINERD
+        else "",
         sandbox=(_CLIENT_SANDBOX if service else _ENGINE_SANDBOX) + _SANDBOX.format(archives=quote("-" + archives)),
         wanted_by=" ".join(filter(None, [TARGET, service])),
     )

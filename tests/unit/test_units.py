@@ -94,6 +94,13 @@ def test_what_a_unit_says():
     assert "Unit.Requires" not in found
 
 
+def test_containerds_root_is_told():
+    """It can't be asked for it; the others can."""
+    found = settings(render(runtime=runtimes.CONTAINERD, data_root="/data/containerd"))
+    assert found["Service.Environment"] == ["DOCKIN_CONTAINERD_ROOT=/data/containerd"]
+    assert not any("Service.Environment" in settings(render(runtime=one)) for one in (runtimes.DOCKER, runtimes.PODMAN))
+
+
 def test_choices():
     found = settings(render(data_root="/data/docker", helper="/opt/bin/dockin-preload", timeout="1h 30min"))
     assert found["Service.ExecStart"] == [f"/opt/bin/dockin-preload load --flush {INFO}"]
