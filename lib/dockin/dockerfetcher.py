@@ -264,8 +264,8 @@ def target_platform(d):
 def check_settings(d):
     """Check the variables of which skopeo's command line is made. Raises DockinError."""
     dockin.settings.options(d.getVar)
-    for name, default in _NUMBERS.items():
-        _number(d, name, default)
+    for name in _NUMBERS:
+        _number(d, name)
 
 
 class _Silence(Exception):
@@ -279,8 +279,8 @@ class _Skopeo:
         self.ud = ud
         self.d = d
         self.reference = ud.source.reference
-        self.timeout = _number(d, "DOCKIN_FETCH_TIMEOUT", _NUMBERS["DOCKIN_FETCH_TIMEOUT"])
-        self.retries = _number(d, "DOCKIN_FETCH_RETRIES", _NUMBERS["DOCKIN_FETCH_RETRIES"])
+        self.timeout = _number(d, "DOCKIN_FETCH_TIMEOUT")
+        self.retries = _number(d, "DOCKIN_FETCH_RETRIES")
         self.options = dockin.settings.options(d.getVar)
         # skopeo looks for no signatures then, and says that there are none.
         if self.options.registries_d and not os.path.isdir(self.options.registries_d):
@@ -338,7 +338,8 @@ class _Skopeo:
             try:
                 self._wait(process, progress)
             finally:
-                helpers = _descendants(process.pid)
+                # Where it has ended by itself, its number may be another process's by now.
+                helpers = _descendants(process.pid) if process.poll() is None else ()
                 process.kill()
                 process.wait()
                 for pid in helpers:
@@ -432,9 +433,8 @@ class _Download:
         if self.skopeo.options.policy or not all(os.path.exists(self._path(blob)) for blob in manifest.blobs):
             self._copy(descriptor.digest, manifest.blobs)
         # The manifest is in hand: what the registry served in copying it does not matter.
-        documents = {descriptor.digest: data}
         image = dockin.tarball.make_image(
-            digest, top, self.platform, lambda blob: documents.get(blob.digest) or self._read(blob)
+            digest, top, self.platform, lambda blob: data if blob.digest == descriptor.digest else self._read(blob)
         )
         self._write(image)
 
@@ -638,9 +638,9 @@ def _human(size):
     return f"{size / 1e6:.1f} MB"
 
 
-def _number(d, variable, default):
+def _number(d, variable):
     """Return a variable's whole number. Raises DockinError."""
-    value = d.getVar(variable) or str(default)
+    value = d.getVar(variable) or str(_NUMBERS[variable])
     if not value.isdecimal():
         raise DockinError(f"Invalid {variable} = {value!r}: a whole number is expected")
     return int(value)

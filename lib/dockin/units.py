@@ -194,10 +194,10 @@ def render_unit(reference: ImageReference, info_path: str, preload: Preload) -> 
         command=" ".join([preload.helper, "load", *preload.options, quote_argument(info_path)]),
         timeout=preload.timeout,
         runtime_directory=PREFIX.rstrip("-"),
-        # The dash: it need not be there, as where a data-root was written at build time.
         environment=_CONTAINERD_ROOT.format(quote(f"DOCKIN_CONTAINERD_ROOT={preload.data_root}"))
         if preload.runtime is runtimes.CONTAINERD
         else "",
+        # The dash: it need not be there, as where a data-root was written at build time.
         sandbox=(_CLIENT_SANDBOX if service else _ENGINE_SANDBOX) + _SANDBOX.format(archives=quote("-" + archives)),
         wanted_by=" ".join(filter(None, [TARGET, service])),
     )
