@@ -20,6 +20,7 @@ import functools
 import hashlib
 import itertools
 import json
+import re
 import subprocess
 import tempfile
 import threading
@@ -36,9 +37,14 @@ REGISTRY = "registry"
 LAYER_MODES = (DECOMPRESSED, REGISTRY)
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+# A frame, or one to be skipped, such as pzstd writes first: RFC 8878, 3.1. Docker tells zstd by the same.
+_ZSTD_MAGIC = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 # Longest output of one step of the decompressor, so that memory stays flat whatever the input.
 _STEP = 4 << 20
+# Longest input of one step: at the end of each gzip member zlib gives back a copy of what is left of it.
+_PIECE = 16 << 10
+_ZSTD_WINDOW = 128
+"""MiB that a zstd frame may ask for, the program's memory then: what the format's usual limit and `zstd --long` are."""
 
 
 class InvalidLayer(DockinError):
@@ -215,7 +221,7 @@ def decompress(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[b
     rest = itertools.chain([first], chunks)
     if first.startswith(_GZIP_MAGIC):
         return _gunzip(rest, digest)
-    if first.startswith(_ZSTD_MAGIC):
+    if _ZSTD_MAGIC.match(first):
         return _unzstd(rest, digest)
     return rest
 
@@ -224,7 +230,7 @@ def _gunzip(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[byte
     """Yield the content of a gzip stream of any number of members; zeros may follow."""
     decoder = None
     try:
-        for data in chunks:
+        for data in _pieces(chunks):
             while data:
                 if decoder is None:
                     data = data.lstrip(b"\0")
@@ -242,6 +248,12 @@ def _gunzip(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[byte
         raise InvalidLayer(f"Damaged layer {digest}: its gzip stream ends too early")
 
 
+def _pieces(chunks: typing.Iterable[bytes]) -> typing.Iterator[bytes]:
+    for chunk in chunks:
+        for start in range(0, len(chunk), _PIECE):
+            yield chunk[start : start + _PIECE]
+
+
 def _unzstd(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[bytes]:
     """Yield the content of a zstd stream, through the program zstd: Python has it only since 3.14.
 
@@ -249,7 +261,8 @@ def _unzstd(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[byte
     """
     with tempfile.TemporaryFile() as errors:
         try:
-            process = subprocess.Popen(["zstd", "-dcq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+            argv = ["zstd", "-dcq", f"--memory={_ZSTD_WINDOW}MB"]
+            process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         except FileNotFoundError as error:
             raise InvalidLayer(f"Layer {digest} is compressed with zstd: install the program zstd on this host") from error
         assert process.stdin and process.stdout
@@ -264,6 +277,11 @@ def _unzstd(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[byte
             if process.wait() != 0:
                 errors.seek(0)
                 reason = errors.read().decode(errors="replace").strip()
+                if "too much memory" in reason:
+                    raise InvalidLayer(
+                        f"Unsupported layer {digest}: it has a zstd window of more than {_ZSTD_WINDOW} MiB, and"
+                        " reading it takes as much memory; compress it again without --long=28 or more"
+                    )
                 raise InvalidLayer(f"Damaged layer {digest}: zstd can't decompress it: {reason}")
         finally:
             process.stdout.close()

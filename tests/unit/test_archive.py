@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 import tracemalloc
 import zlib
 
@@ -414,6 +415,10 @@ TEXT = b"layer " * 1000
         pytest.param(zstd(TEXT) + zstd(b"more"), TEXT + b"more", id="zstd frames"),
         pytest.param(zstd(b""), b"", id="zstd of nothing"),
         pytest.param(zstd(TEXT) + b"\x50\x2a\x4d\x18\x04\x00\x00\x00skip", TEXT, id="zstd with a skippable frame"),
+        pytest.param(b"\x50\x2a\x4d\x18\x04\x00\x00\x00skip" + zstd(TEXT), TEXT, id="a skippable frame first"),
+        pytest.param(b"\x5f\x2a\x4d\x18\0\0\0\0" * 2 + zstd(TEXT), TEXT, id="two of them, of the last kind"),
+        pytest.param(b"\x50\x2a\x4d\x18\0\0\0\0", b"", id="nothing but a skippable frame"),
+        pytest.param(b"\x60\x2a\x4d\x18\0\0\0\0", b"\x60\x2a\x4d\x18\0\0\0\0", id="no skippable frame"),
         pytest.param(deflated(deflated(TEXT)), deflated(TEXT), id="gzip in gzip"),
         pytest.param(b"BZh91AY&SY", b"BZh91AY&SY", id="bzip2 is no layer compression"),
     ],
@@ -427,6 +432,39 @@ def test_uncompressed_size():
     assert archive.uncompressed_size(iter([deflated(TEXT), deflated(TEXT)]), "a.tar.gz") == 2 * len(TEXT)
     with pytest.raises(InvalidLayer, match="Damaged layer a.tar.gz: its gzip stream ends too early"):
         archive.uncompressed_size(iter([deflated(TEXT)[:-1]]), "a.tar.gz")
+
+
+def test_what_pzstd_writes():
+    """Each of its frames follows a skippable one that says how long it is."""
+    content = TEXT * 500
+    done = subprocess.run(["pzstd", "-q", "-p", "4", "-c"], input=content, capture_output=True, check=True, timeout=60)
+    assert done.stdout.startswith(b"\x50\x2a\x4d\x18")
+    assert decompress(done.stdout) == content
+
+
+def test_zstd_window_is_bounded():
+    """The program needs as much memory as the window that a frame asks for: 128 MiB, as zstd --long takes, and no more."""
+
+    def windowed(log):
+        command = ["zstd", "-q", "-c", f"--long={log}"]
+        return subprocess.run(command, input=TEXT, capture_output=True, check=True, timeout=60).stdout
+
+    assert decompress(windowed(27)) == TEXT
+    with pytest.raises(InvalidLayer, match="sha256:x: .* window of more than 128 MiB"):
+        decompress(windowed(28))
+
+
+def test_many_small_members_take_no_quadratic_time():
+    """A copy of the rest of a chunk for each member took twenty times as long in large chunks as in small ones."""
+    member = deflated(b"x")
+    data = member * (3 * tarball.CHUNK // len(member))
+
+    def seconds(chunk):
+        started = time.process_time()
+        assert decompress(data, chunk) == b"x" * (len(data) // len(member))
+        return time.process_time() - started
+
+    assert seconds(tarball.CHUNK) < 5 * seconds(4096) + 0.1
 
 
 def test_gzip_with_a_name_and_a_comment():
