@@ -292,6 +292,10 @@ class _Skopeo:
         """Return the bytes of an index or manifest."""
         return self.run(dockin.skopeo.inspect_argv(self.options, reference))
 
+    def config(self, reference):
+        """Return the bytes of the config of an image that is given by its manifest's digest."""
+        return self.run(dockin.skopeo.config_argv(self.options, reference))
+
     def list_tags(self, reference):
         """Return the tags of a repository."""
         return dockin.skopeo.parse_tags(self.run(dockin.skopeo.list_tags_argv(self.options, reference)).decode())
@@ -424,18 +428,22 @@ class _Download:
 
     def run(self):
         """Write the image tarball to its place in DL_DIR, whole or not at all."""
-        self._prepare()
         digest, top = self._top()
         descriptor, data, manifest = dockin.tarball.resolve(digest, top, self.platform, self._manifest)
-        self._keep_good(manifest.blobs)
-        self._reuse(manifest.blobs)
-        # A policy of the recipe's own is checked by skopeo copy alone, also where there is nothing to download.
-        if self.skopeo.options.policy or not all(os.path.exists(self._path(blob)) for blob in manifest.blobs):
-            self._copy(descriptor.digest, manifest.blobs)
-        # The manifest is in hand: what the registry served in copying it does not matter.
+        # The config is small, and says what the image is built for: until it is known to fit, no layer is asked for. The
+        # manifest is in hand: what the registry serves from now on under its name does not matter.
         image = dockin.tarball.make_image(
-            digest, top, self.platform, lambda blob: data if blob.digest == descriptor.digest else self._read(blob)
+            digest,
+            top,
+            self.platform,
+            lambda blob: data if blob.digest == descriptor.digest else self._config(descriptor, blob),
         )
+        self._prepare()
+        self._keep_good(manifest.layers)
+        self._reuse(manifest.layers)
+        # A policy of the recipe's own is checked by skopeo copy alone, also where there is nothing to download.
+        if self.skopeo.options.policy or not all(os.path.exists(self._path(layer)) for layer in manifest.layers):
+            self._copy(descriptor.digest, manifest.blobs)
         self._write(image)
 
     def _prepare(self):
@@ -452,25 +460,35 @@ class _Download:
         """Return digest and bytes of what the pin or the tag names."""
         pin = self.reference.digest
         if pin:
-            return pin, self._document(pin, "image")
+            return pin, self._document(pin, "image", self.skopeo.inspect, pin)
         data = self.skopeo.inspect(self.reference)
         return dockin.manifests.digest_of(data), data
 
     def _manifest(self, descriptor):
-        return self._document(descriptor.digest, "manifest")
+        return self._document(descriptor.digest, "manifest", self.skopeo.inspect, descriptor.digest)
 
-    def _document(self, digest, what):
-        """Return an index or manifest by its digest, from DL_DIR or else from the registry."""
-        extent = dockin.tarball.find_blobs(self.dl_dir, {digest}).get(digest)
-        if extent and extent.size <= dockin.manifests.MAX_MANIFEST_SIZE:
+    def _config(self, manifest, config):
+        return self._document(config.digest, "config", self.skopeo.config, manifest.digest)
+
+    def _document(self, digest, what, ask, name):
+        """Return an index, manifest or config by its digest, from DL_DIR or else as ask(<name>@<digest>) has it."""
+        for _, extent in dockin.tarball.find_blobs(self.dl_dir, {digest}):
+            if extent.size > dockin.manifests.MAX_MANIFEST_SIZE:
+                continue
             with contextlib.suppress(DockinError, OSError):
                 data = b"".join(dockin.tarball.chunks(extent))
                 dockin.tarball.check_bytes(data, digest, what)
                 return data
-        name = dockin.reference.ImageReference(self.reference.registry, self.reference.repository, None, digest)
-        data = self.skopeo.inspect(name)
+        data = ask(self._by_digest(name))
+        # It has the digest of a part of it only, which skopeo can tell.
+        if dockin.manifests.is_schema_1(data):
+            dockin.manifests.parse(data)
         dockin.tarball.check_bytes(data, digest, what)
         return data
+
+    def _by_digest(self, digest):
+        """Return the image's name with a digest alone."""
+        return dockin.reference.ImageReference(self.reference.registry, self.reference.repository, None, digest)
 
     def _keep_good(self, blobs):
         """Remove what is not whole among the blobs that an earlier, interrupted fetch left."""
@@ -484,11 +502,12 @@ class _Download:
     def _reuse(self, blobs):
         """Take from other image tarballs in DL_DIR the blobs that are good there."""
         missing = {blob.digest: blob for blob in blobs if not os.path.exists(self._path(blob))}
-        for digest, extent in dockin.tarball.find_blobs(self.dl_dir, set(missing)).items():
+        for digest, extent in dockin.tarball.find_blobs(self.dl_dir, missing.keys()):
             target = self._path(missing[digest])
             try:
                 dockin.tarball.copy_blob(extent, missing[digest], target)
                 logger.debug("%s is in %s", digest, extent.path)
+                del missing[digest]
             except (DockinError, OSError) as error:
                 logger.debug("%s can't be taken from %s: %s", digest, extent.path, error)
                 bb.utils.remove(target)
@@ -519,14 +538,9 @@ class _Download:
         for directory in (scratch, layout):
             bb.utils.remove(directory, recurse=True)
         bb.utils.mkdirhier(scratch)
-        name = dockin.reference.ImageReference(self.reference.registry, self.reference.repository, None, digest)
-        argv = dockin.skopeo.copy_argv(self.skopeo.options, name, layout, self.partial, scratch)
+        argv = dockin.skopeo.copy_argv(self.skopeo.options, self._by_digest(digest), layout, self.partial, scratch)
         bb.note(f"Downloading {self.reference.canonical} for {self.platform}: {_human(total)} less what is there")
         self.skopeo.run(argv, progress)
-
-    def _read(self, blob):
-        """Return the bytes of a document that is in the partial directory."""
-        return pathlib.Path(self._path(blob)).read_bytes()
 
     def _write(self, image):
         """Write the image tarball beside its place, verify it by writing it, and move it there."""

@@ -99,6 +99,14 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+def is_schema_1(data: bytes) -> bool:
+    """Tell whether some bytes are a manifest of schema 1, whose digest is not that of all of its bytes."""
+    try:
+        return _load(data, MAX_MANIFEST_SIZE, "manifest").get("schemaVersion") == 1
+    except InvalidManifest:
+        return False
+
+
 def parse(data: bytes) -> Index | Manifest:
     """Return the index or manifest in some bytes. Raises InvalidManifest."""
     document = _load(data, MAX_MANIFEST_SIZE, "manifest")

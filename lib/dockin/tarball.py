@@ -115,18 +115,20 @@ def read(path: str) -> dict[str, Extent]:
     return {_claimed(name): extent for name, extent in _members(path).items() if name.startswith(_BLOBS)}
 
 
-def find_blobs(directory: str, digests: set[str]) -> dict[str, Extent]:
-    """Return where in the directory's image tarballs the wanted blobs are said to be; unreadable files are no hit."""
-    found: dict[str, Extent] = {}
+def find_blobs(directory: str, wanted: typing.AbstractSet[str]) -> typing.Iterator[tuple[str, Extent]]:
+    """Yield digest and extent of each place in the directory's image tarballs where a wanted blob is said to be.
+
+    Unreadable files are no hit. What one file claims may be wrong and in the next one right: the caller takes a digest out
+    of wanted once it has it, and no file is read when none is wanted any more.
+    """
     for path in sorted(pathlib.Path(directory).glob(f"{PREFIX}*{SUFFIX}")):
-        if digests <= found.keys():
-            break
+        if not wanted:
+            return
         try:
             blobs = read(str(path))
         except (InvalidTarball, OSError):
             continue
-        found.update((digest, blobs[digest]) for digest in digests & blobs.keys() - found.keys())
-    return found
+        yield from [(digest, blobs[digest]) for digest in sorted(wanted & blobs.keys())]
 
 
 def chunks(extent: Extent) -> typing.Iterator[bytes]:

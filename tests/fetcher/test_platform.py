@@ -115,22 +115,21 @@ def test_only_attestations(bench, server, image):
     )
 
 
-def test_single_manifest_of_another_platform(bench, server, image):
-    content = image("wrong", "linux/arm64/v8")
+@pytest.mark.parametrize("kind", ["single manifest", "entry that lies"])
+def test_image_of_another_platform(bench, server, image, kind):
+    """Its config is looked at first: no layer is asked for, and nothing is left of it."""
+    content = image(f"wrong-{kind[0]}", "linux/arm/v7")
+    layers = {layer.digest for layer in content.layers}
+    if kind == "entry that lies":
+        content = images.index([content], platforms=["linux/amd64"])
     server.push(content, "platforms/wrong", "v1")
-    bench.refuse(
-        f"docker://{server.address}/platforms/wrong;tag=v1", "linux/arm64", "linux/amd64", pin=content.digest
-    )
-    assert not bench.files()
-
-
-def test_entry_that_lies_about_its_image(bench, server, image):
-    content = images.index([image("liar", "linux/arm/v7")], platforms=["linux/amd64"])
-    server.push(content, "platforms/liar", "v1")
-    bench.refuse(
-        f"docker://{server.address}/platforms/liar;tag=v1", "linux/arm/v7", "linux/amd64", pin=content.digest
-    )
-    assert not bench.files()
+    with server.recording() as requests:
+        bench.refuse(
+            f"docker://{server.address}/platforms/wrong;tag=v1", "linux/arm/v7", "linux/amd64", pin=content.digest
+        )
+    assert requests
+    assert not layers & {request.digest for request in requests}
+    assert not [path for path in bench.dl_dir.iterdir() if path.suffix in (".tar", ".part")]
 
 
 def test_target_that_no_image_is_built_for(bench, everything):

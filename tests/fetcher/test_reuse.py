@@ -108,6 +108,25 @@ def test_damaged_file_is_no_source_of_blobs(bench, releases):
 
 
 @pytest.mark.one_library
+def test_damaged_file_hides_no_good_one(bench, releases):
+    """Two files have the wanted blobs by name; in the one that comes first they are damaged, documents and layers."""
+    server, first, _ = releases
+    url = f"docker://{server.address}/reuse/app"
+    bench.fetch(f"{url};tag=v1", first.digest)
+    good = bench.only_file()
+    image = first.manifest("linux/amd64")
+    data = good.read_bytes()
+    for blob in (first, *image.blobs().values()):
+        data = data.replace(blob.data, registry.flipped(blob.data))
+    (bench.dl_dir / "docker_aaa_linux-amd64.tar").write_bytes(data)
+    good.rename(bench.dl_dir / "docker_zzz_linux-amd64.tar")
+    with server.recording() as requests:
+        bench.fetch(f"{url};tag=v1", first.digest)
+    assert not requests
+    assert set(documents(good)) == {first.digest, *image.blobs()}
+
+
+@pytest.mark.one_library
 @pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "directory"])
 def test_rubbish_in_dl_dir_does_no_harm(bench, releases, damage):
     server, first, _ = releases

@@ -30,7 +30,7 @@ import ssl
 import subprocess
 import tarfile
 import urllib.parse
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Sequence, Union
@@ -414,6 +414,50 @@ def manifest(
     return Manifest(media_type, to_json(content), config, tuple(layers), platform)
 
 
+@dataclass(frozen=True)
+class Schema1(Blob):
+    """A signed manifest of schema 1: its digest is that of the payload, which is not all of its bytes."""
+
+    payload: bytes = b""
+
+    @property
+    def digest(self) -> str:
+        return sha256(self.payload)
+
+    def blobs(self) -> dict[str, Blob]:
+        """Return it by its digest, without layers."""
+        return {self.digest: self}
+
+
+def schema_1(repository: str, tag: str, layers: Sequence[str]) -> Schema1:
+    """Return a manifest of schema 1 as registries serve it, with a signature that nobody checks.
+
+    https://distribution.github.io/distribution/spec/deprecated-schema-v1/
+    """
+    payload = json.dumps(
+        {
+            "schemaVersion": 1,
+            "name": repository,
+            "tag": tag,
+            "architecture": "amd64",
+            "fsLayers": [{"blobSum": digest} for digest in reversed(layers)],
+            "history": [{"v1Compatibility": json.dumps({"id": digest[7:], "os": "linux"})} for digest in layers],
+        },
+        indent=3,
+    ).encode()
+    tail = b"\n}"
+    body = payload[: -len(tail)]
+    protected = {"formatLength": len(body), "formatTail": _base64url(tail), "time": CREATED}
+    key = {"crv": "P-256", "kid": "TEST", "kty": "EC", "x": _base64url(bytes(32)), "y": _base64url(bytes(32))}
+    signature = {
+        "header": {"jwk": key, "alg": "ES256"},
+        "signature": _base64url(bytes(64)),
+        "protected": _base64url(json.dumps(protected).encode()),
+    }
+    text = body + b',\n   "signatures": ' + json.dumps([signature]).encode() + tail
+    return Schema1("application/vnd.docker.distribution.manifest.v1+prettyjws", text, payload)
+
+
 def attestation(subject: Manifest) -> Manifest:
     """Return an attestation manifest as BuildKit writes it beside an image, platform unknown/unknown."""
     statement = Blob(
@@ -510,6 +554,10 @@ def busybox(
 
 def _bytes(content: bytes | str) -> bytes:
     return content.encode() if isinstance(content, str) else content
+
+
+def _base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def _split(platform: str) -> tuple[str, str, str]:

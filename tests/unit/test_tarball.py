@@ -610,18 +610,35 @@ def test_blobs_are_found_in_other_tarballs(tmp_path):
     installed.write_tarball(tmp_path / "docker_one_linux-amd64.tar", INDEX, AMD64)
     installed.write_tarball(tmp_path / "docker_two_linux-amd64.tar", other, AMD64)
     wanted = {FIRST.blob("oci").digest, other.layers[1].digest, SINGLE.config.digest, OTHER}
-    found = tarball.find_blobs(str(tmp_path), wanted)
+    found = dict(tarball.find_blobs(str(tmp_path), wanted))
     assert found.keys() == wanted - {OTHER}
-    assert tarball.find_blobs(str(tmp_path), set()) == {}
+    assert not list(tarball.find_blobs(str(tmp_path), set()))
     for digest, extent in found.items():
         assert images.sha256(b"".join(tarball.chunks(extent))) == digest
 
 
-def test_the_first_of_two_tarballs_is_taken(tmp_path, whole):
+def test_each_place_of_a_blob_is_given_until_it_is_not_wanted(tmp_path, whole):
     for name in "cab":
         (tmp_path / f"docker_{name}.tar").write_bytes(whole)
-    found = tarball.find_blobs(str(tmp_path), {SINGLE.digest, OTHER})
-    assert found[SINGLE.digest].path == str(tmp_path / "docker_a.tar")
+    paths = [str(tmp_path / f"docker_{name}.tar") for name in "abc"]
+    wanted = {SINGLE.digest, OTHER}
+    assert [extent.path for _, extent in tarball.find_blobs(str(tmp_path), wanted)] == paths
+    seen = []
+    for digest, extent in tarball.find_blobs(str(tmp_path), wanted):
+        seen.append(extent.path)
+        if len(seen) == 2:
+            wanted.remove(digest)
+    assert seen == paths[:2]
+
+
+def test_no_file_is_read_when_nothing_is_wanted_any_more(tmp_path, whole):
+    (tmp_path / "docker_a.tar").write_bytes(whole)
+    wanted = {SINGLE.digest}
+    places = tarball.find_blobs(str(tmp_path), wanted)
+    next(places)
+    wanted.clear()
+    (tmp_path / "docker_b.tar").write_bytes(whole)
+    assert not list(places)
 
 
 def test_damaged_tarballs_are_no_hit(tmp_path, whole):
@@ -633,16 +650,16 @@ def test_damaged_tarballs_are_no_hit(tmp_path, whole):
     (tmp_path / "docker_e.tar").mkdir()
     os.mkfifo(tmp_path / "docker_e2.tar")
     pack(tmp_path / "docker_f.tar", [(info(BLOBS + digest[7:], tarfile.SYMTYPE, "/etc/passwd"), b"")])
-    assert tarball.find_blobs(str(tmp_path), {digest}) == {}
+    assert not list(tarball.find_blobs(str(tmp_path), {digest}))
     (tmp_path / "docker_z.tar").write_bytes(whole)
-    assert tarball.find_blobs(str(tmp_path), {digest})[digest].path == str(tmp_path / "docker_z.tar")
+    assert [extent.path for _, extent in tarball.find_blobs(str(tmp_path), {digest})] == [str(tmp_path / "docker_z.tar")]
 
 
 def test_a_false_claim_is_found_out(tmp_path):
     """Only headers are read in searching: who takes the blob has to hash it, and does."""
     layer = SINGLE.layers[0]
     pack(tmp_path / "docker_a.tar", {**members(), BLOBS + layer.hex: bytes(layer.size)})
-    extent = tarball.find_blobs(str(tmp_path), {layer.digest})[layer.digest]
+    [(_, extent)] = tarball.find_blobs(str(tmp_path), {layer.digest})
     blob = manifests.Descriptor(layer.media_type, layer.digest, layer.size)
     assert not tarball.is_blob(extent, blob)
     with pytest.raises(InvalidTarball, match=layer.digest):
@@ -652,18 +669,18 @@ def test_a_false_claim_is_found_out(tmp_path):
 @pytest.mark.parametrize("name", ["docker_x.tar.part", "docker_x.tar_bad-checksum_invalid", "x.tar", "docker_x.tar.done"])
 def test_only_image_tarballs_are_looked_into(tmp_path, whole, name):
     (tmp_path / name).write_bytes(whole)
-    assert tarball.find_blobs(str(tmp_path), {SINGLE.digest}) == {}
+    assert not list(tarball.find_blobs(str(tmp_path), {SINGLE.digest}))
 
 
 def test_no_directory(tmp_path):
-    assert tarball.find_blobs(str(tmp_path / "none"), {OTHER}) == {}
+    assert not list(tarball.find_blobs(str(tmp_path / "none"), {OTHER}))
 
 
 def test_a_directory_name_is_no_pattern(tmp_path, whole):
     directory = tmp_path / "a[b]*?"
     directory.mkdir()
     (directory / "docker_a.tar").write_bytes(whole)
-    assert tarball.find_blobs(str(directory), {SINGLE.digest}).keys() == {SINGLE.digest}
+    assert dict(tarball.find_blobs(str(directory), {SINGLE.digest})).keys() == {SINGLE.digest}
 
 
 # Properties
@@ -680,7 +697,7 @@ def try_all(path):
             attempt()
         except DockinError:
             continue
-    tarball.find_blobs(str(path.parent), {OTHER})
+    list(tarball.find_blobs(str(path.parent), {OTHER}))
 
 
 @SETTINGS
