@@ -11,7 +11,7 @@
 # fetched and unpacked as usual and installed by a do_install:append of the recipe.
 #
 # Packages: ${PN} has the archives, ${PN}-preload the units; ${PN} recommends ${PN}-preload.
-# Each variable is explained by its [doc] below; README.md has them in a table.
+# Each variable is explained by its [doc] below; docs/reference.md has them in tables.
 
 inherit systemd dockin-code
 

@@ -12,8 +12,7 @@ Supported parameters (lib/dockin/source.py): tag, digest, name, platform.
 
 Variables read: SRC_URI[<name>.sha256sum], the pin, an index or manifest digest; DOCKIN_PLATFORM, DOCKIN_PIN, DOCKIN_LAYERS,
 DOCKIN_AUTHFILE, DOCKIN_CERT_DIR, DOCKIN_POLICY, DOCKIN_REGISTRIES_CONF, DOCKIN_REGISTRIES_D, DOCKIN_TLS_VERIFY,
-DOCKIN_FETCH_TIMEOUT, DOCKIN_FETCH_RETRIES, described in classes/dockin.bbclass and README.md; FETCHCMD_docker, the command
-in place of skopeo.
+DOCKIN_FETCH_TIMEOUT, DOCKIN_FETCH_RETRIES, FETCHCMD_docker: see docs/reference.md.
 """
 
 import contextlib

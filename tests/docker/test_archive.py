@@ -31,7 +31,7 @@ def test_layers_load_and_run(shelf, daemon, inside, layers):
     installed = shelf.install(shelf.image(compression=inside), layers=layers)
     done = daemon.run(["docker", "load", "--quiet", "--input", str(installed.archive)], check=False)
     if inside == "zstd" and layers == archive.REGISTRY and not daemon.kind.reads_zstd:
-        # A limit of Docker before 23, which the README tells.
+        # A limit of Docker before 23, which README.md tells.
         assert done.returncode != 0
         return
     assert done.stdout == f"Loaded image: {installed.name}\n"

@@ -104,7 +104,7 @@ def test_each_went_its_way(obtained, image_file):
 
 
 def test_mirror_rules_and_the_sanity_check(shop):
-    """OE-core warns of docker:// in mirror variables, whose schemes it lists; README.md has a form that it takes."""
+    """OE-core warns of docker:// in mirror variables, whose schemes it lists; docs/howto/mirrors.md has what it takes."""
     form = 'PREMIRRORS:append = " {} http://localhost/ "\n'
     build = shop.build("mirror-rules", form.format("(docker|gs)://.*/.*"))
     build.bitbake("-p").ok()

@@ -1,15 +1,23 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""README and code never disagree on what there is to set."""
+"""Documents and code never disagree on what there is to set, to call and to read."""
 
+import argparse
+import ast
+import dataclasses
+import importlib.machinery
+import importlib.util
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from dockin import source
+from dockin import exitcodes, information, refreshcommand, source, versions
 
 LAYER = Path(__file__).resolve().parents[2]
+REFERENCE = (LAYER / "docs" / "reference.md").read_text()
+DOCUMENTS = sorted([*LAYER.glob("docs/**/*.md"), *LAYER.glob("*.md")])
 
 # Set by the class itself, not by users.
 INTERNAL = {
@@ -23,6 +31,8 @@ INTERNAL = {
 }
 # Documented by OE-core or BitBake.
 FOREIGN = {"SYSTEMD_AUTO_ENABLE", "FETCHCMD_docker"}
+# Of the layer's own tests and demo: CONTRIBUTING.md. Of contrib/gitlab: what one has to set there.
+TEST_SETTINGS = {"DOCKIN_CACHE", "DOCKIN_KEEP", "DOCKIN_REPOSITORY", "DOCKIN_URL", "DOCKIN_PUSH_TOKEN", "DOCKIN_BRANCH"}
 
 
 def documented_in_metadata() -> set[str]:
@@ -30,14 +40,59 @@ def documented_in_metadata() -> set[str]:
     return {name for file in files for name in re.findall(r"^(\w+)\[doc\]", file.read_text(), re.MULTILINE)}
 
 
-def rows(heading: str) -> list[str]:
-    """The first cells of the table below a heading of README.md."""
-    section = (LAYER / "README.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+def rows(heading: str, under: str = "") -> list[str]:
+    """The first cells of the tables below a heading of the reference, down to the next one of its level.
+
+    Of several code spans in a cell each is one. Where the heading occurs twice, under is one above the wanted.
+    """
+    text = REFERENCE.partition(f"\n{under}\n")[2] if under else REFERENCE
+    level = heading.partition(" ")[0]
+    section = re.split(rf"\n#{{1,{len(level)}}} ", text.split(f"\n{heading}\n")[1])[0]
+    cells = re.findall(r"^\| (`[^|]*`) \|", section, re.MULTILINE)
+    return [span for cell in cells for span in re.findall(r"`([^`]+)`", cell)]
 
 
-def test_variables_of_readme_are_those_with_doc() -> None:
-    assert {row.partition(":")[0] for row in rows("Variables")} - FOREIGN == documented_in_metadata() - INTERNAL
+def options(parser: argparse.ArgumentParser) -> set[str]:
+    """The options of a command, --help left out."""
+    return {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
+
+
+def added_options(file: str, function: str, variable: str = "parser") -> set[str]:
+    """The options that a function of a plugin, which only its host can import, adds to the parser in a variable."""
+    tree = ast.parse((LAYER / "lib" / file / "dockin.py").read_text())
+    [body] = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function]
+    name = f"{variable}.add_argument"
+    calls = [node for node in ast.walk(body) if isinstance(node, ast.Call) and ast.unparse(node.func) == name]
+    words = [argument.value for call in calls for argument in call.args if isinstance(argument, ast.Constant)]
+    assert words, f"{function} adds nothing to {variable}"
+    return {word for word in words if word.startswith("-")}
+
+
+def script_parser(*command: str) -> argparse.ArgumentParser:
+    """The parser of scripts/dockin, or of one of its commands."""
+    loader = importlib.machinery.SourceFileLoader("dockin_script", str(LAYER / "scripts" / "dockin"))
+    spec = importlib.util.spec_from_loader("dockin_script", loader)
+    assert spec
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    parser: argparse.ArgumentParser = module.make_parser()
+    for name in command:
+        [choices] = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        parser = choices[name]
+    return parser
+
+
+@pytest.fixture(scope="module")
+def preload_help() -> str:
+    command = LAYER / "recipes-support" / "dockin-preload" / "files" / "dockin-preload"
+    return subprocess.run(["sh", str(command), "--help"], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+# ------------------------------------------------------------------------------------------------ the reference
+
+
+def test_variables_of_the_reference_are_those_with_doc() -> None:
+    assert {row.partition(":")[0] for row in rows("## Variables")} - FOREIGN == documented_in_metadata() - INTERNAL
 
 
 def test_variables_that_the_code_reads_are_documented() -> None:
@@ -48,8 +103,134 @@ def test_variables_that_the_code_reads_are_documented() -> None:
     assert read - {"DOCKIN_LAYERDIR"} <= documented_in_metadata() | FOREIGN
 
 
-def test_parameters_of_readme_are_those_of_the_parser() -> None:
-    assert set(rows("SRC_URI")) == set(source.PARAMETERS)
+def defaults() -> dict[str, str]:
+    """What the metadata set with ?= and as plain text, by name."""
+    files = (*LAYER.glob("classes/*.bbclass"), LAYER / "conf" / "layer.conf")
+    found = [pair for file in files for pair in re.findall(r'^(\w+) \?= "([^"@]*)"$', file.read_text(), re.MULTILINE)]
+    return dict(found)
+
+
+def test_defaults_of_the_reference_are_those_of_the_metadata() -> None:
+    told = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", REFERENCE, re.MULTILINE))
+    known = defaults()
+    shared = set(told) & set(known)
+    assert len(shared) > 10
+    assert {name: told[name] for name in shared} == {name: known[name] for name in shared}
+
+
+def test_parameters_of_the_reference_are_those_of_the_parser() -> None:
+    assert set(rows("### Parameters")) == set(source.PARAMETERS)
+
+
+def test_options_of_refresh() -> None:
+    parser = argparse.ArgumentParser()
+    refreshcommand.add_arguments(parser)
+    told = rows("### devtool refresh-docker, bitbake-layers dockin-refresh, scripts/dockin refresh")
+    assert set(told) == options(parser) == options(script_parser("refresh")) == options(script_parser("check"))
+    # The plugins add nothing of their own.
+    assert not added_options("devtool", "_register_refresh")
+    assert not added_options("bblayers", "register_commands", "refresh")
+
+
+def test_options_of_add_docker() -> None:
+    assert set(rows("### devtool add-docker")) == added_options("devtool", "register_commands")
+
+
+def test_options_of_status() -> None:
+    assert set(rows("### bitbake-layers dockin-status")) == added_options("bblayers", "register_commands", "status")
+    assert set(rows("### scripts/dockin status")) == options(script_parser("status"))
+
+
+def test_the_script_has_no_other_commands() -> None:
+    [action] = [one for one in script_parser()._actions if isinstance(one, argparse._SubParsersAction)]
+    for name in action.choices:
+        assert f"scripts/dockin {name}" in REFERENCE
+    assert set(re.findall(r"^    scripts/dockin (\w+)", REFERENCE, re.MULTILINE)) == set(action.choices)
+
+
+def test_values_of_options() -> None:
+    for option, values in {"--upgrade": versions.LEVELS, "--index-changes": refreshcommand.comparison.INDEX_CHANGES,
+                           "--commit": refreshcommand.gitcommit.UNITS}.items():
+        [line] = re.findall(rf"^\| `{option}` \| (.*)$", REFERENCE, re.MULTILINE)
+        assert set(values) <= set(re.findall(r"`(\w+)`", line)), option
+
+
+def test_options_of_the_ci_helper() -> None:
+    text = (LAYER / "contrib" / "refresh-branch").read_text()
+    usage = "".join(line for line in text.splitlines(keepends=True)[:20] if line.startswith("#   "))
+    assert set(rows("### contrib/refresh-branch")) == set(re.findall(r"--\w[\w-]*", usage))
+
+
+def test_exit_codes_of_the_tools() -> None:
+    values = {str(value) for name, value in vars(exitcodes).items() if name.isupper()}
+    table = REFERENCE.split("\n## Exit codes\n")[1].split("`dockin-preload`:\n")[0]
+    assert set(re.findall(r"^\| `(\d)` \|", table, re.MULTILINE)) == values
+
+
+def test_exit_codes_of_the_preload(preload_help: str) -> None:
+    table = REFERENCE.split("\nOf `dockin-preload`:\n")[1].split("\n## ")[0]
+    usage = preload_help[preload_help.index("\nexit "):]
+    told = set(re.findall(r"^\| `(\d)` \|", table, re.MULTILINE))
+    assert told == set(re.findall(r"(?:^exit|^|  ) +(\d)  ", usage, re.MULTILINE))
+
+
+def test_options_states_and_environment_of_the_preload(preload_help: str) -> None:
+    told = rows("### dockin-preload")
+    assert {row for row in told if row.startswith("-")} == set(re.findall(r"--[a-z-]+", preload_help))
+    environment = preload_help[preload_help.index("\nenvironment\n"):preload_help.index("\nexit ")]
+    assert {row for row in told if row.isupper()} == set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", environment))
+    states = preload_help[preload_help.index("\nstate "):preload_help.index("\nenvironment\n")]
+    words = set(re.sub(r"\([^)]*\)|\nstate", "", states).replace(",", " ").split())
+    assert {row for row in told if row.islower() and not row.startswith("-")} == words
+
+
+def test_keys_of_information_files() -> None:
+    sentence = REFERENCE.split("The keys of an information file: ")[1].split(".\n")[0]
+    keys = [field.name for field in dataclasses.fields(information.ImageInformation)]
+    assert re.findall(r"`(\w+)`", sentence) == ["format", *keys]
+
+
+# ------------------------------------------------------------------------------------------------ all documents
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub and GitLab make them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(LAYER)))
+def test_links_lead_somewhere(path: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+def test_each_document_is_linked_from_the_readme_or_from_one_that_is() -> None:
+    reached, left = set(), {LAYER / "README.md"}
+    while left:
+        path = left.pop()
+        reached.add(path)
+        links = re.findall(r"\]\(([^)#\s]+\.md)(?:#[^)]*)?\)", path.read_text())
+        left |= {(path.parent / link).resolve() for link in links if not link.startswith("http")} - reached
+    assert set(DOCUMENTS) <= reached
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(LAYER)))
+def test_variables_and_options_that_are_named_exist(path: Path) -> None:
+    text = path.read_text()
+    known = documented_in_metadata() | set(rows("### dockin-preload")) | FOREIGN | set(TEST_SETTINGS)
+    assert set(re.findall(r"\bDOCKIN_\w+", text)) <= known
+
+
+def test_the_readme_stays_short() -> None:
+    assert len((LAYER / "README.md").read_text().splitlines()) <= 110
 
 
 def imported(module: str) -> set[str]:
