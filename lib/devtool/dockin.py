@@ -8,8 +8,6 @@ What there is to decide is decided in lib/dockin.
 import argparse
 import contextlib
 import dataclasses
-import hashlib
-import json
 import logging
 import os
 import pathlib
@@ -19,7 +17,6 @@ import sys
 import tempfile
 
 import bb
-import bb.providers
 import bb.utils
 
 from devtool import DevtoolError
@@ -33,16 +30,15 @@ if str(_LAYER / "lib") not in sys.path:
 
 import dockin.completion  # noqa: E402
 import dockin.compose  # noqa: E402
+import dockin.creation  # noqa: E402
 # devtool looks for newer versions in its own process, where no addpylib has registered the fetcher.
 import dockin.dockerfetcher  # noqa: E402
-import dockin.licences  # noqa: E402
 import dockin.names  # noqa: E402
 import dockin.newrecipe  # noqa: E402
 import dockin.parsedrecipes  # noqa: E402
 import dockin.platforms  # noqa: E402
 import dockin.reference  # noqa: E402
 import dockin.refreshcommand  # noqa: E402
-import dockin.resolver  # noqa: E402
 import dockin.settings  # noqa: E402
 import dockin.stdout  # noqa: E402
 from dockin.errors import DockinError  # noqa: E402
@@ -196,45 +192,27 @@ def _add(args, wishes, config, basepath, workspace, tinfoil):
     destination = _layer_directory(args.layer, d) if args.layer else None
     if destination:
         _check_layer(destination, wishes.pn, d)
-    bbpath = d.getVar("BBPATH").split(":")
-    shared = dockin.names.shared_files(d.getVar("BBLAYERS").split(), bbpath)
-    if not dockin.names.certainly_free(wishes.pn, dockin.names.recipe_files(d.getVar("BBFILES") or ""), shared, bbpath):
-        tinfoil.parse_recipes()
-        _check_provided(wishes.pn, tinfoil)
-    images = _lookup(wishes, args, d)
+    dockin.creation.check_free(wishes.pn, tinfoil, "--recipe-name")
+    images = dockin.creation.lookup(wishes.references, _platforms(wishes), d.getVar, args.authfile)
     recipe = _recipe(wishes, args, images, d)
     if destination:
         return _to_layer(recipe, destination, tinfoil)
     return _to_workspace(recipe, images, args, config, basepath, workspace, tinfoil)
 
 
-def _lookup(wishes, args, d):
-    """Return the images from their registries, in the order of the references."""
-    if bb.utils.to_boolean(d.getVar("BB_NO_NETWORK")):
-        raise DockinError("BB_NO_NETWORK is set: add-docker has to ask a registry; unset it for this command")
-    environment = dict(os.environ)
-    options = dockin.settings.options(d.getVar, os.path.abspath(args.authfile) if args.authfile else "")
-    wanted = [wishes.platform] * len(wishes.references)
+def _platforms(wishes):
+    """Return the platform that each image is looked up for, None for the machine's."""
     if wishes.composition and not wishes.platform:
-        wanted = [service.platform for service in wishes.composition.images]
-    if None in wanted:
-        default = dockin.settings.target_platform(d.getVar)
-        wanted = [platform or default for platform in wanted]
-    mode = environment.get("DOCKIN_RESOLVER") or d.getVar("DOCKIN_RESOLVER") or "auto"
-    with dockin.resolver.Resolver(options, environment, mode) as resolver:
-        return [resolver.image(reference, platform) for reference, platform in zip(wishes.references, wanted)]
+        return [service.platform for service in wishes.composition.images]
+    return [wishes.platform] * len(wishes.references)
 
 
 def _recipe(wishes, args, images, d):
     """Return the recipe to write."""
-    table = _licences(d)
+    table = dockin.creation.licences(d.getVar)
+    pinned = not args.no_pin
     found = [
-        dockin.newrecipe.Image(
-            dataclasses.replace(reference, digest=image.digest),
-            image.config,
-            not args.no_pin,
-            wishes.platform,
-        )
+        dockin.creation.described(reference, image, wishes.platform, pinned)
         for reference, image in zip(wishes.references, images)
     ]
     if not wishes.composition:
@@ -245,33 +223,10 @@ def _recipe(wishes, args, images, d):
     return dockin.newrecipe.for_composition(composition, wishes.pn, table, args.compression)
 
 
-def _licences(d):
-    """Return the table of the licences that this OE-core knows."""
-    texts = pathlib.Path(d.getVar("COMMON_LICENSE_DIR") or "")
-    known = set()
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        listed = json.loads((texts.parent / "spdx-licenses.json").read_text(encoding="utf-8"))["licenses"]
-        known = {entry["licenseId"] for entry in listed if not entry["isDeprecatedLicenseId"]}
-
-    def checksum(name):
-        path = texts / name
-        return hashlib.md5(path.read_bytes()).hexdigest() if name in known and path.is_file() else ""
-
-    unreviewed = hashlib.md5((_LAYER / "licenses" / dockin.licences.UNREVIEWED).read_bytes()).hexdigest()
-    # Since this module is there, LICENSE is an SPDX expression.
-    words = any((pathlib.Path(path) / "oe" / "spdx_license.py").is_file() for path in sys.path)
-    return dockin.licences.Table(checksum, unreviewed, words)
-
-
 # ---------------------------------------------------------------------------------------- what is there already
 
 
 def _check_new(pn, config, workspace, layer):
-    import oe.recipeutils
-
-    reason = oe.recipeutils.validate_pn(pn)
-    if reason:
-        raise DockinError(f"{reason}; give another one with --recipe-name")
     if pn in workspace:
         raise DockinError(f"Recipe {pn} is in your workspace already: use devtool edit-recipe, or devtool reset {pn} before")
     if layer:
@@ -279,21 +234,6 @@ def _check_new(pn, config, workspace, layer):
     for directory in (os.path.join(config.workspace_path, "recipes", pn), _source_tree(config, pn)):
         if os.path.lexists(directory):
             raise DockinError(f"{directory} is there already: move it away, or choose another name with --recipe-name")
-
-
-def _check_provided(pn, tinfoil):
-    """Refuse a name that a recipe or a package of any configured layer has."""
-    remedy = f"choose another name with --recipe-name, as {pn}-image; one of them would hide the other"
-    best = tinfoil.find_best_provider(pn)
-    if best and len(best) > 3 and best[3]:
-        raise DockinError(f"Recipe name {pn} is taken: {best[3]} provides it; {remedy}")
-    for fn, skipped in tinfoil.get_skipped_recipes().items():
-        if pn == getattr(skipped, "pn", None):
-            raise DockinError(f"Recipe name {pn} is taken: {fn} has it, which this configuration skips; {remedy}")
-    for package in (pn, f"{pn}-preload"):
-        providers, _ = tinfoil.get_runtime_providers(package)
-        if providers:
-            raise DockinError(f"Recipe name {pn} is taken: {providers[0]} makes a package {package}; {remedy}")
 
 
 def _layer_directory(layer, d):

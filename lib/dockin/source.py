@@ -11,6 +11,7 @@ docker://busybox:1.36 for a port, and says no more than that it is none.
 from __future__ import annotations
 
 import re
+import urllib.parse
 from dataclasses import dataclass, replace
 
 from dockin import platforms, reference
@@ -93,7 +94,8 @@ def parse_entry(entry: str) -> DockerSource:
     if not is_docker(entry):
         raise InvalidSource(f"Invalid entry {entry!r}: it does not start with {_PREFIX!r}")
     text, *parameters = entry.split(";")
-    text = text[len(_PREFIX) :].rstrip("/")
+    # BitBake's encodeurl() writes the ':' of a tag and the '@' of a digest as %3A and %40: recipetool, archiver.
+    text = urllib.parse.unquote(text[len(_PREFIX) :]).rstrip("/")
     ref = reference.parse(text)
     values = _parameters(parameters, entry)
     name = values.get("name")

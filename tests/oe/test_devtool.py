@@ -231,6 +231,56 @@ def test_life_of_a_recipe(release, desk):
 
 
 @pytest.mark.timeout(900)
+def test_standard_add(release, desk):
+    """devtool add of a docker:// address ends in the recipe of add-docker, with the archive as its source."""
+    desk.registry.push(desk.app, "team/app", "1.0.0")
+    text = expected_recipe(desk, "OR" if release.name == "master" else "|")
+    # What BitBake takes for no address at all since 2.18 can be given here, as after docker pull.
+    desk.devtool("add", f"docker://{desk.image}:1.0.0").ok()
+    recipe = desk.workspace / "recipes" / "app-docker" / "app-docker_1.0.0.bb"
+    assert recipe.read_text() == text
+    stem = f"{desk.registry.address}-team-app-1.0.0".replace(":", "-")
+    tree = desk.workspace / "sources" / "app-docker"
+    assert {path.name for path in tree.iterdir()} == {".git", *(f"{stem}.{end}" for end in ("image", "json", "tar"))}
+    desk.build.bitbake("app-docker").ok()
+    name = f"/usr/share/dockin/archive/{stem}.image"
+    read = information.parse(desk.build.deb("app-docker").read(name).decode(), name)
+    assert read.image_id == desk.app.manifest(PLATFORMS[0]).config.digest
+    desk.devtool("finish", "--remove-work", "app-docker", "meta-mine").ok()
+    [finished] = desk.layer.rglob("app-docker*.bb")
+    assert finished.read_text() == text
+    finished.unlink()
+    finished.parent.rmdir()
+
+
+@pytest.mark.release("master")
+@pytest.mark.timeout(600)
+def test_recipetool(desk):
+    build = desk.build
+    place = desk.bench.folder("recipetool")
+    address = f"docker://{desk.registry.address}/team/tool"
+    # The tag is no version: what recipetool would guess is not.
+    created = build.run("recipetool", "create", "-o", str(place), address).ok()
+    desk.devtool("add-docker", address, "--layer", "meta-mine").ok()
+    [written] = desk.layer.rglob("tool-docker_1.0.bb")
+    assert (place / "tool-docker_1.0.bb").read_text() == written.read_text(), created.output
+    before = desk.left()
+    for arguments, message in [
+        (["docker://127.0.0.1:1/team/app"], "could not be reached"),
+        ([f"{address};nonsense=1"], "Unknown parameter 'nonsense'"),
+        ([f"{address};name=app"], "needs no name; leave it out"),
+        ([address, "--binary"], "--binary with docker://.*: an image is installed as it is"),
+        ([address, "--name", "x", "--version", "2.0"], "Version '2.0' with the tag 'latest', .*: choose .* by ;tag="),
+        ([address, "--outfile", str(place / "tool.bb")], "give a directory, or a file NAME_VERSION.bb"),
+        ([address], "tool-docker is taken: .*choose another name with --name"),
+    ]:
+        result = build.run("recipetool", "create", *arguments).failed(message)
+        assert "Traceback" not in result.output, result.output
+        assert desk.left() == before
+    shutil.rmtree(written.parent)
+
+
+@pytest.mark.timeout(900)
 def test_compose_file(release, desk):
     compose = desk.build.path / "compose.yml"
     desk.bench.write(compose, COMPOSE.replace("@REGISTRY@", desk.registry.address))
@@ -338,7 +388,7 @@ def test_login(desk):
         command = ["devtool", "add-docker", f"{private.address}/team/secret:1.0", "--layer", "meta-mine"]
         before = desk.left()
         offline = desk.bench.build("offline", 'BB_NO_NETWORK = "1"\n', layers=[desk.bench.layer, desk.layer])
-        offline.run(*command).failed("BB_NO_NETWORK is set: add-docker has to ask a registry")
+        offline.run(*command).failed("BB_NO_NETWORK is set: a registry has to be asked")
         result = build.run(*command).failed(f"log in with 'skopeo login {private.address}'")
         assert "Traceback" not in result.output and desk.left() == before
         result = build.run(*command, "--authfile", str(authfile)).ok()

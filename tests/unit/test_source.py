@@ -56,6 +56,9 @@ ENTRIES = st.builds(
         ("docker://org/app", "docker.io/org/app:latest", None, None),
         ("docker://busybox:1.36", "docker.io/library/busybox:1.36", None, None),
         ("docker://host:5000/team/app;tag=v1", "host:5000/team/app:v1", None, None),
+        # As BitBake's encodeurl() gives it back.
+        ("docker://host:5000/team/app%3Av1", "host:5000/team/app:v1", None, None),
+        (f"docker://org/app%40sha256%3A{HEX}", f"docker.io/org/app:latest@{DIGEST}", None, None),
         ("docker://localhost/app;tag=v1", "localhost/app:v1", None, None),
         (f"docker://app;digest={DIGEST}", f"docker.io/library/app:latest@{DIGEST}", None, None),
         (f"docker://app;digest={DIGEST};tag=v1", f"docker.io/library/app:v1@{DIGEST}", None, None),
