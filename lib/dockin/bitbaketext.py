@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """BitBake files as text: their statements, and from which place in which file each character of a value comes.
 
-For tools that change recipes: BitBake's own parser keeps values, not places. What is read are assignments, includes and
-where code begins and ends; https://docs.yoctoproject.org/bitbake/bitbake-user-manual/bitbake-user-manual-metadata.html
+For tools that change recipes: BitBake's own parser keeps values, not places. What is read are assignments, includes,
+inherits and where code begins and ends; https://docs.yoctoproject.org/bitbake/bitbake-user-manual/bitbake-user-manual-metadata.html
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ASSIGNMENT = re.compile(
     (?P<quote>['"])(?P<value>.*)(?P=quote)$""",
     re.VERBOSE | re.DOTALL,
 )
-_INCLUDE = re.compile(r"^(?P<word>require|include_all|include)\s+(?P<path>\S.*)$")
+_INCLUDE = re.compile(r"^(?P<word>require|include_all|include|inherit_defer|inherit)\s+(?P<path>\S.*)$")
 _UNSET = re.compile(r"^unset\s+(?P<variable>[a-zA-Z0-9\-_+.${}/~]+)(?:\[(?P<flag>[a-zA-Z0-9\-_+.@]+)\])?$")
 _FUNCTION = re.compile(r"^(?:(?:python|fakeroot)(?=[\s(])\s*)*[\w.\-+{}$:]*\s*\(\s*\)\s*\{$")
 _DEFINITION = re.compile(r"^(?:async\s+)?def\s")
@@ -129,7 +129,7 @@ def plain(characters: str) -> Text:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of a file: an assignment, an include, an unset, or a piece of code."""
+    """A statement of a file: an assignment, an include, an inherit, an unset, or a piece of code."""
 
     path: str
     start: int
@@ -137,7 +137,7 @@ class Statement:
     """Offset behind the statement and its line end."""
     line: int
     word: str = ""
-    """require, include, include_all, unset, or code; empty for an assignment."""
+    """require, include, include_all, inherit, inherit_defer, unset, or code; empty for an assignment."""
     variable: str = ""
     flag: str = ""
     operator: str = ""
@@ -190,7 +190,7 @@ def statements(path: str, text: str) -> typing.Iterator[Statement]:
 class Scope:
     """The variables that assignments give, without overrides, as BitBake would have them at the end of the file.
 
-    A variable in doubt keeps its value, but is not expanded.
+    A variable in doubt keeps its value, but is not expanded where the value has to be sure.
     """
 
     def __init__(self, lookup: collections.abc.Callable[[str], str | None] | None = None) -> None:
@@ -202,6 +202,12 @@ class Scope:
         self._after: dict[str, Text] = {}
         self.doubts: dict[str, str] = {}
         """What else a variable may be, by its name: how it goes on after "which"."""
+        self.overridden: dict[str, str] = {}
+        """The same of overrides, which an unset takes away, too."""
+        self.configured: dict[str, str] = {}
+        """The same of defaults from elsewhere, which an assignment takes the place of."""
+        self.unread = ""
+        """What may have changed any variable, as it is not read: how it goes on after "which"; "" if all is."""
 
     def preset(self, name: str, value: Text) -> None:
         """Give a variable its value before any assignment."""
@@ -220,8 +226,15 @@ class Scope:
 
     def unset(self, name: str) -> None:
         """Forget a variable, with its overrides as BitBake does."""
-        for values in (self._values, self._weak, self._before, self._after, self.doubts):
+        for values in (self._values, self._weak, self._before, self._after):
             values.pop(name, None)
+        for reasons in (self.overridden, self.configured):
+            reasons.pop(name, None)
+
+    def doubt(self, name: str) -> str:
+        """Return why a variable's value is not sure, "" if it is."""
+        reasons = (self.doubts.get(name), self.overridden.get(name), self.configured.get(name), self.unread)
+        return next(filter(None, reasons), "")
 
     def value(self, name: str) -> Text | None:
         """Return a variable's value, not expanded; None where no assignment gives one."""
@@ -231,9 +244,17 @@ class Scope:
             return None
         return (before or plain("")) + (found or plain("")) + (after or plain(""))
 
-    def expand(self, text: Text, depth: int = 0) -> Text:
+    def expand(self, text: Text) -> Text:
         """Return a text with each ${…} that is known replaced; the others stay, and those in doubt."""
-        return self._expand(text, depth, False)
+        return self._expand(text, 0, False)
+
+    def guess(self, text: Text) -> Text:
+        """Return what expand() does, but as if all was read: for names, of which only what there is counts."""
+        unread, self.unread = self.unread, ""
+        try:
+            return self.expand(text)
+        finally:
+            self.unread = unread
 
     def expand_at_end(self, text: Text) -> Text:
         """Return what expand() does, once all files are read: what is known from elsewhere to be other is then in doubt."""
@@ -250,7 +271,7 @@ class Scope:
 
     def _expression(self, name: str, depth: int, at_end: bool) -> Text | None:
         """Return what is known to stand for the inside of a ${…}."""
-        if name in self.doubts:
+        if self.doubt(name):
             return None
         value = None if name.startswith("@") or depth > _MAX_DEPTH else self.value(name)
         known = self._lookup(name) if value is None or at_end else None
@@ -265,8 +286,9 @@ class Scope:
     def _operate(self, name: str, operator: str, value: Text) -> None:
         old = self._values.get(name)
         if operator == ":=":
-            self._values[name] = self.expand(value)
-        elif operator == "=":
+            value = self.expand(value)
+        if operator in ("=", ":="):
+            self.configured.pop(name, None)
             self._values[name] = value
         elif operator == "?=":
             self._values.setdefault(name, value)

@@ -9,7 +9,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from dockin import recipefile
+from dockin import layers, recipefile
 
 _INCLUDE = re.compile(r"^(require|include_all|include)[ \t]+(.+)$", re.MULTILINE)
 _VARIABLE = re.compile(r"\$\{(PN|BPN|PV)\}")
@@ -70,7 +70,7 @@ class Includes:
         """Return what an include takes in: the first file of a name, or with include_all each."""
         directory = os.path.dirname(path)
         if directory not in self._layers:
-            self._layers[directory] = recipefile.layer_of(path)
+            self._layers[directory] = layers.layer_of(path)
         layer = self._layers[directory]
         folders = [*self._search, *([layer] if layer else [])]
         if word != "include_all":

@@ -15,6 +15,7 @@ import pathlib
 import re
 
 from dockin import includes
+from dockin.layers import walk
 
 # What makes names of packages that no text has.
 _COMPUTED = ("PACKAGES_DYNAMIC", "do_split_packages", "${PN}-${", "${BPN}-${")
@@ -59,11 +60,8 @@ def shared_files(layers: collections.abc.Iterable[str], bbpath: collections.abc.
     """
     found: set[str] = set()
     for layer in layers:
-        for root, directories, names in os.walk(layer):
-            # A build directory in a layer: nothing of a layer is in it, and much else.
-            build = os.path.isfile(os.path.join(root, "conf", "bblayers.conf"))
-            directories[:] = [] if build else [name for name in directories if not name.startswith(".")]
-            found.update(os.path.join(root, name) for name in names if name.endswith(_SHARED))
+        # Nothing of a layer is in a build directory in it, and much else.
+        found.update(walk(layer, _SHARED))
     for directory in bbpath:
         found.update(glob.glob(os.path.join(glob.escape(directory), "classes*", "*.bbclass")))
     return sorted(found)

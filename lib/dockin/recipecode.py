@@ -13,7 +13,10 @@ _CHANGE = re.compile(
     (?:[rRfFuU]{0,2}(?P<quote>["'])(?P<name>[^"']*)(?P=quote)(?P<end>\s*[,)])?)?""",
     re.VERBOSE,
 )
-_ITEM = re.compile(r"\bd\s*\[[^\]\n]*\]\s*\+?=(?!=)")
+# Or not a call of its own, as in f = d.setVar, or getattr(d, "setVar").
+_ANY = re.compile(
+    r"\bd\s*\[[^\]\n]*\]\s*\+?=(?!=)|\b(?:set|append|prepend|del|rename)Var(?:Flags?)?\b(?!\s*\()|\bBBHandler\.inherit\b"
+)
 _COMMENT = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
 
 
@@ -29,7 +32,7 @@ def changes(code: str) -> list[Change]:
     """Return where code changes variables, in its order; code in comments is passed over."""
     text = _COMMENT.sub(lambda match: " " * len(match[0]), code)
     found = [Change(_name(match), match.start()) for match in _CHANGE.finditer(text)]
-    found += [Change("", match.start()) for match in _ITEM.finditer(text)]
+    found += [Change("", match.start()) for match in _ANY.finditer(text)]
     return sorted(found, key=lambda change: change.offset)
 
 

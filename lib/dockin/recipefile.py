@@ -19,12 +19,11 @@ import tempfile
 import typing
 from dataclasses import dataclass, field
 
-from dockin import bitbaketext, recipecode, reference, source
+from dockin import bitbaketext, knownclasses, recipecode, reference, source
 from dockin.bitbaketext import Place, Scope, Spot, Statement, Text
 from dockin.errors import DockinError
+from dockin.layers import APPEND, CLASS, RECIPE, Assignment, Layers, layer_of, layers_of, walk
 
-RECIPE = ".bb"
-APPEND = ".bbappend"
 INCLUDE = ".inc"
 
 Lookup = typing.Callable[[str], typing.Optional[str]]
@@ -41,6 +40,12 @@ _IN_CODE = re.compile(r"docker://[^\s\"'\\]*")
 _INHERITS = re.compile(r"^\s*inherit(?:_defer)?\s(?:.*\s)?dockin(?:\s|$)", re.MULTILINE)
 _CONTINUATION = re.compile(r"\\[ \t]*\r?\n")
 _TARGETS = re.compile(r"(?:-native|-cross|-initial|-intermediate|-crosssdk|-cross-canadian)$")
+# A class for some configurations only, as it is usually written.
+_STRING = r"""\s*["'][^"']*["']\s*,"""
+_CLASS = _STRING.replace("[^\"']*", "([^\"']*)")
+_CHOICE = re.compile(
+    rf"\$\{{@bb\.utils\.(?:filter\({_STRING}{_CLASS}|contains(?:_any)?\({_STRING}{_STRING}{_CLASS}{_CLASS})\s*d\s*\)\}}"
+)
 _FAMILIES = re.compile(r"^(?:nativesdk-|lib(?:32|64|x32)-)")
 _LOGIN = re.compile(r"(?<=docker://)[^;\s]*@(?!sha256:)")
 _PARAMETER = re.compile(r";([^;=]*)=[^;]*")
@@ -136,17 +141,28 @@ class Write:
     """The new name of the file, "" where it keeps its own."""
 
 
-def find(paths: list[str]) -> list[tuple[str, list[str]]]:
-    """Return the recipes in files and directories, each with its appends; appends without a recipe stand for themselves.
+def find(paths: list[str], layers: Layers | None = None) -> list[tuple[str, list[str]]]:
+    """Return the recipes in files and directories, each with all appends that the layers have to it.
 
-    Only what may name an image is listed, and what paths name itself. Raises RecipeError for a path that is not there.
+    layers are those at hand, by default those of paths. An append stands for its recipe, and for itself where none is in the
+    layers. Only what may name an image is listed, and what paths name itself. Raises RecipeError for a path that is not
+    there.
     """
+    layers = layers or Layers(layers_of(paths))
     chosen = {os.path.abspath(path) for path in paths}
-    return [(path, own) for path, own in find_all(paths) if path in chosen or _may_name_image([path, *own])]
+    found = find_all(paths, layers)
+    alone = [path for path, _ in found if path.endswith(APPEND)]
+    if alone:
+        # The recipes are not in paths, or it would be among theirs.
+        recipes = [path for root in layers.roots for path in walk(root, (RECIPE,))]
+        wanted = [recipe for recipe in recipes if any(_appends_to(append, recipe) for append in alone)]
+        chosen.update(recipe for recipe in wanted for append in alone if append in chosen and _appends_to(append, recipe))
+        found = find_all([*paths, *wanted], layers)
+    return [(path, own) for path, own in found if path in chosen or _may_name_image([path, *own], layers)]
 
 
-def find_all(paths: list[str]) -> list[tuple[str, list[str]]]:
-    """Return what find() does, whatever is in the files."""
+def find_all(paths: list[str], layers: Layers) -> list[tuple[str, list[str]]]:
+    """Return what find() does, whatever is in the files, and appends without a recipe in paths for themselves."""
     # By what they really are, as links lead to one file by several paths; its name has the version, so it counts.
     recipes: dict[tuple[str, str], str] = {}
     appends: dict[tuple[str, str], str] = {}
@@ -158,7 +174,7 @@ def find_all(paths: list[str]) -> list[tuple[str, list[str]]]:
     for path in paths:
         full = os.path.abspath(path)
         if os.path.isdir(full):
-            for found in _walk(full):
+            for found in walk(full, (RECIPE, APPEND)):
                 add(found)
         elif os.path.isfile(full):
             if not full.endswith((RECIPE, APPEND, INCLUDE)):
@@ -166,10 +182,12 @@ def find_all(paths: list[str]) -> list[tuple[str, list[str]]]:
             add(full)
         else:
             raise RecipeError(f"There is no {path!r}: give recipes or directories with recipes")
-    result = []
     loose = sorted(appends.values())
+    for path in layers.appends():
+        add(path)
+    result = []
     for recipe in sorted(recipes.values()):
-        own = [append for append in loose if _appends_to(append, recipe)]
+        own = [append for append in sorted(appends.values()) if _appends_to(append, recipe)]
         loose = [append for append in loose if append not in own]
         result.append((recipe, own))
     return result + [(append, []) for append in loose]
@@ -180,13 +198,15 @@ def read(
     appends: collections.abc.Sequence[str] = (),
     search: collections.abc.Sequence[str] = (),
     lookup: Lookup | None = None,
+    layers: Layers | None = None,
 ) -> Recipe:
     """Return a recipe with its images.
 
-    search are directories in which includes are looked for beside the file's own and the layer's; lookup gives what a parsed
-    recipe would know. Raises RecipeError.
+    search are directories in which includes are looked for beside the file's own and the layer's, all that there are; lookup
+    gives what a parsed recipe would know. Without it the text has to do, and layers are those at hand, by default the
+    recipe's. Raises RecipeError.
     """
-    return _Reader(path, search, lookup).read(appends)
+    return _Reader(path, search, lookup, layers or Layers([layer_of(path)])).read(appends)
 
 
 def uses_class(text: str) -> bool:
@@ -197,14 +217,6 @@ def uses_class(text: str) -> bool:
 def values_of_name(path: str) -> dict[str, str]:
     """Return PN, BPN, PV and PR as the name of a recipe's file gives them."""
     return {name: value.characters for name, value in _from_file_name(path).items()}
-
-
-def layer_of(path: str) -> str:
-    """Return the root of the layer that a file is in, "" if it is in none."""
-    for parent in pathlib.Path(path).parents:
-        if (parent / "conf" / "layer.conf").is_file():
-            return str(parent)
-    return ""
 
 
 def apply(text: str, edits: collections.abc.Iterable[Edit]) -> str:
@@ -336,21 +348,34 @@ def _beside(target: str, text: str) -> typing.Iterator[str]:
 class _Reader:
     """Reads one recipe."""
 
-    def __init__(self, path: str, search: collections.abc.Sequence[str], lookup: Lookup | None) -> None:
+    def __init__(
+        self, path: str, search: collections.abc.Sequence[str], lookup: Lookup | None, layers: Layers
+    ) -> None:
         self.path = path
         self.recipe = Recipe(path, "", layer_of(path))
+        self.text_only = lookup is None
         self.all_layers = bool(search)
-        self.search = [*search, self.recipe.layer] if self.recipe.layer else list(search)
+        self.layers = layers
+        own = [self.recipe.layer] if self.recipe.layer else []
+        self.search = list(dict.fromkeys([*search, *own, *([] if search else layers.roots)]))
         self.scope = Scope(lookup)
         self.statements: list[Statement] = []
         self.flags: dict[str, Statement] = {}
+        self.weak_flags: set[str] = set()
+        """Those that have a ??= and something else: releases of BitBake differ in which counts."""
         self.in_code: list[Image] = []
         self.doubt = ""
         """Why no image is known, "" if there is no reason."""
+        self.unread: dict[int, str] = {}
+        """By how many statements were read then: what is not read, and may have changed SRC_URI as it was."""
         self.others: dict[str, str] = {}
         """The entries that are no images and have, or may have, their checksum in a flag of SRC_URI, by the flag."""
         self.includes = 0
         self.last_include: Statement | None = None
+        self.inherited: set[str] = set()
+        self.deferred: list[Statement] = []
+        self.by_append: dict[str, Statement] = {}
+        """The last assignment in an append, by the variable."""
 
     def read(self, appends: collections.abc.Sequence[str]) -> Recipe:
         for name, value in _from_file_name(self.path).items():
@@ -358,9 +383,17 @@ class _Reader:
         # As bitbake.conf has them.
         self.scope.preset("P", bitbaketext.plain("${PN}-${PV}"))
         self.scope.preset("BP", bitbaketext.plain("${BPN}-${PV}"))
+        self.recipe.name = self._name()
+        if self.text_only:
+            self._configuration()
+            if not self.path.endswith(RECIPE):
+                what = "is for" if self.path.endswith(APPEND) else "is in"
+                self._not_read(f"the recipe that {self.recipe.shown(self.path)} {what}, which is not at hand")
         self._file(self.path)
         for append in appends:
             self._file(append)
+        for statement in self.deferred:
+            self._inherit(statement)
         self.recipe.name = self._name()
         words = [(statement, word) for statement, text in self._texts() for word in text.split()]
         words = self._without_removed(words)
@@ -394,7 +427,31 @@ class _Reader:
             recipe.notes.append(f"{recipe.shown(self.path)}: it inherits dockin, but its text shows no image")
 
     def _name(self) -> str:
-        return self.scope.expand(bitbaketext.plain("${PN}")).characters
+        return self.scope.guess(bitbaketext.plain("${PN}")).characters
+
+    def _configuration(self) -> None:
+        """Take notice of what the layers' configurations give to variables."""
+        for name, assignments in self.layers.assignments().items():
+            for one in assignments:
+                self._configured(name, one)
+
+    def _configured(self, name: str, one: Assignment) -> None:
+        # What is for another recipe alone does not matter.
+        recipes = [override for override in one.overrides if override.startswith("pn-") and "$" not in override]
+        if name == _VARIABLE or any(override != f"pn-{self.recipe.name}" for override in recipes):
+            return
+        where = f"{self.recipe.shown(one.path)}:{one.line}"
+        if one.overrides:
+            self.scope.overridden.setdefault(name, f"{':'.join([name, *one.overrides])} at {where} changes, too")
+        else:
+            self.scope.configured.setdefault(name, f"{where} sets, too")
+
+    def _not_read(self, what: str, images: bool = False) -> None:
+        """Take notice of something that is not read: without BitBake, what it may change is not known any more."""
+        if self.text_only:
+            self.scope.unread = self.scope.unread or f"{what}, may change"
+            if images:
+                self.unread[len(self.statements)] = f"{what}, may change"
 
     def _file(self, path: str) -> None:
         """Take the statements of a file and of those it includes."""
@@ -405,6 +462,10 @@ class _Reader:
                 self._code(statement)
             elif statement.word == "unset":
                 self._unset(statement)
+            elif statement.word == "inherit":
+                self._inherit(statement)
+            elif statement.word == "inherit_defer":
+                self.deferred.append(statement)
             elif statement.word:
                 self._include(statement)
             elif statement.flag:
@@ -418,19 +479,33 @@ class _Reader:
         self.statements.append(statement)
         name, *overrides = statement.variable.split(":")
         where = self._where(statement)
+        if "${" in name:
+            self._put_in_doubt(name, f"{statement.variable} at {where} sets, too")
+        if self.text_only and not overrides and statement.operator in ("=", ":=") and statement.path.endswith(APPEND):
+            self._one_append(name, statement)
         if overrides not in ([], ["append"], ["prepend"]):
             self._put_in_doubt(name, f"{statement.variable} at {where} changes, too")
         if "${@" in statement.value.characters:
             for change in recipecode.changes(statement.value.characters):
                 self._changed_by_code(change.name, where)
 
+    def _one_append(self, name: str, statement: Statement) -> None:
+        """Take notice of two appends that set one variable: BitBake's order of them is that of the layers' priorities."""
+        other = self.by_append.setdefault(name, statement)
+        if other.path != statement.path and other.value.characters != statement.value.characters:
+            places = f"{self._where(other)} and {self._where(statement)}"
+            if name == _VARIABLE:
+                self.doubt = self.doubt or f"two appends set {name}, {places}"
+            else:
+                self.scope.doubts.setdefault(name, f"two appends set, {places}")
+
     def _put_in_doubt(self, name: str, reason: str) -> None:
         if "${" in name:
-            name = self.scope.expand(bitbaketext.plain(name)).characters
+            name = self.scope.guess(bitbaketext.plain(name)).characters
         if "${" in name:
             self.doubt = self.doubt or f"the variable {name}, whose name is not known here, {reason.partition(' ')[2]}"
         elif name != _VARIABLE:
-            self.scope.doubts.setdefault(name, reason)
+            self.scope.overridden.setdefault(name, reason)
 
     def _changed_by_code(self, name: str, where: str) -> None:
         """Take notice of code that changes a variable; "" for any."""
@@ -445,10 +520,12 @@ class _Reader:
         if statement.flag:
             if name == _VARIABLE:
                 self.flags.pop(statement.flag, None)
+                self.weak_flags.discard(statement.flag)
             return
         self.scope.unset(name)
         if name == _VARIABLE:
             self.flags.clear()
+            self.weak_flags.clear()
             self.statements = [one for one in self.statements if one.variable.partition(":")[0] != _VARIABLE]
 
     def _code(self, statement: Statement) -> None:
@@ -468,7 +545,10 @@ class _Reader:
 
     def _flag(self, statement: Statement) -> None:
         flag = self.scope.expand(bitbaketext.plain(statement.flag)).characters
-        if statement.operator in ("?=", "??=") and flag in self.flags:
+        old = self.flags.get(flag)
+        if old and "??=" in (old.operator, statement.operator):
+            self.weak_flags.add(flag)
+        if old and statement.operator in ("?=", "??="):
             return
         self.flags[flag] = statement
 
@@ -478,22 +558,56 @@ class _Reader:
             self.last_include = statement
         if self.includes > _MAX_INCLUDES:
             raise RecipeError(f"{self._where(statement)}: files include each other without end")
-        for text in self.scope.expand(statement.value).split():
+        where = self._where(statement)
+        for text in self.scope.guess(statement.value).split():
             self.recipe.words.append(text)
             name = text.characters
             if "${" in name:
-                self.recipe.notes.append(f"{self._where(statement)}: {name} is not read: its name is not known here")
+                self.recipe.notes.append(f"{where}: {name} is not read: its name is not known here")
+                self._not_read(f"{name} at {where}, which is not read", images=True)
                 continue
             every = statement.word == "include_all"
-            folders = self.search if every else [os.path.dirname(statement.path), *self.search]
-            candidates = dict.fromkeys(os.path.normpath(os.path.join(folder, name)) for folder in folders)
-            found = [candidate for candidate in candidates if os.path.isfile(candidate)]
+            found = self._find(name, statement.path, every)
             for path in found if every else found[:1]:
                 self._file(path)
             if every and not self.all_layers:
-                self.recipe.notes.append(f"{self._where(statement)}: {name} of other layers is not read")
-            elif not found and statement.word == "require":
-                self.recipe.notes.append(f"{self._where(statement)}: there is no {name} beside the file or in its layer")
+                self.recipe.notes.append(f"{where}: {name} of other layers is not read")
+                self._not_read(f"{name} of other layers at {where}, which is not read", images=True)
+            elif not found and (self.text_only or statement.word == "require"):
+                self.recipe.notes.append(f"{where}: there is no {name} beside the file or in the layers at hand")
+                self._not_read(f"{name} at {where}, which is not at hand", images=True)
+            elif not every and not self.all_layers and self._is_open(found, statement.path):
+                self._not_read(f"{name} at {where}, which more than one layer has", images=True)
+
+    def _is_open(self, found: list[str], path: str) -> bool:
+        """Tell whether it takes the order of layers to know which of the files an include in a file means."""
+        beside = os.path.dirname(found[0]) == os.path.dirname(path)
+        return not beside and len(set(map(os.path.realpath, found))) > 1
+
+    def _find(self, name: str, path: str, every: bool) -> list[str]:
+        """Return the files that an include in a file may mean, the first of which BitBake takes."""
+        folders = self.search if every else [os.path.dirname(path), *self.search]
+        candidates = dict.fromkeys(os.path.normpath(os.path.join(folder, name)) for folder in folders)
+        return [candidate for candidate in candidates if os.path.isfile(candidate)]
+
+    def _inherit(self, statement: Statement) -> None:
+        """Read the classes that are at hand; what BitBake has read needs no text."""
+        if not self.text_only:
+            return
+        where = self._where(statement)
+        for text in self.scope.guess(statement.value).split():
+            names, sure = _class_names(text.characters)
+            for name in names:
+                if name in self.inherited:
+                    continue
+                self.inherited.add(name)
+                found = self.layers.classes(name)
+                if found:
+                    self._file(found[0])
+                    if not sure:
+                        self._not_read(f"the class {name} at {where}, which may be inherited or not,", images=True)
+                elif name not in knownclasses.HARMLESS:
+                    self._not_read(f"the class {name} at {where}, which is not at hand")
 
     def _texts(self) -> list[tuple[Statement, Text]]:
         """Return what SRC_URI is made of: the value without overrides, then what overrides put in its place or add."""
@@ -536,11 +650,23 @@ class _Reader:
             return _problem(image, f"{shown} is built from {self._unknown(word)}")
         if self.doubt:
             return _problem(image, f"{shown} may not be what is built: {self.doubt}")
+        if place.path.endswith(CLASS):
+            return _problem(image, f"{shown} stands in a class: only recipes, includes and appends are changed")
+        unread = self._unread_behind(place)
+        if unread:
+            return _problem(image, f"{shown} may not be what is built: it is something that {unread}")
         try:
             parsed = source.parse_entry(word.characters)
         except DockinError as error:
             return _problem(image, str(error))
         return self._with_pin(image, word, parsed)
+
+    def _unread_behind(self, place: Place) -> str:
+        """Return what is not read behind the statement that a place is in, "" if all is."""
+        for number, statement in enumerate(self.statements):
+            if statement.path == place.path and statement.start <= place.offset < statement.end:
+                return next((reason for count, reason in self.unread.items() if count > number), "")
+        return ""
 
     def _pins_of(self, entry: str) -> tuple[Spot, ...]:
         """Return where the pin of an entry that may not be understood can stand."""
@@ -552,8 +678,10 @@ class _Reader:
     def _unknown(self, word: Text) -> str:
         """Return of what an entry is built, and why that is not known."""
         name = word.unknown
-        if name in self.scope.doubts:
-            return f"${{{name}}}, which {self.scope.doubts[name]}: write it out"
+        doubt = self.scope.doubt(name) if name and not name.startswith("@") else ""
+        if doubt:
+            remedy = "write it out, or name its layer with --layer" if doubt == self.scope.unread else "write it out"
+            return f"${{{name}}}, which {doubt}: {remedy}"
         return f"{f'${{{name}}}' if name else 'code'}, whose value is not known here"
 
     def _with_pin(self, image: Image, word: Text, parsed: source.DockerSource) -> Image:
@@ -574,6 +702,11 @@ class _Reader:
             other = _shown(self.others[parsed.pin_flag])
             which = f"{_VARIABLE}[{parsed.pin_flag}] at {self._where(flag)}"
             return _problem(image, f"{which} is the checksum of {other}, too: give {image.text} a ;name= of its own")
+        if flag and parsed.pin_flag in self.weak_flags:
+            which = f"{_VARIABLE}[{parsed.pin_flag}] at {self._where(flag)}"
+            return _problem(image, f"{which} is not the only one, and releases of BitBake differ in what ??= means then")
+        if flag and flag.path.endswith(CLASS):
+            return _problem(image, f"{_VARIABLE}[{parsed.pin_flag}] stands in a class, {self._where(flag)}: move it here")
         if flag:
             value = self.scope.expand_at_end(flag.value).characters
             where = f"{_VARIABLE}[{parsed.pin_flag}] at {self._where(flag)}"
@@ -595,7 +728,7 @@ class _Reader:
             source=pinned,
             problem=problem,
             pins=tuple(spots),
-            tag=tag.spot if tag else None,
+            tag=tag.spot if tag and tag.spot and not tag.spot.path.endswith(CLASS) else None,
             **self._tag_by_name(tag),
         )
 
@@ -685,6 +818,15 @@ def _replaced(image: Image, **changes: typing.Any) -> Image:
     return Image(**{**image.__dict__, **changes})
 
 
+def _class_names(word: str) -> tuple[list[str], bool]:
+    """Return the classes that a word behind inherit may name, and whether it surely names them."""
+    if "${" not in word:
+        return [word], True
+    chosen = _CHOICE.fullmatch(word)
+    names = [name for group in chosen.groups("") for name in group.split()] if chosen else [word]
+    return names, False
+
+
 def _is_plain(variable: str) -> bool:
     """Tell whether an assignment is to SRC_URI, whatever the machine."""
     return variable in (_VARIABLE, f"{_VARIABLE}:append", f"{_VARIABLE}:prepend")
@@ -722,21 +864,13 @@ def recipes_in(directory: str) -> list[str]:
     return []
 
 
-def _walk(directory: str) -> typing.Iterator[str]:
-    for root, directories, names in os.walk(directory):
-        directories[:] = sorted(name for name in directories if not name.startswith("."))
-        for name in sorted(names):
-            if name.endswith((RECIPE, APPEND)) and not name.startswith("."):
-                yield os.path.join(root, name)
-
-
 def _appends_to(append: str, recipe: str) -> bool:
     name = os.path.basename(append)[: -len(APPEND)]
     own = os.path.splitext(os.path.basename(recipe))[0]
     return fnmatch.fnmatchcase(own, re.sub(r"([\[?*])", r"[\1]", name).replace("%", "*"))
 
 
-def _may_name_image(paths: list[str]) -> bool:
+def _may_name_image(paths: list[str], layers: Layers) -> bool:
     """Tell whether files name an image or include something that could; one that can't be read may do both."""
     for path in paths:
         try:
@@ -748,6 +882,10 @@ def _may_name_image(paths: list[str]) -> bool:
         for statement in bitbaketext.statements(path, text):
             if statement.word in ("require", "include", "include_all"):
                 return True
+            if statement.word.startswith("inherit"):
+                names = (name for word in statement.value.split() for name in _class_names(word.characters)[0])
+                if any(map(layers.classes, names)):
+                    return True
     return False
 
 

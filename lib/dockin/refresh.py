@@ -25,6 +25,7 @@ from dockin import comparison, includes, platforms, recipefile, versions
 from dockin.bitbaketext import Place, Spot
 from dockin.comparison import STALE, UPDATED, Finding
 from dockin.errors import DockinError
+from dockin.layers import APPEND, Layers, layer_of, layers_of
 from dockin.recipefile import Edit, Image, Recipe
 from dockin.reference import ImageReference
 from dockin.resolver import Resolver
@@ -168,20 +169,54 @@ def examined(tasks: list[Task]) -> list[Task]:
     return [task for task in tasks if task.examined]
 
 
-def read_tasks(paths: list[str], platform: platforms.Platform | None = None) -> list[Task]:
-    """Return the recipes with images in files and directories, and their neighbours in their layers. Raises RecipeError."""
+def read_tasks(
+    paths: list[str], platform: platforms.Platform | None = None, beside: collections.abc.Sequence[str] = ()
+) -> list[Task]:
+    """Return the recipes with images in files and directories, and their neighbours in the layers at hand.
+
+    Those are the layers of paths, and with them others, the directories of beside. Raises RecipeError.
+    """
+    for directory in beside:
+        if not layers_of([directory]):
+            raise recipefile.RecipeError(f"No layer is in {directory!r}: --layer wants a directory with conf/layer.conf")
+    at_hand = Layers([*layers_of(paths), *layers_of(beside)])
     tasks = []
-    for path, appends in recipefile.find(paths):
+    for path, appends in _with_users(recipefile.find(paths, at_hand), at_hand):
         try:
-            recipe = recipefile.read(path, appends)
+            recipe = recipefile.read(path, appends, layers=at_hand)
         except recipefile.RecipeError as error:
             # One that can't be read does not keep the others from it.
             problem = Image(path, 1, path, None, problem=str(error))
-            recipe = Recipe(path, os.path.basename(path), recipefile.layer_of(path), [problem])
+            recipe = Recipe(path, os.path.basename(path), layer_of(path), [problem])
         # Of one that should have images, what could not be read is said.
         if recipe.images or (recipe.notes and recipe.expected):
             tasks.append(Task(recipe, platform))
-    return tasks + _neighbours_in_layers(tasks, platform)
+    return tasks + _neighbours_in_layers(tasks, platform, at_hand)
+
+
+def _with_users(found: list[tuple[str, list[str]]], at_hand: Layers) -> list[tuple[str, list[str]]]:
+    """Return recipes with their appends, and instead of an include the recipes that have it, if they are at hand."""
+    wanted = [path for path, _ in found if path.endswith(recipefile.INCLUDE)]
+    if not wanted:
+        return found
+    including = includes.Includes(at_hand.roots)
+    users = dict.fromkeys(wanted, False)
+    result = {path: appends for path, appends in found if path not in users}
+    for path, appends in recipefile.find_all(_places(wanted, at_hand), at_hand):
+        mine = set(map(os.path.realpath, including.of(path, appends).texts))
+        for include in wanted:
+            if os.path.realpath(include) in mine:
+                users[include] = True
+                result.setdefault(path, appends)
+    result.update((include, []) for include in wanted if not users[include])
+    return list(result.items())
+
+
+def _places(files: collections.abc.Iterable[str], at_hand: Layers) -> list[str]:
+    """Return where what shares something with files may be: the layers at hand and what is beside files in none."""
+    # In no layer, what is beside it: what is below that may be anything, as in somebody's home directory.
+    beside = {os.path.dirname(path) for path in files if not layer_of(path)}
+    return [*at_hand.roots, *(path for directory in sorted(beside) for path in recipefile.recipes_in(directory))]
 
 
 def neighbours(
@@ -194,7 +229,7 @@ def neighbours(
     search are directories in which includes are looked for beside the usual ones.
     """
     files = {path for task in tasks for path in task.recipe.files}
-    own = {task.recipe.path for task in tasks} | {path for path in files if path.endswith(recipefile.APPEND)}
+    own = {task.recipe.path for task in tasks} | {path for path in files if path.endswith(APPEND)}
     including = includes.Includes(search)
     found = []
     for path, appends in recipes:
@@ -210,16 +245,13 @@ def neighbouring(found: collections.abc.Iterable[Task], tasks: list[Task]) -> li
     return [task for task in found if not files.isdisjoint(task.recipe.files)]
 
 
-def _neighbours_in_layers(tasks: list[Task], platform: platforms.Platform | None) -> list[Task]:
-    layers = {task.recipe.layer for task in tasks if task.recipe.layer}
-    # In no layer, what is beside it: what is below that may be anything, as in somebody's home directory.
-    beside = {os.path.dirname(task.recipe.path) for task in tasks if not task.recipe.layer}
-    places = [*sorted(layers), *(path for directory in sorted(beside) for path in recipefile.recipes_in(directory))]
+def _neighbours_in_layers(tasks: list[Task], platform: platforms.Platform | None, at_hand: Layers) -> list[Task]:
+    places = _places([task.recipe.path for task in tasks], at_hand)
     found = []
-    for path, appends in neighbours(recipefile.find_all(places), tasks):
+    for path, appends in neighbours(recipefile.find_all(places, at_hand), tasks, at_hand.roots):
         # What can't be read shows no pin; it is said when that recipe is refreshed itself.
         with contextlib.suppress(recipefile.RecipeError):
-            found.append(Task(recipefile.read(path, appends), platform, examined=False))
+            found.append(Task(recipefile.read(path, appends, layers=at_hand), platform, examined=False))
     return neighbouring(found, tasks)
 
 

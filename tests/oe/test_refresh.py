@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dockin import bitbaketext, knownclasses, recipecode, recipefile
 from support import account, faults, images, oe, registry as registries
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "dockin"
@@ -217,3 +218,32 @@ def test_pin_that_is_gone(desk):
         assert path.read_text() == text
     finally:
         path.unlink(missing_ok=True)
+
+
+# OE-core's classes that are not among those that leave images alone: they change SRC_URI, PV or PN of who inherits them.
+CHANGING = {
+    "devupstream", "externalsrc", "gnomebase", "kernel-yocto", "mcextend", "multilib", "multilib_global", "ptest-perl",
+    "pypi",
+}
+# Code of classes that changes PN for a time, in tasks or for variants of recipes, or a copy's SRC_URI.
+FOR_A_TIME = {"archiver", "cve-check", "image", "nativesdk", "sstate", "vex"}
+
+
+def test_classes_that_leave_images_alone(release):
+    """The list is what OE-core has, and what is on it assigns nothing that recipes have their images from."""
+    files = {path.stem: path for path in release.oecore.path.glob("meta/classes*/*.bbclass")}
+    assert len(files) > 150
+    assert set(files) - knownclasses.HARMLESS <= CHANGING and not CHANGING & knownclasses.HARMLESS
+    ours = {"SRC_URI", "PV", "PN", "BPN", "P", "BP"}
+    for name in sorted(set(files) & knownclasses.HARMLESS):
+        path = str(files[name])
+        text = recipefile.load(path)
+        for statement in bitbaketext.statements(path, text):
+            where = f"{name}:{statement.line}"
+            if statement.word == "inherit":
+                assert not CHANGING & set(statement.value.characters.split()), where
+            elif statement.word == "code" and name not in FOR_A_TIME:
+                changed = {change.name for change in recipecode.changes(text[statement.start : statement.end])}
+                assert not ours & changed, where
+            elif not statement.word and not statement.flag:
+                assert statement.variable.partition(":")[0] not in ours, where

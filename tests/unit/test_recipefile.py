@@ -71,7 +71,7 @@ CASES = {
         "app_1.0.bb": 'SRC_URI = "docker://a/b"\nSRC_URI[sha256sum] = "KEEP"\n',
         "app_%.bbappend": 'SRC_URI[sha256sum] = "PIN"\n',
     },
-    "append alone": {"other_2.1.bbappend": 'SRC_URI:append = " docker://a/b;tag=${PV};digest=sha256:PIN"\n'},
+    "append alone": {"other_2.1.bbappend": 'SRC_URI:append = " docker://a/b;tag=2.1;digest=sha256:PIN"\n'},
     "include": {
         "app_1.0.bb": 'require app.inc\nSRC_URI[sha256sum] = "PIN"\n',
         "app.inc": 'SRC_URI = "docker://a/${BPN};tag=${PV} docker://a/c;name=c"\nSRC_URI[c.sha256sum] = "PIN"\n',
@@ -269,6 +269,45 @@ PROBLEMS = {
         X := "${@d.setVar('T', '1.0.1')}"
         SRC_URI = "docker://a/b;tag=${T};digest=sha256:KEEP"
         ''', 3, "Python code at app_1.0.bb:2"),
+    "variable set by a method by another name": ('''
+        T = "1.0.0"
+        SRC_URI = "docker://a/b;tag=${T};digest=sha256:KEEP"
+        python () {
+            put = d.setVar
+            put("T", "1.0.1")
+        }
+        ''', 2, "Python code at app_1.0.bb:4"),
+    "variable set by a method that is looked up": ('''
+        T = "1.0.0"
+        SRC_URI = "docker://a/b;tag=${T};digest=sha256:KEEP"
+        python () {
+            getattr(d, "appendVar")("T", "1.0.1")
+        }
+        ''', 2, "Python code at app_1.0.bb:4"),
+    "code, and then unset": ('''
+        T = "1.0.0"
+        python () {
+            d.setVar("T", "1.0.1")
+        }
+        unset T
+        T = "1.0.0"
+        SRC_URI = "docker://a/b;tag=${T};digest=sha256:KEEP"
+        ''', 7, "Python code at app_1.0.bb:3"),
+    "variable by a name that is built": ('''
+        T_app = "1.0.0"
+        T_${PN} = "1.0.1"
+        SRC_URI = "docker://a/b;tag=${T_app};digest=sha256:KEEP"
+        ''', 3, "T_${PN} at app_1.0.bb:2 sets"),
+    "two defaults for a pin": ('''
+        SRC_URI[sha256sum] ??= "KEEP"
+        SRC_URI[sha256sum] ?= "KEEP"
+        SRC_URI = "docker://a/b;tag=1.0"
+        ''', 3, "releases of BitBake differ"),
+    "a default for a pin that is there": ('''
+        SRC_URI = "docker://a/b;tag=1.0"
+        SRC_URI[sha256sum] = "KEEP"
+        SRC_URI[sha256sum] ??= "KEEP"
+        ''', 1, "releases of BitBake differ"),
     "variable set by an item": ('''
         SRC_URI = "docker://a/b;tag=1.0;digest=sha256:KEEP"
         def change(d):
@@ -402,7 +441,7 @@ def test_files_that_include_each_other(layer):
 def test_missing_include_is_said(layer):
     write(layer, {"app_1.0.bb": 'require none.inc\nSRC_URI = "docker://a/b"\n'})
     (recipe,) = read_all(layer)
-    assert recipe.notes == ["app_1.0.bb:1: there is no none.inc beside the file or in its layer"]
+    assert recipe.notes == ["app_1.0.bb:1: there is no none.inc beside the file or in the layers at hand"]
 
 
 def test_what_bitbake_knows_is_used(layer):

@@ -1,0 +1,201 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Recipes of which a part is in other files: what is at hand counts, and what is not makes doubtful what it may change."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from dockin import exitcodes, outcome, refresh
+from dockin.resolver import ResolveError
+
+OLD, NEW, OTHER = "a" * 64, "b" * 64, "c" * 64
+
+VARIABLE = 'SRC_URI = "docker://h.io/x;tag=${T}"\nSRC_URI[sha256sum] = "OLD"\n'
+VERSION = 'SRC_URI = "docker://h.io/x;tag=${PV}"\nSRC_URI[sha256sum] = "OLD"\n'
+LITERAL = 'SRC_URI = "docker://h.io/x;tag=1"\nSRC_URI[sha256sum] = "OLD"\n'
+
+
+class Registry:
+    """Stands for a resolver: every tag has moved, 1 to NEW and all others to OTHER."""
+
+    def kind(self, reference):
+        return "none"
+
+    def digest(self, reference):
+        if reference.digest == "sha256:" + OLD:
+            raise ResolveError("not-found", "it is gone")
+        return reference.digest or "sha256:" + (NEW if reference.tag == "1" else OTHER)
+
+    def document_kind(self, digest):
+        return "manifest"
+
+    def document(self, reference):
+        return b'''{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": [], "config":
+            {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "sha256:%s", "size": 2}}''' % (b"c" * 64)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Write files of two layers, refresh what is named, and return the results, and the pins that files then have."""
+
+    def run(files, *named, beside=()):
+        for layer in ("mine", "other"):
+            (tmp_path / layer / "conf").mkdir(parents=True)
+            (tmp_path / layer / "conf" / "layer.conf").touch()
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text).lstrip().replace("OLD", OLD))
+        tasks = refresh.read_tasks([str(tmp_path / name) for name in named], beside=[str(tmp_path / one) for one in beside])
+        report = refresh.run(tasks, refresh.Options(), Registry())
+        texts = {name: (tmp_path / name).read_text() for name in files}
+        names = {OLD: "old", NEW: "new", OTHER: "other"}
+        pins = {name: [word for pin, word in names.items() if pin in text] for name, text in texts.items()}
+        return report, {name: words[0] for name, words in pins.items() if words}
+
+    return run
+
+
+RIGHT = {
+    "the tag from an append of its layer": (
+        {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "mine/b/x_%.bbappend": 'T = "2"\n'}, ["mine/a/x_1.bb"], "other"),
+    "the tag from an append that is named as well": (
+        {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "other/x_1.bbappend": 'T = "2"\n'},
+        ["mine/a/x_1.bb", "other/x_1.bbappend"], "other"),
+    "the tag from an append in a directory that is named as well": (
+        {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "other/b/x_1.bbappend": 'T = "2"\n'}, ["mine/a", "other/b"], "other"),
+    "a directory of the layer, the append in another": (
+        {"mine/a/x_1.bb": 'T ?= "1"\n' + VARIABLE, "mine/b/x_%.bbappend": 'T = "2"\n'}, ["mine/a"], "other"),
+    "an append alone, its recipe in the layer": (
+        {"mine/a/x_1.bb": 'T ?= "2"\n' + VARIABLE, "mine/b/x_%.bbappend": 'SUMMARY = "x"\n'}, ["mine/b/x_%.bbappend"],
+        "other"),
+    "an include alone, the recipe in the layer": (
+        {"mine/a/x_1.bb": 'T = "2"\nrequire x.inc\n' + VARIABLE, "mine/a/x.inc": 'T ?= "1"\n'}, ["mine/a/x.inc"], "other"),
+    "a class of the layer": (
+        {"mine/a/x_1.bb": 'inherit dockin tags\nT ?= "1"\n' + VARIABLE, "mine/classes/tags.bbclass": 'T = "2"\n'},
+        ["mine/a/x_1.bb"], "other"),
+    "a class of the layer, deferred": (
+        {"mine/a/x_1.bb": 'inherit_defer tags\nT = "1"\n' + VARIABLE, "mine/classes-recipe/tags.bbclass": 'T = "2"\n'},
+        ["mine/a/x_1.bb"], "other"),
+    "a class of the layer by another class": (
+        {"mine/a/x_1.bb": "inherit base-of-mine\n" + VARIABLE, "mine/classes/base-of-mine.bbclass": "inherit tags dockin\n",
+         "mine/classes/tags.bbclass": 'T ??= "2"\n'}, ["mine"], "other"),
+    "a class with the name of one of OpenEmbedded's": (
+        {"mine/a/x_1.bb": 'T = "1"\ninherit allarch\n' + VARIABLE, "mine/classes/allarch.bbclass": 'T = "2"\n'},
+        ["mine/a/x_1.bb"], "other"),
+    "classes that leave tags alone": (
+        {"mine/a/x_1.bb": 'T ?= "1"\ninherit dockin systemd features_check\n' + VARIABLE}, ["mine/a/x_1.bb"], "new"),
+    "such classes, in some configurations": (
+        {"mine/a/x_1.bb": """T ?= "1"\ninherit dockin ${@bb.utils.contains('A', 'b', 'systemd', '', d)}\n""" + VARIABLE},
+        ["mine/a/x_1.bb"], "new"),
+    "such classes, chosen by features": (
+        {"mine/a/x_1.bb": """T ?= "1"\ninherit dockin ${@bb.utils.filter("DISTRO_FEATURES", "systemd", d)}\n""" + VARIABLE},
+        ["mine/a/x_1.bb"], "new"),
+    "the version, with the class": ({"mine/a/x_1.bb": "inherit dockin\n" + VERSION}, ["mine/a/x_1.bb"], "new"),
+    "a class that is not there, and a tag that is written out": (
+        {"mine/a/x_1.bb": LITERAL + "inherit dockin of-others\n"}, ["mine/a/x_1.bb"], "new"),
+    "an include that is not there, before a tag that is written out": (
+        {"mine/a/x_1.bb": "require of-others.inc\n" + LITERAL}, ["mine/a/x_1.bb"], "new"),
+    "an include of a layer that is given": (
+        {"mine/a/x_1.bb": 'require t.inc\nT ?= "1"\n' + VARIABLE, "other/t.inc": 'T = "2"\n'}, ["mine/a/x_1.bb", "other"],
+        "other"),
+    "another recipe's override in the configuration": (
+        {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "mine/conf/layer.conf": 'T:pn-y = "2"\n'}, ["mine/a/x_1.bb"], "new"),
+    "a default of the configuration that the recipe takes the place of": (
+        {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "mine/conf/layer.conf": 'T = "2"\n'}, ["mine/a/x_1.bb"], "new"),
+    "two appends that agree": (
+        {"mine/a/x_1.bb": VARIABLE, "mine/x_1.bbappend": 'T = "1"\n', "mine/b/x_%.bbappend": 'T = "1"\n'},
+        ["mine/a/x_1.bb"], "new"),
+    "unset, and then set": (
+        {"mine/a/x_1.bb": 'T:arm = "2"\nunset T\nT = "1"\n' + VARIABLE}, ["mine/a/x_1.bb"], "new"),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_the_right_pin(run, name):
+    files, named, expected = RIGHT[name]
+    report, pins = run(files, *named)
+    assert [result.status for result in report.results] == ["updated"]
+    assert pins == {"mine/a/x_1.bb": expected}
+
+
+def test_layers_beside_are_read_and_left_alone(run):
+    files = {"mine/a/x_1.bb": 'inherit t\nT ?= "1"\n' + VARIABLE, "other/classes/t.bbclass": "require t.inc\n",
+             "other/t.inc": "T:append = '-a'\n", "other/x_%.bbappend": 'T = "2"\n', "other/y_1.bb": LITERAL}
+    report, pins = run(files, "mine", beside=["other"])
+    assert [result.reference.tag for result in report.results] == ["2-a"]
+    assert pins == {"mine/a/x_1.bb": "other", "other/y_1.bb": "old"}
+
+
+DOUBTFUL = {
+    "a default behind an include": ('require t.inc\nT ?= "1"\n' + VARIABLE, {}, "t.inc at a/x_1.bb:1, which is not at hand"),
+    "a weak default behind an include": ('include t.inc\nT ??= "1"\n' + VARIABLE, {}, "t.inc at a/x_1.bb:1"),
+    "a value before an include": ('T = "1"\ninclude t.inc\n' + VARIABLE, {}, "t.inc at a/x_1.bb:2"),
+    "an include by an unknown name": ('T = "1"\ninclude ${MACHINE}.inc\n' + VARIABLE, {}, "${MACHINE}.inc at a/x_1.bb:2"),
+    "a value that was immediate": ('T := "1"\ninclude t.inc\nU := "${T}"\n' + VARIABLE.replace("T}", "U}"), {}, "t.inc"),
+    "the version before an include": ("require t.inc\n" + VERSION, {}, "t.inc at a/x_1.bb:1"),
+    "images before an include": (LITERAL + "require t.inc\n", {}, "it is something that t.inc at a/x_1.bb:3"),
+    "images in an include before one": ("require u.inc\nrequire t.inc\n", {"mine/u.inc": LITERAL}, "t.inc at a/x_1.bb:2"),
+    "an include in an append": ('T = "1"\n' + VARIABLE, {"mine/x_1.bbappend": "include t.inc\n"}, "t.inc at x_1.bbappend:1"),
+    "a class that is not at hand": ('T ?= "1"\ninherit dockin tags\n' + VARIABLE, {}, "class tags at a/x_1.bb:2"),
+    "a class by an unknown name": ('T = "1"\ninherit ${KIND}\n' + VARIABLE, {}, "class ${KIND} at a/x_1.bb:2"),
+    "a class that is not at hand, deferred": ('inherit_defer tags\nT = "1"\n' + VARIABLE, {}, "class tags at a/x_1.bb:1"),
+    "a class that may be inherited": (
+        """T = "1"\ninherit ${@bb.utils.contains('A', 'b', 'tags', '', d)}\n""" + VARIABLE,
+        {"mine/classes/tags.bbclass": 'T = "2"\n'}, "which may be inherited or not"),
+    "a class with a code": (
+        'T = "1"\ninherit tags\n' + VARIABLE,
+        {"mine/classes/tags.bbclass": "python () {\n    d.setVar('T', '2')\n}\n"}, "code at classes/tags.bbclass:2"),
+    "a class with an override": (
+        'T = "1"\ninherit tags\n' + VARIABLE, {"mine/classes/tags.bbclass": 'T:arm = "2"\n'},
+        "T:arm at classes/tags.bbclass:1"),
+    "the pin in a class": (
+        'inherit tags\nSRC_URI = "docker://h.io/x;tag=1"\n',
+        {"mine/classes/tags.bbclass": 'SRC_URI[sha256sum] = "OLD"\n'}, "stands in a class, classes/tags.bbclass:1"),
+    "the image in a class": ("inherit tags\n", {"mine/classes/tags.bbclass": LITERAL}, "stands in a class"),
+    "an override of the configuration": (
+        'T = "1"\n' + VARIABLE, {"mine/conf/layer.conf": '#\nT:pn-x = "2"\n'}, "T:pn-x at conf/layer.conf:2 changes"),
+    "a value of the configuration": (
+        'T ?= "1"\n' + VARIABLE, {"mine/conf/distro/mine.conf": 'T = "2"\n'}, "conf/distro/mine.conf:1 sets"),
+    "two appends that differ": (
+        VARIABLE, {"mine/x_1.bbappend": 'T = "1"\n', "mine/b/x_%.bbappend": 'T = "2"\n'}, "two appends set"),
+    "two appends with images": (
+        "", {"mine/x_1.bbappend": LITERAL, "mine/b/x_%.bbappend": 'SRC_URI = "docker://h.io/x;tag=2"\n'}, "two appends set"),
+}
+
+
+@pytest.mark.parametrize("name", DOUBTFUL)
+def test_what_is_in_doubt_keeps_its_pin(run, name):
+    recipe, files, words = DOUBTFUL[name]
+    report, pins = run({"mine/a/x_1.bb": recipe, **files}, "mine/a/x_1.bb")
+    assert [result.status for result in report.results] == ["error"]
+    assert words in report.results[0].found.message
+    assert list(pins.values()) == ["old"]
+    assert outcome.exit_code(report) == exitcodes.ERROR
+
+
+def test_an_append_without_its_recipe(run):
+    entry = 'SRC_URI:append = " docker://h.io/{};name=x"\nSRC_URI[x.sha256sum] = "OLD"\n'
+    files = {"mine/x_1.bbappend": entry.format("x;tag=${PV}"), "mine/y_1.bbappend": entry.format("y;tag=1")}
+    report, pins = run(files, "mine")
+    assert [result.status for result in report.results] == ["error", "updated"]
+    assert "the recipe that x_1.bbappend is for, which is not at hand" in report.results[0].found.message
+    assert pins == {"mine/x_1.bbappend": "old", "mine/y_1.bbappend": "new"}
+
+
+def test_an_include_without_a_recipe(run):
+    files = {"mine/x.inc": 'T ?= "1"\n' + VARIABLE, "mine/y.inc": LITERAL}
+    report, pins = run(files, "mine/x.inc", "mine/y.inc")
+    assert [result.status for result in report.results] == ["error", "updated"]
+    assert "the recipe that x.inc is in, which is not at hand, may change" in report.results[0].found.message
+    assert pins == {"mine/x.inc": "old", "mine/y.inc": "new"}
+
+
+def test_an_include_that_two_layers_have(run):
+    files = {"mine/a/x_1.bb": "require t.inc\n" + VARIABLE, "mine/t.inc": 'T = "1"\n', "other/t.inc": 'T = "2"\n'}
+    report, pins = run(files, "mine", "other")
+    assert "t.inc at a/x_1.bb:1, which more than one layer has" in report.results[0].found.message
+    assert pins == {"mine/a/x_1.bb": "old"}
