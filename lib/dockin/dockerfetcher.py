@@ -25,6 +25,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 
 import bb
@@ -314,7 +315,7 @@ class _Skopeo:
                 if status == 0:
                     self.admitted = True
                     return output
-                failure = dockin.skopeo.classify(errors)
+                failure = dockin.skopeo.classify(errors, -status)
             except _Silence as error:
                 failure = dockin.skopeo.Failure(dockin.skopeo.SILENT, str(error))
             # What was let in before has a token that ran out: skopeo asks for another one when it is started again.
@@ -354,9 +355,12 @@ class _Skopeo:
 
     def _wait(self, process, progress):
         seen, deadline = progress(), time.monotonic() + self.timeout
+        # Popen.wait() with a time limit looks now and then, and sees the end up to 0.05 s late.
+        waiting = threading.Thread(target=process.wait, daemon=True)
+        waiting.start()
         while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=1)
+            waiting.join(1)
+            if not waiting.is_alive():
                 return
             now = progress()
             if now != seen:

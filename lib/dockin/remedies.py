@@ -27,6 +27,7 @@ _REMEDIES = {
     "sigstore": "{policy} wants a sigstore signature, which this host's skopeo was built not to check, as Debian 12's is:"
     " name another one in FETCHCMD_docker",
     "disk": "make room on the file system of DL_DIR, or make it writable",
+    "signal": "somebody has ended it, or the kernel, which does so where memory runs out: see its log",
     "content": "the registry served something else than it announced",
     "network": "the registry could not be reached: check its name, the network and the proxy variables",
     "server": "the registry has a fault of its own: try again later or use a mirror",

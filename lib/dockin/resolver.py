@@ -319,7 +319,7 @@ class _Skopeo:
             self._statistics.count(requests, 0 if status else counted_pulls)
             if status == 0:
                 return output
-            failure = skopeo.classify(errors)
+            failure = skopeo.classify(errors, -status)
             if attempt >= min(self._retries, failure.retries):
                 if failure.kind == "network":
                     self._down[reference.registry] = f"{reference.registry}: {failure.message}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from dataclasses import dataclass
 
 from dockin.errors import DockinError, one_line
@@ -42,7 +43,7 @@ class Failure:
     """Why skopeo failed."""
 
     kind: str
-    """One of the kinds in _KINDS, or "other"."""
+    """One of the kinds in _KINDS, "signal" or "other"."""
     message: str
     """skopeo's own last words, in one line."""
 
@@ -168,8 +169,10 @@ def parse_tags(output: str) -> list[str]:
     raise SkopeoError(f"skopeo list-tags printed no list of tags: {output[:200]!r}")
 
 
-def classify(stderr: str) -> Failure:
-    """Return what a failed skopeo's error output means."""
+def classify(stderr: str, number: int = 0) -> Failure:
+    """Return what a failed skopeo's error output means; number is that of the signal that ended it, where one did."""
+    if number > 0:
+        return Failure("signal", f"skopeo was ended by {_signal_name(number)}")
     fatal = _FATAL.findall(stderr)
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     message = lines[-1] if lines else "no output"
@@ -182,6 +185,13 @@ def classify(stderr: str) -> Failure:
         if pattern.search(words):
             return Failure(kind, message)
     return Failure("other", message)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 def _without_secrets(message: str) -> str:

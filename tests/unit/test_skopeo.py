@@ -302,13 +302,18 @@ def test_message(stderr, message):
     assert skopeo.classify(stderr).message == message
 
 
+@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (15, "SIGTERM"), (40, "signal 40")])
+def test_ended_by_a_signal(number, name):
+    assert skopeo.classify("half a li", number) == skopeo.Failure("signal", f"skopeo was ended by {name}")
+
+
 @pytest.mark.parametrize(
     ("kind", "again"),
     [
         ("network", True), ("server", True), ("rate-limited", True),
         ("auth", False), ("denied", False), ("not-found", False), ("tls", False), ("login", False),
         ("policy", False), ("unsigned", False), ("signer", False), ("moved", False), ("replaced", False),
-        ("sigstore", False), ("disk", False), ("content", False), ("other", False),
+        ("sigstore", False), ("signal", False), ("disk", False), ("content", False), ("other", False),
     ],
 )
 def test_what_may_pass_is_tried_again(kind, again):
