@@ -18,6 +18,9 @@ import typing
 _FILE, _SEGMENT = 1, 2
 # Longest segment of a file's content, so that neither side needs it all in memory.
 _PIECE = 1 << 16
+_ONES = 0xFFFFFFFFFFFFFFFF
+# Bytes that are folded at once: more is slower, as the numbers leave the processor's caches.
+_FOLDED = 1 << 18
 
 
 class Writer:
@@ -61,27 +64,34 @@ class Writer:
 
 
 def crc64(data: bytes, checksum: int = 0) -> int:
-    """Return the CRC-64 of ISO 3309 (x^64 + x^4 + x^3 + x + 1, reflected) of data that follows what has a checksum.
+    """Return the CRC-64 of ISO 3309 (x^64 + x^4 + x^3 + x + 1, reflected) of data that follows what has a checksum."""
+    view = memoryview(data)
+    register = checksum ^ _ONES
+    for start in range(0, len(view), _FOLDED):
+        piece = view[start : start + _FOLDED]
+        # The first bit is the number's lowest, and the highest power; the 64 zeros that belong to the end are implied.
+        register = _folded(int.from_bytes(piece, "little") ^ register, 8 * len(piece) + 64)
+    return register ^ _ONES
+
+
+def _folded(number: int, bits: int) -> int:
+    """Return the 64 bits that are left of a polynomial of so many bits modulo that of the CRC-64.
 
     Byte by byte Python would take a minute for 500 MB. But squaring modulo the polynomial keeps it as sparse: for s a power
-    of two, x^64s is x^4s + x^3s + x^s + 1. So a whole chunk, as one number, is folded in half by four shifts, over and over.
+    of two, x^64s is x^4s + x^3s + x^s + 1, which is (x^s + 1)(x^3s + 1). So the whole number is folded in about half by a few
+    shifts, over and over.
     """
-    if not data:
-        return checksum
-    # The data's first bit is the number's lowest, and the highest power; the 64 zeros that belong to its end are implied.
-    number = int.from_bytes(data, "little") ^ checksum ^ 0xFFFFFFFFFFFFFFFF
-    bits = 8 * len(data) + 64
     while bits > 64:
-        step = 1 << ((bits - 1) // 64).bit_length() - 1
+        # A step by which between a third and a half of the bits goes.
+        step = 1 << max(1, bits // 94).bit_length() - 1
         low = 64 * step
         high = bits - low
         first, number = number & ((1 << high) - 1), number >> high
-        width = max(low, high + 4 * step)
-        number <<= width - low
-        for power in (0, step, 3 * step, 4 * step):
-            number ^= first << (width - high - power)
-        bits = width
-    return number ^ 0xFFFFFFFFFFFFFFFF
+        first ^= first << step
+        first ^= first << 3 * step
+        bits = max(low, high + 4 * step)
+        number = (number << bits - low) ^ (first << bits - high - 4 * step)
+    return number
 
 
 def _base64(data: bytes) -> str:
