@@ -141,7 +141,7 @@ class Docker(FetchMethod):
         """Verify what was fetched, from wherever it came, and mark it as done."""
         self._verify(ud, d)
         # A mirror may have helped where a download had been interrupted.
-        bb.utils.remove(_partial(ud), recurse=True)
+        _remove_directory(_partial(ud))
         super().update_donestamp(ud, d)
 
     def try_mirrors(self, fetch, ud, d, mirrors, check=False):
@@ -172,7 +172,7 @@ class Docker(FetchMethod):
     def clean(self, ud, d):
         """Remove the file and what an interrupted fetch left."""
         bb.utils.remove(ud.localpath)
-        bb.utils.remove(_partial(ud), recurse=True)
+        _remove_directory(_partial(ud))
 
     def unpack(self, ud, rootdir, d):
         """
@@ -539,7 +539,7 @@ class _Download:
         layout = os.path.join(self.partial, "layout")
         # Blobs that a killed skopeo has not finished are there, under names that are never used again.
         for directory in (scratch, layout):
-            bb.utils.remove(directory, recurse=True)
+            _remove_directory(directory)
         bb.utils.mkdirhier(scratch)
         argv = dockin.skopeo.copy_argv(self.skopeo.options, self._by_digest(digest), layout, self.partial, scratch)
         bb.note(f"Downloading {self.reference.canonical} for {self.platform}: {_human(total)} less what is there")
@@ -639,6 +639,12 @@ def _information(ud, image, result):
 
 def _partial(ud):
     return ud.localpath + ".part"
+
+
+def _remove_directory(path):
+    """Remove a directory and all in it; the program rm, which does it, is not started for nothing."""
+    if os.path.lexists(path):
+        bb.utils.remove(path, recurse=True)
 
 
 def _size(directory):
