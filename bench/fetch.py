@@ -7,8 +7,9 @@
 
 Ours is a task of a real build: do_fetch, with all that it verifies, and do_unpack, which assembles the archive. Plain
 skopeo is `skopeo copy docker://… docker-archive:…`, and for the assembling the same from a local dir:. Of several
-runs the median counts. Memory is the peak of the proportional set size of the task with all that it starts, of skopeo
-the largest resident set. The second tag has one of the layers changed. Needs root.
+runs the median counts; BitBake's server stays between them, as it does for users. Memory is the peak of the proportional
+set size of the task with all that it starts, in a run of its own; of skopeo the largest resident set. The second tag has
+one of the layers changed. Needs root. "huge", 3 GB, takes 12 GB of memory, for the images.
 
 Goals: do_fetch at most 1.15 times as long as skopeo with the large image, and at most as long from the second tag on;
 at most 64 KiB more than the changed pieces downloaded; assembling no slower, with less than 100 MB.
@@ -32,19 +33,12 @@ from support.measure import Cost  # noqa: E402
 SIZES = {"small": (1, 5), "middle": (8, 150), "large": (8, 600), "huge": (8, 3000)}  # layers, megabytes unpacked
 MOST_TIMES = 1.15
 MOST_BYTES_MORE = 64 << 10
-MOST_MEMORY = 100e6
+MOST_MEMORY = 100  # MB
 RECIPE = """
 inherit dockin
 SRC_URI = "docker://{address}/bench/{name};tag={tag}"
 SRC_URI[sha256sum] = "{digest}"
 """
-
-
-def median(costs: list[Cost]) -> Cost:
-    """Return the medians of seconds, each for itself, and the peak of memory."""
-    timed = [cost for cost in costs if not cost.memory] or costs
-    return Cost(statistics.median(cost.seconds for cost in timed), statistics.median(cost.cpu for cost in timed),
-                max(cost.memory for cost in costs))
 
 
 class Contest:
@@ -56,8 +50,8 @@ class Contest:
         made = measure.layers(count, megabytes << 20)
         other = measure.layers(1, (megabytes << 20) // count, skip=20000)
         self.unpacked = sum(len(layer.tar) for layer in made)
-        first = images.image([images.busybox_layer(), *made], "linux/amd64")
-        second = images.image([images.busybox_layer(), *made[:-1], *other], "linux/amd64")
+        first = images.image(made, "linux/amd64")
+        second = images.image([*made[:-1], *other], "linux/amd64")
         self.tags = {"1": images.index([first]), "2": images.index([second])}
         for tag, index in self.tags.items():
             digest = server.push(index, f"bench/{name}", tag).partition(":")[2]
@@ -76,7 +70,7 @@ class Contest:
             costs.append(cost)
             whole.append(seconds)
             received = requests.total_bytes()
-        return median(costs), statistics.median(whole), received
+        return measure.median(costs), statistics.median(whole), received
 
     def skopeo(self, source: str) -> tuple[Cost, int]:
         """Let skopeo write an archive of a source several times; return costs and bytes."""
@@ -89,14 +83,13 @@ class Contest:
                     ["skopeo", "copy", "-q", "--src-tls-verify=false", source, f"docker-archive:{target}:bench:1"]))
             received = requests.total_bytes()
         target.unlink()
-        return median(costs), received
+        return measure.median(costs), received
 
-    def run(self) -> bool:
-        """Measure and print; return whether the goals are met."""
+    def run(self, goals: measure.Goals) -> None:
+        """Measure and print."""
         address = f"docker://{self.server.address}/bench/{self.name}"
         count, _ = SIZES[self.name]
-        print(f"{self.name}: {self.unpacked / 1e6:.0f} MB in {count} layers, {self.pulled / 1e6:.1f} MB pulled")
-        good = True
+        print(f"{self.name}: {self.unpacked / 1e6:.0f} MB in {count} layers, {self.pulled / 1e6:.1f} MB pulled", flush=True)
         both = [f"{self.name}-1", f"{self.name}-2"]
         # What is not of the image, and comes behind do_fetch, is done before.
         self.build.bitbake(*both, "-c", "prepare_recipe_sysroot", timeout=1800).ok()
@@ -109,19 +102,23 @@ class Contest:
             which = "first" if tag == "1" else "second"
             print(f"  do_fetch, {which:6} tag {ours}  {received / 1e6:7.2f} MB received; all of bitbake {whole:.1f} s")
             print(f"  skopeo copy          {theirs}  {all_bytes / 1e6:7.2f} MB received; ratio of times {ratio:.2f}")
+            # Of a small image the time is that of programs that start: skopeo three times more.
+            if self.name != "small":
+                most = MOST_TIMES if tag == "1" else 1
+                goals.at_most(f"{self.name}: do_fetch of the {which} tag / skopeo copy", ratio, most)
             if tag == "2":
-                print(f"  the changed pieces have {self.limit} bytes: {received - self.limit} bytes more were received")
-                good &= received - self.limit <= MOST_BYTES_MORE
-            # Of a small image the time is that of programs that start: three times skopeo, and BitBake's own.
-            good &= self.name == "small" or ratio <= (MOST_TIMES if tag == "1" else 1)
-        assembled = median([self.unpack(memory=number == self.runs) for number in range(self.runs + 1)])
+                print(f"  the changed pieces have {self.limit} bytes")
+                goals.at_most(f"{self.name}: received more than that", received - self.limit, MOST_BYTES_MORE, " bytes")
+        assembled = measure.median([self.unpack(memory=number == self.runs) for number in range(self.runs + 1)])
         local = self.scratch / "dir"
         subprocess.run(["skopeo", "copy", "-q", "--src-tls-verify=false", f"{address}:1", f"dir:{local}"], check=True)
         copied, _ = self.skopeo(f"dir:{local}")
         subprocess.run(["rm", "-rf", str(local)], check=True)
+        ratio = assembled.seconds / copied.seconds
         print(f"  do_unpack            {assembled}")
-        print(f"  skopeo copy dir:     {copied}  ratio of times {assembled.seconds / copied.seconds:.2f}", flush=True)
-        return good and assembled.seconds <= copied.seconds and assembled.memory < MOST_MEMORY
+        print(f"  skopeo copy dir:     {copied}  ratio of times {ratio:.2f}")
+        goals.at_most(f"{self.name}: do_unpack / skopeo copy dir:", ratio, 1)
+        goals.at_most(f"{self.name}: memory of do_unpack", assembled.memory / 1e6, MOST_MEMORY, " MB")
 
     def unpack(self, memory: bool) -> Cost:
         """Assemble the archive anew."""
@@ -138,13 +135,13 @@ def main() -> int:
     parser.add_argument("--images", default="small,middle,large", help=", ".join(SIZES))
     options = parser.parse_args()
     [release] = [release for release in cache.releases() if str(release) == options.release]
-    good = True
+    goals = measure.Goals()
+    conf = 'DOCKIN_TLS_VERIFY = "0"\nCOMPRESSION_TYPE = "none"\nINHERIT += "buildstats"\n'
     with oe.Bench(release) as bench, registry.Registry(bench.root / "registry") as server, measure.scratch() as scratch:
-        build = bench.build("fetch", 'DOCKIN_TLS_VERIFY = "0"\nCOMPRESSION_TYPE = "none"\nINHERIT += "buildstats"\n')
+        build = bench.build("fetch", conf, resident=True)
         for name in options.images.split(","):
-            good &= Contest(name, build, server, Path(scratch), options.runs).run()
-    print("goals met" if good else "goals NOT met")
-    return 0 if good else 1
+            Contest(name, build, server, Path(scratch), options.runs).run(goals)
+    return goals.status()
 
 
 if __name__ == "__main__":

@@ -78,8 +78,8 @@ def _folded(number: int, bits: int) -> int:
     """Return the 64 bits that are left of a polynomial of so many bits modulo that of the CRC-64.
 
     Byte by byte Python would take a minute for 500 MB. But squaring modulo the polynomial keeps it as sparse: for s a power
-    of two, x^64s is x^4s + x^3s + x^s + 1, which is (x^s + 1)(x^3s + 1). So the whole number is folded in about half by a few
-    shifts, over and over.
+    of two, x^64s is x^4s + x^3s + x^s + 1, which is (x^s + 1)(x^3s + 1). So the whole number is folded in about half by a
+    few shifts, over and over.
     """
     while bits > 64:
         # A step by which between a third and a half of the bits goes.

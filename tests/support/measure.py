@@ -7,13 +7,14 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import statistics
 import subprocess
+import sys
 import tarfile
 import tempfile
 import threading
-import time
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,21 +28,80 @@ class Cost:
     seconds: float
     cpu: float
     memory: int
+    sampled: bool = False
+    """Whether memory was looked at all the time, which makes everything slower."""
 
     def __str__(self) -> str:
         return f"{self.seconds:7.2f} s {self.cpu:7.2f} s CPU {self.memory / 1e6:7.0f} MB"
 
 
-def program(argv: Sequence[str]) -> Cost:
-    """Run a program and return what it took; memory is the largest resident set."""
-    started = time.monotonic()
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(argv)} failed with exit code {process.returncode}")
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+# What a parent is told of a child's largest resident set may be the parent's own, from before exec(): images are held here.
+_LAUNCHER = """
+import os, resource, subprocess, sys, time
+started = time.monotonic()
+code = subprocess.call(sys.argv[2:])
+seconds = time.monotonic() - started
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+os.write(int(sys.argv[1]), b"%d %f %f %d" % (code, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024))
+"""
+
+
+def program(argv: Sequence[str], output: Path | None = None) -> Cost:
+    """Run a program, its output into a file if one is named; return what it and its children took.
+
+    memory is the largest resident set of one process. One below that of a small Python, 10 MB, is not seen.
+    """
+    reader, writer = os.pipe()
+    with open(reader, "rb") as answer, open(output or os.devnull, "wb") as stdout:
+        launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(writer), *argv]
+        subprocess.run(launcher, stdin=subprocess.DEVNULL, stdout=stdout, pass_fds=[writer], check=True)
+        os.close(writer)
+        code, seconds, cpu, memory = answer.read().split()
+    if int(code):
+        raise SystemExit(f"{' '.join(argv)} failed with exit code {int(code)}")
+    return Cost(float(seconds), float(cpu), int(memory))
+
+
+def median(costs: Sequence[Cost]) -> Cost:
+    """Return the medians of seconds, each for itself, and the peak of memory.
+
+    Runs in which memory was looked at all the time are slower: their seconds count only where there are no others.
+    """
+    timed = [cost for cost in costs if not cost.sampled] or costs
+    return Cost(statistics.median(cost.seconds for cost in timed), statistics.median(cost.cpu for cost in timed),
+                max(cost.memory for cost in costs))
+
+
+def repeat(run: Callable[[], Cost], runs: int, enough: float = 60) -> tuple[Cost, int]:
+    """Run something several times, but not again once enough seconds are over; return the median, and of how many."""
+    costs = [run()]
+    while len(costs) < runs and sum(cost.seconds for cost in costs) < enough:
+        costs.append(run())
+    return median(costs), len(costs)
+
+
+class Goals:
+    """What a benchmark is to reach: each is printed where it is known, and the exit status says whether all are met."""
+
+    def __init__(self) -> None:
+        self._missed: list[str] = []
+        self._count = 0
+
+    def at_most(self, what: str, value: float, most: float, unit: str = "") -> None:
+        """Print a goal, and whether it is met."""
+        met = value <= most
+        self._count += 1
+        if not met:
+            self._missed.append(what)
+        print(f"  goal {'met' if met else 'MISSED'}: {what} {value:.4g}{unit}, at most {most:.4g}{unit}", flush=True)
+
+    def status(self) -> int:
+        """Print the sum of it; return the exit status."""
+        if self._missed:
+            print(f"{len(self._missed)} of {self._count} goals MISSED: {'; '.join(self._missed)}")
+        else:
+            print(f"all {self._count} goals met")
+        return 1 if self._missed else 0
 
 
 def task(build: oe.Build, recipe: str, name: str, memory: bool = False) -> tuple[Cost, float]:
@@ -63,7 +123,7 @@ def task(build: oe.Build, recipe: str, name: str, memory: bool = False) -> tuple
         if not sampler.peaks:
             raise SystemExit(f"no process of do_{name} was seen: run this as root")
     peak = sum(sampler.peaks.values())
-    return Cost(float(values["Elapsed time"].split()[0]), cpu, peak), result.seconds
+    return Cost(float(values["Elapsed time"].split()[0]), cpu, peak, sampled=memory), result.seconds
 
 
 class Sampler(threading.Thread):

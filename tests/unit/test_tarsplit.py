@@ -44,7 +44,10 @@ def test_crc64_of_the_catalogue():
     assert tarsplit.crc64(b"123456789") == 0xB90956C775A41001
 
 
-@pytest.mark.parametrize("size", [*range(20), 63, 64, 65, 127, 128, 129, 1000, 4096, 5001, (1 << 18) - 1, 1 << 18, (1 << 18) + 9])
+LENGTHS = (*range(20), 63, 64, 65, 127, 128, 129, 1000, 4096, 5001, (1 << 18) - 1, 1 << 18, (1 << 18) + 9)
+
+
+@pytest.mark.parametrize("size", LENGTHS)
 def test_crc64_of_any_length(size):
     data = bytes(number * 37 % 251 for number in range(size))
     assert tarsplit.crc64(data) == bit_by_bit(data)
