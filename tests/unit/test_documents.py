@@ -5,15 +5,17 @@
 import argparse
 import ast
 import dataclasses
+import functools
 import importlib.machinery
 import importlib.util
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from dockin import exitcodes, information, refreshcommand, source, versions
+from dockin import exitcodes, information, refreshcommand, remedies, skopeo, source, versions
 
 LAYER = Path(__file__).resolve().parents[2]
 REFERENCE = (LAYER / "docs" / "reference.md").read_text()
@@ -190,6 +192,71 @@ def test_keys_of_information_files() -> None:
     sentence = REFERENCE.split("The keys of an information file: ")[1].split(".\n")[0]
     keys = [field.name for field in dataclasses.fields(information.ImageInformation)]
     assert re.findall(r"`(\w+)`", sentence) == ["format", *keys]
+
+
+# ------------------------------------------------------------------------------------------------ messages
+
+TROUBLESHOOTING = (LAYER / "docs" / "troubleshooting.md").read_text()
+SKOPEO_SAYS = "skopeo says"
+
+
+def python_messages(text: str) -> list[str]:
+    """The strings of Python code; what is put into them is "…"."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append(node.value)
+        elif isinstance(node, ast.JoinedStr):
+            found.append("".join(str(one.value) if isinstance(one, ast.Constant) else "…" for one in node.values))
+    return found
+
+
+def metadata_messages(text: str) -> list[str]:
+    """The same of Python in a class."""
+    joined = re.sub(r'"\s*\n\s*"', "", text)
+    return re.sub(r"%[sdr]", "…", joined).replace('\\"', '"').splitlines()
+
+
+def shell_messages(text: str) -> list[str]:
+    """The same of a shell script, in which words that follow each other are printed with a space between them."""
+    joined = re.sub(r'"\s*\\\n\s*"', " ", text.replace("$PROGRAM", "dockin-preload"))
+    return re.sub(r"\$\([^()]*\)|\$\{[^{}]*\}|\$[\w*@]+", "…", joined).splitlines()
+
+
+@functools.cache
+def messages_of_the_code() -> list[str]:
+    """All of them, and other strings."""
+    found = [one for path in LAYER.glob("lib/**/*.py") for one in python_messages(path.read_text())]
+    found += [one for path in LAYER.glob("classes/*.bbclass") for one in metadata_messages(path.read_text())]
+    return found + shell_messages((LAYER / "recipes-support/dockin-preload/files/dockin-preload").read_text())
+
+
+def quoted(skopeos: bool) -> list[str]:
+    """The messages in the tables of the troubleshooting page: the layer's, or those of skopeo."""
+    found = []
+    for table in re.findall(r"(?:^\|.*\n)+", TROUBLESHOOTING, re.MULTILINE):
+        if table.startswith(f"| {SKOPEO_SAYS} |") == skopeos:
+            found += re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    return found
+
+
+@pytest.mark.parametrize("message", quoted(skopeos=False))
+def test_a_quoted_message_is_in_the_code(message: str) -> None:
+    pattern = re.compile(".*".join(re.escape(part) for part in message.split("…")))
+    assert any(pattern.search(one) for one in messages_of_the_code())
+
+
+def test_how_messages_are_found() -> None:
+    assert "no … in " in python_messages('x = f"no {a} in "')
+    assert "one … three" in python_messages('x = ("one "\n     f"{b} three")')
+    assert shell_messages('fail 1 "$name: $(df "$a") of" \\\n    "$b"') == ['fail 1 "…: … of …"']
+    assert len(quoted(skopeos=False)) > 40
+
+
+@pytest.mark.parametrize("words", quoted(skopeos=True))
+def test_words_of_skopeo_are_understood(words: str) -> None:
+    kind = skopeo.classify(f"time=x level=fatal msg={json.dumps(words)}").kind
+    assert remedies.remedy(kind, "registry.example", "", skopeo.Options())
 
 
 # ------------------------------------------------------------------------------------------------ all documents
