@@ -1,25 +1,19 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Docker data-roots written without Docker: what "docker load" leaves in /var/lib/docker on the classic store overlay2.
+"""Image stores of Docker and Podman written without either, as a load of the same archives leaves them.
 
     images = [dataroot.read_source(path) for path in ("/usr/share/dockin/archive/busybox-1.36.1.image", …)]
     dataroot.write("…/rootfs/var/lib/docker", images, epoch)
 
-    image/overlay2/repositories.json                 image IDs by name:tag and name@digest
-    image/overlay2/imagedb/content/sha256/<ID>       configs
-    image/overlay2/layerdb/sha256/<chain ID>/        layers: diff, parent, size, cache-id, tar-split.json.gz
-    image/overlay2/distribution/                     digests that layers have in registries, where known
-    overlay2/<cache-id>/, overlay2/l/                the layers' directories
-    dockin/<stem>                                    records: dockin-preload has nothing to do
+The images' runtime says which: a data-root of Docker's classic store (classicstore.py), or an additional image store of
+Podman's (overlaystore.py). In both dockin/<stem> is the record by which dockin-preload has nothing to do.
 
-What is written follows from the images and the epoch alone, cache-ids and times included; only the compression in
-tar-split.json.gz is the host's zlib's. It takes root or pseudo.
-Format: https://github.com/moby/moby (daemon/internal/layer, daemon/internal/image, daemon/graphdriver/overlay2)
+What is written follows from the images and the epoch alone, random names and times included; only the compression of the
+tar-split files is the host's zlib's. It takes root or pseudo.
 """
 
 from __future__ import annotations
 
-import base64
 import bz2
 import contextlib
 import functools
@@ -27,49 +21,25 @@ import hashlib
 import json
 import lzma
 import os
-import shutil
 import stat
 import tarfile
 import tempfile
 import typing
 from dataclasses import replace
 
-from dockin import archive, information, layertar, layertree, manifests, reference, runtimes, savedarchive, tarball, tarsplit
+from dockin import (archive, classicstore, information, layertar, layertree, manifests, overlaystore, reference, runtimes,
+                    savedarchive, storefolder, tarball, tarsplit)
 from dockin.errors import DockinError
 from dockin.information import ImageInformation
+from dockin.storefolder import ArchivedImage, InvalidDataRoot, Unpacked
 
-# https://github.com/moby/moby, maxLayerDepth
-MAX_LAYERS = 125
-
-_STORE = "image/overlay2"
-_LAYERS = f"{_STORE}/layerdb/sha256"
-_REPOSITORIES = f"{_STORE}/repositories.json"
-# Modes as Docker makes them.
-_DIRECTORIES = {
-    "": 0o710,
-    "image": 0o700,
-    _STORE: 0o700,
-    f"{_STORE}/imagedb": 0o700,
-    f"{_STORE}/imagedb/content": 0o700,
-    f"{_STORE}/imagedb/content/sha256": 0o700,
-    f"{_STORE}/imagedb/metadata": 0o700,
-    f"{_STORE}/imagedb/metadata/sha256": 0o700,
-    f"{_STORE}/layerdb": 0o700,
-    _LAYERS: 0o755,
-    f"{_STORE}/distribution": 0o700,
-    "overlay2": 0o710,
-    "overlay2/l": 0o700,
-    "dockin": 0o700,
-}
-_DISTRIBUTION_DIRECTORIES = tuple(
-    f"{_STORE}/distribution/{name}" for name in ("diffid-by-digest", "v2metadata-by-diffid")
-)
 _XZ_MAGIC = b"\xfd7zXZ\0"
 _BZIP2_MAGIC = b"BZh"
-
-
-class InvalidDataRoot(DockinError):
-    """Images can't be written into a data-root; names image, layer and entry as far as they are concerned."""
+_Store = typing.Union[classicstore.ClassicStore, overlaystore.OverlayStore]
+_STORES: dict[str, typing.Callable[[storefolder.Folder], _Store]] = {
+    runtimes.DOCKER.name: classicstore.ClassicStore,
+    runtimes.PODMAN.name: overlaystore.OverlayStore,
+}
 
 
 class Source(typing.NamedTuple):
@@ -93,207 +63,113 @@ def read_source(path: str) -> Source:
 def write(
     data_root: str, sources: typing.Iterable[Source], epoch: int = 0, scratch: str | None = None
 ) -> dict[str, int]:
-    """Write images into a data-root; return chain ID and size, in bytes, of each layer that was not there before.
+    """Write images into a store; return ID and size, in bytes, of each layer that was not there before.
 
     data_root is made where it isn't there; what is in it has to be this function's, and the images are added. A name that is
     there for another image goes over to the new one. epoch, in seconds since 1970, is the time of all that the images give
     none (SOURCE_DATE_EPOCH). scratch is the directory for an archive while it is decompressed, the host's by default.
-    Raises DockinError, OSError; the data-root then has no part of a layer or image, but maybe whole ones.
+    Raises DockinError, OSError; the store then has no part of a layer or image, but maybe whole ones.
     """
-    root = _Root(data_root, epoch)
+    sources = list(sources)
+    runtime = _runtime(sources)
+    folder = storefolder.Folder(data_root, epoch)
+    store = _STORES[runtime](folder)
     added: dict[str, int] = {}
     names: dict[str, str] = {}
     for source in sources:
-        if source.information.runtime != runtimes.DOCKER.name:
-            raise InvalidDataRoot(f"{source.information.name} is for {source.information.runtime}, which has no data-root")
         for name in _names(source.information):
             if names.setdefault(name, source.information.image_id) != source.information.image_id:
                 raise InvalidDataRoot(f"Two images are called {name}: {names[name]} and {source.information.image_id}")
         try:
             with _opened(source, scratch) as tar:
-                _Image(root, source, tar).write(added)
+                _Image(store, ArchivedImage(source.information, tar, source.archive), epoch).write(added)
         except tarfile.TarError as error:
             raise InvalidDataRoot(f"{source.archive} is no archive that 'docker load' can read: {error}") from error
-    root.set_times()
+        record = source.information.render_record(source.information.image_id)
+        folder.write_file(f"{storefolder.RECORDS}/{source.stem}", record, 0o600)
+    folder.set_times(store.layers)
     return added
 
 
-def cache_id(chain_id: str) -> str:
-    """Return the name of a layer's directory in overlay2/, 64 hex digits, which follows from its chain ID."""
-    return hashlib.sha256(f"dockin overlay2 {chain_id}".encode()).hexdigest()
+def has_store(runtime: str) -> bool:
+    """Tell whether images for a runtime can be written."""
+    return runtime in _STORES
 
 
-def link_id(chain_id: str) -> str:
-    """Return the short name of a layer's directory in overlay2/l/, 26 characters A-Z and 2-7."""
-    return base64.b32encode(bytes.fromhex(cache_id(chain_id)))[:26].decode()
-
-
-def chain_id(parent: str, diff_id: str) -> str:
-    """Return the chain ID of a layer on a parent's, empty for the base."""
-    return manifests.digest_of(f"{parent} {diff_id}".encode()) if parent else diff_id
-
-
-class _Root:
-    """A data-root's own files and directories, all that is not in a layer."""
-
-    def __init__(self, path: str, epoch: int) -> None:
-        self.path = path
-        self.epoch = epoch
-        if os.path.islink(path):
-            raise InvalidDataRoot(f"{path} is a link, to {os.readlink(path)!r}: give the directory itself")
-        if os.path.lexists(self.at("containers")):
-            raise InvalidDataRoot(f"{path} has containers/: Docker has used this data-root, so nothing can be added to it")
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        for name, mode in _DIRECTORIES.items():
-            self.make_directory(name, mode)
-
-    def at(self, name: str) -> str:
-        return os.path.join(self.path, name) if name else self.path
-
-    def make_directory(self, name: str, mode: int) -> None:
-        """Make a directory where it isn't there."""
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(self.at(name), 0o700)
-            os.chmod(self.at(name), mode)
-
-    def write_file(self, name: str, content: bytes | str, mode: int = 0o644) -> None:
-        """Write a file: a whole one or none."""
-        new = self.at(name) + ".new"
-        with open(new, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content if isinstance(content, bytes) else content.encode())
-        os.replace(new, self.at(name))
-
-    def read_json(self, name: str, otherwise: typing.Any) -> typing.Any:
-        """Return the document in a file, otherwise where there is none."""
-        try:
-            with open(self.at(name), "rb") as file:
-                return json.load(file)
-        except FileNotFoundError:
-            return otherwise
-
-    def set_times(self) -> None:
-        """Give everything that is in no layer the time of the epoch."""
-        for top in ("image", "overlay2", "dockin"):
-            for folder, folders, files in os.walk(self.at(top), topdown=True):
-                if os.path.dirname(folder) == self.at("overlay2"):
-                    folders[:] = [name for name in folders if name != "diff"]
-                for name in (*folders, *files):
-                    self._set_time(os.path.join(folder, name))
-            self._set_time(self.at(top))
-        self._set_time(self.path)
-
-    def _set_time(self, path: str) -> None:
-        os.utime(path, (self.epoch, self.epoch), follow_symlinks=False)
+def _runtime(sources: typing.Sequence[Source]) -> str:
+    """Return the runtime of all images, Docker for none. Raises InvalidDataRoot for several, and one without a store."""
+    found = {source.information.runtime: source.information.name for source in sources}
+    said = ", ".join(f"{name} is for {runtime}" for runtime, name in found.items())
+    if len(found) > 1:
+        raise InvalidDataRoot(f"{said}: an image store is one runtime's")
+    for runtime in found:
+        if not has_store(runtime):
+            raise InvalidDataRoot(f"{said}, which has no data-root")
+    return next(iter(found), runtimes.DOCKER.name)
 
 
 class _Image:
-    """An image on its way from its archive into a data-root."""
+    """An image on its way from its archive into a store."""
 
-    def __init__(self, root: _Root, source: Source, tar: tarfile.TarFile) -> None:
-        self._root = root
-        self._source = source
-        self._information = source.information
-        self._tar = tar
+    def __init__(self, store: _Store, image: ArchivedImage, epoch: int) -> None:
+        self._store = store
+        self._image = image
+        self._epoch = epoch
 
     def write(self, added: dict[str, int]) -> None:
-        """Write layers, config, names and record, in this order; note in added what was not there."""
-        config, diff_ids, members = self._documents()
+        """Write layers, then all else; note in added what was not there."""
+        config, layers = self._documents()
         chain: list[str] = []
-        for diff_id, member in zip(diff_ids, members):
-            chain.append(chain_id(chain[-1] if chain else "", diff_id))
-            if not self._has_layer(chain[-1]):
-                added[chain[-1]] = self._write_layer(chain, diff_id, member)
-            self._note_registry(diff_id, member)
-        self._root.write_file(f"{_STORE}/imagedb/content/sha256/{_hex(self._information.image_id)}", config, 0o600)
-        self._add_names()
-        record = self._information.render_record(self._information.image_id)
-        self._root.write_file(f"dockin/{self._source.stem}", record, 0o600)
+        for diff_id, member in layers:
+            chain.append(self._store.layer_id(chain[-1] if chain else "", diff_id))
+            if not self._store.has_layer(chain[-1]):
+                unpack = functools.partial(self._unpack, diff_id, member)
+                added[chain[-1]] = self._store.write_layer(chain, diff_id, unpack, self._image, member)
+        self._store.write_image(self._image, config, layers, chain[-1] if chain else "")
 
-    def _documents(self) -> tuple[bytes, tuple[str, ...], list[str]]:
+    def _documents(self) -> tuple[bytes, list[tuple[str, str]]]:
         """Return the config, and the diff IDs and names in the archive of the layers."""
-        path = self._source.archive
+        image, wanted = self._image, self._image.information.image_id
         try:
-            document = json.loads(savedarchive.read_member(self._tar, "manifest.json", path))
-            entry = savedarchive.find_entry(document, path, self._information.name)
-            config = savedarchive.read_member(self._tar, str(entry["Config"]), path)
+            entry = savedarchive.find_entry(json.loads(image.read("manifest.json")), image.path, image.information.name)
+            config = image.read(str(entry["Config"]))
             members = [str(member) for member in entry["Layers"]]
         except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise self._error(f"{path} is no archive of 'docker save': {error}") from error
-        if manifests.digest_of(config) != self._information.image_id:
-            raise self._error(f"{path} has the image {manifests.digest_of(config)}, not {self._information.image_id}")
+            raise image.error(f"{image.path} is no archive of 'docker save': {error}") from error
+        if manifests.digest_of(config) != wanted:
+            raise image.error(f"{image.path} has the image {manifests.digest_of(config)}, not {wanted}")
         diff_ids = manifests.parse_config(config).diff_ids
-        if len(diff_ids) != len(members) or len(members) > MAX_LAYERS:
-            raise self._error(
-                f"{path} has {len(members)} layers, its config says {len(diff_ids)}; Docker takes at most {MAX_LAYERS}"
-            )
-        return config, diff_ids, members
+        most = self._store.max_layers
+        if len(diff_ids) != len(members) or len(members) > most:
+            raise image.error(f"{image.path} has {len(members)} layers, its config says {len(diff_ids)}; at most {most} are"
+                              " possible")
+        return config, list(zip(diff_ids, members))
 
-    def _has_layer(self, chain: str) -> bool:
-        """Tell whether a layer is there. Raises InvalidDataRoot for one that somebody else wrote."""
-        path = self._root.at(f"{_LAYERS}/{_hex(chain)}/cache-id")
-        try:
-            with open(path, encoding="utf-8") as file:
-                found = file.read()
-        except FileNotFoundError:
-            return False
-        if found != cache_id(chain):
-            raise self._error(f"{path} has {found!r}: Docker has used this data-root, so nothing can be added to it")
-        return True
-
-    def _write_layer(self, chain: list[str], diff_id: str, member: str) -> int:
-        """Write the last layer of a chain; return its size."""
-        root, cache = self._root, cache_id(chain[-1])
-        home, link = f"overlay2/{cache}", root.at(f"overlay2/l/{link_id(chain[-1])}")
-        notes = f"{_LAYERS}/{_hex(chain[-1])}"
-        try:
-            for name, mode in ((home, 0o710), (f"{home}/diff", 0o755), (f"{notes}.new", 0o700)):
-                # What an interrupted run left.
-                shutil.rmtree(root.at(name), ignore_errors=True)
-                root.make_directory(name, mode)
-            size = self._unpack(diff_id, member, root.at(f"{home}/diff"), root.at(f"{notes}.new/tar-split.json.gz"))
-            root.write_file(f"{home}/link", link_id(chain[-1]))
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(link)
-            os.symlink(f"../{cache}/diff", link)
-            if len(chain) > 1:
-                root.make_directory(f"{home}/work", 0o700)
-                root.write_file(f"{home}/lower", ":".join(f"l/{link_id(below)}" for below in chain[-2::-1]))
-                root.write_file(f"overlay2/{cache_id(chain[-2])}/committed", b"", 0o600)
-                root.write_file(f"{notes}.new/parent", chain[-2])
-            for name, value in (("cache-id", cache), ("diff", diff_id), ("size", str(size))):
-                root.write_file(f"{notes}.new/{name}", value)
-            os.rename(root.at(f"{notes}.new"), root.at(notes))
-        except BaseException:
-            shutil.rmtree(root.at(home), ignore_errors=True)
-            shutil.rmtree(root.at(f"{notes}.new"), ignore_errors=True)
-            raise
-        return size
-
-    def _unpack(self, diff_id: str, member: str, directory: str, split: str) -> int:
-        """Unpack a layer; write its tar-split file; return its size."""
+    def _unpack(self, diff_id: str, member: str, directory: str, split: str) -> Unpacked:
+        """Unpack a layer, as storefolder.Unpack."""
         raw: set[int] = set()
-        with layertree.Tree(directory, self._root.epoch) as tree:
-            self._read_layer(diff_id, member, split, raw, tree)
+        with layertree.Tree(directory, self._epoch, self._store.keeps_capabilities) as tree:
+            found = self._read_layer(diff_id, member, split, raw, tree)
             if tree.lost - raw:
                 # Entries replaced by later ones, which a tar-split file can't refer to: seldom, and worth a second reading.
                 raw |= tree.lost
                 self._read_layer(diff_id, member, split, raw, None)
-            return tree.finish()
+            found.size = tree.finish()
+            return found
 
     def _read_layer(
         self, diff_id: str, member: str, path: str, raw: set[int], tree: layertree.Tree | None
-    ) -> None:
+    ) -> Unpacked:
         """Unpack a layer if there is a tree, and write the tar-split file at path.
 
         raw has the numbers of the entries whose content goes into that file, because it can't be found again in the tree;
         more are added.
         """
-        hasher = hashlib.sha256()
+        hasher, found = hashlib.sha256(), Unpacked()
         with open(path, "wb") as file:
-            os.fchmod(file.fileno(), 0o644)
+            os.fchmod(file.fileno(), self._store.split_mode)
             split = tarsplit.Writer(file)
-            reader = layertar.Reader(_hashed(self._layer_chunks(member, diff_id), hasher))
+            reader = layertar.Reader(_hashed(self._image.layer(member, diff_id), hasher, found))
             while True:
                 with self._errors_of(diff_id):
                     entry = reader.next()
@@ -302,12 +178,16 @@ class _Image:
                     break
                 with self._errors_of(diff_id, entry):
                     _read_entry(reader, entry, split, raw, tree)
+                if not layertree.is_whiteout(os.path.basename(os.path.normpath(entry.name))):
+                    found.uids.add(entry.uid)
+                    found.gids.add(entry.gid)
             with self._errors_of(diff_id):
                 for data in reader.rest():
                     split.segment(data)
             split.close()
         if "sha256:" + hasher.hexdigest() != diff_id:
-            raise self._error(f"layer {diff_id} has sha256:{hasher.hexdigest()}: the archive is damaged")
+            raise self._image.error(f"layer {diff_id} has sha256:{hasher.hexdigest()}: the archive is damaged")
+        return found
 
     @contextlib.contextmanager
     def _errors_of(self, diff_id: str, entry: layertar.Member | None = None) -> typing.Iterator[None]:
@@ -316,45 +196,7 @@ class _Image:
             yield
         except (DockinError, OSError, tarfile.TarError, RecursionError) as error:
             where = f", entry {layertar.printable(entry.name)}" if entry else ""
-            raise self._error(f"layer {diff_id}{where}: {_reason(error)}") from error
-
-    def _layer_chunks(self, member: str, diff_id: str) -> typing.Iterator[bytes]:
-        return archive.decompress(savedarchive.member_chunks(self._tar, member, self._source.archive), diff_id)
-
-    def _note_registry(self, diff_id: str, member: str) -> None:
-        """Note the digest that a layer has in its registry, if it is in the archive as it was pulled.
-
-        By it "docker pull" of another image knows that the layer is there, and fetches only what is not.
-        """
-        prefix, _, digest = member.rpartition("/")
-        digest = "sha256:" + digest
-        if prefix != "blobs/sha256" or not reference.is_digest(digest) or digest == diff_id:
-            return
-        hasher = hashlib.sha256()
-        for _ in _hashed(savedarchive.member_chunks(self._tar, member, self._source.archive), hasher):
-            pass
-        if "sha256:" + hasher.hexdigest() != digest:
-            raise self._error(f"layer {digest} has sha256:{hasher.hexdigest()}: the archive is damaged")
-        for name in _DISTRIBUTION_DIRECTORIES:
-            self._root.make_directory(name, 0o755)
-            self._root.make_directory(f"{name}/sha256", 0o755)
-        by_digest, by_diff_id = _DISTRIBUTION_DIRECTORIES
-        self._root.write_file(f"{by_digest}/sha256/{_hex(digest)}", diff_id)
-        path = f"{by_diff_id}/sha256/{_hex(diff_id)}"
-        repository = reference.parse(self._information.reference).name
-        note = {"Digest": digest, "SourceRepository": repository, "HMAC": ""}
-        notes = [other for other in self._root.read_json(path, []) if other != note]
-        self._root.write_file(path, json.dumps([*notes, note], separators=(",", ":")))
-
-    def _add_names(self) -> None:
-        repositories = self._root.read_json(_REPOSITORIES, {"Repositories": {}})
-        family = replace(reference.parse(self._information.reference), tag=None, digest=None).familiar
-        names = repositories["Repositories"].setdefault(family, {})
-        names.update(dict.fromkeys(_names(self._information), self._information.image_id))
-        self._root.write_file(_REPOSITORIES, json.dumps(repositories, separators=(",", ":"), sort_keys=True), 0o600)
-
-    def _error(self, reason: str) -> InvalidDataRoot:
-        return InvalidDataRoot(f"{self._information.name}: {reason}")
+            raise self._image.error(f"layer {diff_id}{where}: {_reason(error)}") from error
 
 
 def _read_entry(
@@ -415,20 +257,17 @@ def _decompress(file: typing.IO[bytes], head: bytes, path: str) -> typing.Iterat
             raise InvalidDataRoot(f"{path} can't be decompressed: {_reason(error)}") from error
 
 
-def _hashed(chunks: typing.Iterable[bytes], hasher: typing.Any) -> typing.Iterator[bytes]:
+def _hashed(chunks: typing.Iterable[bytes], hasher: typing.Any, found: Unpacked) -> typing.Iterator[bytes]:
     for data in chunks:
         hasher.update(data)
+        found.tar_size += len(data)
         yield data
 
 
 def _names(described: ImageInformation) -> tuple[str, str]:
-    """Return the names that Docker finds an image by after a pull: with its tag, and with the digest it was pulled by."""
+    """Return what can belong to one image alone: the name with the tag, and that with the digest."""
     named = reference.parse(described.reference).tagged
     return named.familiar, replace(named, tag=None, digest=described.source_digest).familiar
-
-
-def _hex(digest: str) -> str:
-    return digest.partition(":")[2]
 
 
 def _reason(error: BaseException) -> str:

@@ -60,10 +60,14 @@ class Tree:
     Owners, devices and attributes take root, or pseudo.
     """
 
-    def __init__(self, path: str, epoch: int) -> None:
-        """path is an empty directory; epoch, in seconds, is the time of what the layer gives no time."""
+    def __init__(self, path: str, epoch: int, keep_capabilities: bool = False) -> None:
+        """path is an empty directory; epoch, in seconds, is the time of what the layer gives no time.
+
+        keep_capabilities: a hard link's entry leaves what its file has, as with Podman; with Docker it takes it away.
+        """
         self._path = path
         self._epoch = epoch * 10**9
+        self._keep_capabilities = keep_capabilities
         self._directories: dict[bytes, int] = {b"": self._epoch}
         self._files: dict[bytes, int] = {}
         self._parent: tuple[bytes, int, bytes, bool] | None = None
@@ -276,13 +280,25 @@ class Tree:
                 raise InvalidEntry(f"a hard link to {name}, which is not in this layer; Docker needs it there")
             os.link(target.leaf, leaf, src_dir_fd=target.parent, dst_dir_fd=parent, follow_symlinks=False)
             here = Place(parent, leaf, path, True)
-            if stat.S_ISREG(found.st_mode) and _CAPABILITY.encode() not in member.xattrs:
-                with _opened(leaf, parent, os.O_RDONLY) as file, contextlib.suppress(OSError):
-                    # The kernel drops it where an owner is set; pseudo does not.
-                    os.removexattr(file, _CAPABILITY)
+            kept = self._take_capability(member, here) if stat.S_ISREG(found.st_mode) else None
             self._describe(member, here, found.st_mode)
+            if kept:
+                _set_attribute(b"/proc/self/fd/%d/%s" % (parent, leaf), _CAPABILITY, kept)
         finally:
             os.close(parent)
+
+    def _take_capability(self, member: layertar.Member, place: Place) -> bytes | None:
+        """Remove the capability of a file that a hard link's entry says nothing of; return it if it is to be given back.
+
+        The kernel drops it where an owner is set; pseudo does not.
+        """
+        if _CAPABILITY.encode() in member.xattrs:
+            return None
+        with _opened(place.leaf, place.parent, os.O_RDONLY) as file, contextlib.suppress(OSError):
+            value = os.getxattr(file, _CAPABILITY)
+            os.removexattr(file, _CAPABILITY)
+            return value if self._keep_capabilities else None
+        return None
 
     def _add_whiteout(self, member: layertar.Member, place: Place) -> None:
         """Hide what lower layers have under the name; what this layer has itself is not concerned."""

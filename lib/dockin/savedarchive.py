@@ -47,7 +47,7 @@ def _describe(tar: tarfile.TarFile, path: str, information: ImageInformation) ->
     layers_size = 0
     for name in entry["Layers"]:
         layers_size += archive.uncompressed_size(member_chunks(tar, name, path), name)
-    digest = _manifest_digest(tar, path, image_id)
+    digest = manifests.digest_of(find_manifest(tar, path, image_id)[1])
     return replace(
         information,
         image_id=image_id,
@@ -66,19 +66,27 @@ def find_entry(document: typing.Any, path: str, name: str) -> dict[str, typing.A
     raise InvalidArchive(f"{path} has no image {name}: tag it so in Docker, and save it under that name")
 
 
-def _manifest_digest(tar: tarfile.TarFile, path: str, image_id: str) -> str:
-    """Return the digest of the manifest whose config is the image's."""
-    if "index.json" not in tar.getnames():
-        raise InvalidArchive(f"{path} has no index.json: save it with Docker 25 or later")
-    for top in json.loads(read_member(tar, "index.json", path))["manifests"]:
-        document = manifests.parse(_blob(tar, top["digest"], path))
-        children = document.manifests if isinstance(document, manifests.Index) else ()
-        for digest in [top["digest"], *(child.digest for child in children)]:
-            if _BLOBS + digest[7:] not in tar.getnames():
-                continue
-            manifest = manifests.parse(_blob(tar, digest, path))
-            if isinstance(manifest, manifests.Manifest) and manifest.config.digest == image_id:
-                return str(digest)
+def find_manifest(tar: tarfile.TarFile, path: str, image_id: str) -> tuple[bytes, bytes]:
+    """Return what index.json has an image by, an index or the manifest itself, and the manifest, which has its config.
+
+    Raises DockinError, OSError.
+    """
+    try:
+        if "index.json" not in tar.getnames():
+            raise InvalidArchive(f"{path} has no index.json: save it with Docker 25 or later")
+        for top in json.loads(read_member(tar, "index.json", path))["manifests"]:
+            data = _blob(tar, top["digest"], path)
+            document = manifests.parse(data)
+            children = document.manifests if isinstance(document, manifests.Index) else ()
+            for digest in [top["digest"], *(child.digest for child in children)]:
+                if _BLOBS + digest[7:] not in tar.getnames():
+                    continue
+                found = _blob(tar, digest, path)
+                manifest = manifests.parse(found)
+                if isinstance(manifest, manifests.Manifest) and manifest.config.digest == image_id:
+                    return data, found
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidArchive(f"{path} is no archive of 'docker save': {error}") from error
     raise InvalidArchive(f"{path}: no manifest in index.json is that of the image in manifest.json")
 
 

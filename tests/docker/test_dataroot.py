@@ -17,15 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from dockin import dataroot
+from dockin import classicstore, dataroot
 from support import account, docker, images, installed, layers, registry, rootfs, trees
 
 DAEMONS = [kind for kind in docker.KINDS if kind.store == "classic"]
 EPOCH = 1_600_000_000
 
-# Where Docker notes of a layer what it can't make its tar of again (measured), and ours has the content of the entry itself;
-# and where it splits what is none.
-OTHER_NOTES = ("sparse 0.0", "sparse 0.1", "sparse 1.0", "spellings", "through links", "global headers")
 HELPER = Path(__file__).resolve().parents[2] / "recipes-support/dockin-preload/files/dockin-preload"
 TAR_SECONDS = 120
 HOUR = 3600 * 10**9
@@ -161,7 +158,7 @@ def pytest_generate_tests(metafunc):
 def chains(diff_ids):
     found = []
     for diff_id in diff_ids:
-        found.append(dataroot.chain_id(found[-1] if found else "", diff_id))
+        found.append(classicstore.chain_id(found[-1] if found else "", diff_id))
     return [chain[7:] for chain in found]
 
 
@@ -177,7 +174,7 @@ def test_layers_are_as_docker_unpacks_them(pair, case):
             assert ours.files[path].mtime == expected, path
         assert ours.notes == theirs.notes
         assert ours.home == theirs.home
-        if case not in OTHER_NOTES:
+        if case not in layers.OTHER_NOTES:
             assert ours.split == theirs.split
 
 
@@ -277,12 +274,12 @@ def test_images_are_removed_and_loaded_again(prebuilt):
     one, other = prebuilt.installed["app"], prebuilt.installed["other"]
     base, app = chains(prebuilt.diff_ids["app"])
     before = prebuilt.layers()
-    cache = dataroot.cache_id("sha256:" + app)
+    cache = classicstore.cache_id("sha256:" + app)
     assert (prebuilt.root / "overlay2" / cache).exists()
     prebuilt.daemon.docker("image", "rm", one.name)
     assert prebuilt.layers() == sorted({*before} - {app})
     assert not (prebuilt.root / "overlay2" / cache).exists()
-    assert not (prebuilt.root / "overlay2/l" / dataroot.link_id("sha256:" + app)).is_symlink()
+    assert not (prebuilt.root / "overlay2/l" / classicstore.link_id("sha256:" + app)).is_symlink()
     assert prebuilt.daemon.run_image(other.name) == "other"
     prebuilt.daemon.docker("load", "--input", str(one.archive))
     assert prebuilt.layers() == before

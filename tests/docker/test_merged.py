@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dockin import dataroot
+from dockin import classicstore, dataroot
 from support import images, installed, layers, overlay
 from support.layers import DIRECTORY, FIFO, hard, link
 
@@ -92,8 +92,8 @@ def seen(mounts, root, diff_ids):
     """Return what overlayfs shows of an image in a data-root, as Layer.over() has it."""
     chain, below = "", []
     for diff_id in diff_ids:
-        chain = dataroot.chain_id(chain, diff_id)
-        below.insert(0, Path(root, "overlay2", dataroot.cache_id(chain), "diff"))
+        chain = classicstore.chain_id(chain, diff_id)
+        below.insert(0, Path(root, "overlay2", classicstore.cache_id(chain), "diff"))
     found = {}
     for path, entry in mounts.merged(below).items():
         kind = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}[stat.S_IFMT(entry.mode)]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from dockin import dataroot
+from dockin import classicstore
 from support import images as samples
 from support import spdx
 
@@ -207,8 +207,8 @@ def shop_stem(images):
 def test_layers_are_as_overlayfs_wants_them(ready, awkward):
     chain, folders = "", []
     for diff_id in json.loads(awkward.config.data)["rootfs"]["diff_ids"]:
-        chain = dataroot.chain_id(chain, diff_id)
-        folders.append(f"{DATA_ROOT}/overlay2/{dataroot.cache_id(chain)}/diff")
+        chain = classicstore.chain_id(chain, diff_id)
+        folders.append(f"{DATA_ROOT}/overlay2/{classicstore.cache_id(chain)}/diff")
     base, top, more = (below(ready, folder) for folder in folders)
     assert base["/etc/gone"][4:6] == [samples.MTIME, hashlib.sha256(b"gone").hexdigest()]
     assert top["/etc/gone"][:4] == [stat.S_IFCHR, 0, 0, 0]

@@ -139,10 +139,11 @@ def _layer(path: Path, folder: Path, links: dict[str, str]) -> Layer:
             content = [links[text.partition("/")[2]] for text in str(content).split(":")]  # type: ignore[assignment]
         home["" if file == cache else file.name] = status.st_mode, status.st_uid, status.st_gid, content
     home["tar-split"] = stat.S_IMODE((folder / "tar-split.json.gz").stat().st_mode)
-    return Layer(notes, _split((folder / "tar-split.json.gz").read_bytes()), home, walk(bytes(cache / "diff")))
+    return Layer(notes, split((folder / "tar-split.json.gz").read_bytes()), home, walk(bytes(cache / "diff")))
 
 
-def _split(data: bytes) -> list[tuple[str, bytes]]:
+def split(data: bytes) -> list[tuple[str, bytes]]:
+    """Return what a tar-split file says, its segments put together: ("raw", bytes), (name and size, checksum)."""
     found: list[tuple[str, bytes]] = []
     for position, line in enumerate(gzip.decompress(data).splitlines()):
         one = json.loads(line)
@@ -155,4 +156,17 @@ def _split(data: bytes) -> list[tuple[str, bytes]]:
         else:
             name = one.get("name") or base64.b64decode(one["name_raw"]).decode("utf-8", "surrogateescape")
             found.append((f"{name!r} {one.get('size', 0)}", payload))
+    return found
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, int, int, Any]]:
+    """Return everything in a tree, which any user may read: type and mode, size, time in nanoseconds, and content."""
+    found: dict[str, tuple[int, int, int, Any]] = {}
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            status = path.lstat()
+            content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+            size = 0 if path.is_dir() else status.st_size
+            found[str(path.relative_to(root))] = status.st_mode, size, status.st_mtime_ns, content
     return found

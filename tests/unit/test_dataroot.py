@@ -11,14 +11,13 @@ import json
 import os
 import stat
 
-from pathlib import Path
-
 import pytest
 
-from dockin import dataroot, information
+from dockin import classicstore, dataroot, information
 from dockin.dataroot import InvalidDataRoot
 from support import images, installed, layers
 from support.fixtures import like_root  # noqa: F401
+from support.trees import snapshot
 
 EPOCH = 1_700_000_000
 
@@ -31,19 +30,6 @@ def install(tmp_path, content, name="team/app:1", **options):
 
 def sources(*made):
     return [dataroot.read_source(str(one.info)) for one in made]
-
-
-def snapshot(root):
-    """Return everything in a tree: type, mode, size, time and content."""
-    found = {}
-    for folder, folders, files in os.walk(root):
-        for name in (*folders, *files):
-            path = Path(folder, name)
-            status = path.lstat()
-            content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
-            size = 0 if path.is_dir() else status.st_size
-            found[str(path.relative_to(root))] = status.st_mode, size, status.st_mtime_ns, content
-    return found
 
 
 def read_layer(root, chain):
@@ -77,7 +63,7 @@ def test_files(tmp_path):
     made = install(tmp_path, [BASE, UPPER])
     root = tmp_path / "docker"
     added = dataroot.write(str(root), sources(made), EPOCH)
-    upper = dataroot.chain_id(BASE.diff_id, UPPER.diff_id)
+    upper = classicstore.chain_id(BASE.diff_id, UPPER.diff_id)
     assert added == {BASE.diff_id: 6 + 2 + 7, upper: 8 + 5000}
 
     store = root / "image/overlay2"
@@ -86,7 +72,7 @@ def test_files(tmp_path):
     config = (store / "imagedb/content/sha256" / made.config_digest[7:]).read_bytes()
     assert images.sha256(config) == made.config_digest
 
-    base_id, upper_id = dataroot.cache_id(BASE.diff_id), dataroot.cache_id(upper)
+    base_id, upper_id = classicstore.cache_id(BASE.diff_id), classicstore.cache_id(upper)
     notes, _ = read_layer(root, BASE.diff_id)
     assert notes == {"cache-id": base_id, "diff": BASE.diff_id, "size": "15"}
     notes, _ = read_layer(root, upper)
@@ -94,7 +80,7 @@ def test_files(tmp_path):
     assert reassemble(root, BASE.diff_id) == BASE.tar
     assert reassemble(root, upper) == UPPER.tar
 
-    base_link, upper_link = dataroot.link_id(BASE.diff_id), dataroot.link_id(upper)
+    base_link, upper_link = classicstore.link_id(BASE.diff_id), classicstore.link_id(upper)
     assert (root / "overlay2" / base_id / "link").read_text() == base_link
     assert (root / "overlay2" / upper_id / "lower").read_text() == f"l/{base_link}"
     assert sorted(os.listdir(root / "overlay2" / base_id)) == ["committed", "diff", "link"]
@@ -105,12 +91,12 @@ def test_files(tmp_path):
 
 def test_the_names_docker_looks_for():
     """Cache-ids are of 64 hex digits, links of 26 characters that a mount option can hold."""
-    assert len(dataroot.cache_id(BASE.diff_id)) == 64
-    assert len(dataroot.link_id(BASE.diff_id)) == 26
-    assert dataroot.link_id(BASE.diff_id).isalnum()
+    assert len(classicstore.cache_id(BASE.diff_id)) == 64
+    assert len(classicstore.link_id(BASE.diff_id)) == 26
+    assert classicstore.link_id(BASE.diff_id).isalnum()
     # https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
     chain = "sha256:" + hashlib.sha256(f"{BASE.diff_id} {UPPER.diff_id}".encode()).hexdigest()
-    assert dataroot.chain_id(BASE.diff_id, UPPER.diff_id) == chain
+    assert classicstore.chain_id(BASE.diff_id, UPPER.diff_id) == chain
 
 
 @pytest.mark.parametrize("compression", installed.COMPRESSIONS)
@@ -126,7 +112,7 @@ def test_times_follow_the_epoch_or_the_layer(tmp_path):
     root = tmp_path / "docker"
     dataroot.write(str(root), sources(install(tmp_path, [BASE])), EPOCH)
     times = {name: stat_[2] for name, stat_ in snapshot(root).items()}
-    cache = f"overlay2/{dataroot.cache_id(BASE.diff_id)}"
+    cache = f"overlay2/{classicstore.cache_id(BASE.diff_id)}"
     assert times.pop(f"{cache}/diff") == EPOCH * 10**9
     assert {time for name, time in times.items() if name.startswith(f"{cache}/diff")} == {images.MTIME * 10**9}
     assert {time for name, time in times.items() if not name.startswith(f"{cache}/diff")} == {EPOCH * 10**9}
@@ -176,7 +162,7 @@ def test_tars_that_docker_could_not_write_again(tmp_path, name):
     dataroot.write(str(root), sources(install(tmp_path, content)), EPOCH)
     chain = ""
     for layer in content:
-        chain = dataroot.chain_id(chain, layer.diff_id)
+        chain = classicstore.chain_id(chain, layer.diff_id)
         names = [os.path.normpath(entry["name"]) for entry in read_layer(root, chain)[1] if entry["type"] == 1]
         assert len(names) == len(set(names))
         assert reassemble(root, chain) == layer.tar
@@ -211,9 +197,13 @@ def test_not_a_data_root_of_ours(tmp_path):
 
 def test_an_image_for_another_runtime(tmp_path):
     made = install(tmp_path, [BASE])
-    made.rewrite(runtime="podman")
-    with pytest.raises(InvalidDataRoot, match="team/app:1 is for podman"):
+    made.rewrite(runtime="containerd")
+    with pytest.raises(InvalidDataRoot, match="team/app:1 is for containerd, which has no data-root"):
         dataroot.write(str(tmp_path / "docker"), sources(made))
+    other = install(tmp_path, [BASE], "team/other:1")
+    made.rewrite(runtime="podman")
+    with pytest.raises(InvalidDataRoot, match="team/app:1 is for podman, team/other:1 is for docker"):
+        dataroot.write(str(tmp_path / "docker"), sources(made, other))
 
 
 def test_an_archive_that_is_a_fifo(tmp_path):
@@ -246,8 +236,8 @@ def test_a_damaged_archive(tmp_path, compression):
     with pytest.raises(Exception, match="damaged|Damaged|decompress|Corrupt|corrupt"):
         dataroot.write(str(root), sources(made))
     assert not [name for name in lines(root) if ".new" in name]
-    kept = os.listdir(root / "image/overlay2/layerdb/sha256")
-    assert sorted(os.listdir(root / "overlay2")) == sorted(["l", *(dataroot.cache_id("sha256:" + name) for name in kept)])
+    kept = [classicstore.cache_id("sha256:" + name) for name in os.listdir(root / "image/overlay2/layerdb/sha256")]
+    assert sorted(os.listdir(root / "overlay2")) == sorted(["l", *kept])
     assert not (root / "image/overlay2/repositories.json").exists()
 
 
@@ -262,9 +252,10 @@ def test_no_archive(tmp_path, content):
 
 
 def test_too_many_layers(tmp_path):
-    layers = [images.layer({"n": str(number)}, "none") for number in range(dataroot.MAX_LAYERS + 1)]
-    assert len(dataroot.write(str(tmp_path / "most"), sources(install(tmp_path / "a", layers[1:])))) == dataroot.MAX_LAYERS
-    with pytest.raises(InvalidDataRoot, match="126 layers, its config says 126; Docker takes at most 125"):
+    most = classicstore.MAX_LAYERS
+    layers = [images.layer({"n": str(number)}, "none") for number in range(most + 1)]
+    assert len(dataroot.write(str(tmp_path / "most"), sources(install(tmp_path / "a", layers[1:])))) == most
+    with pytest.raises(InvalidDataRoot, match="126 layers, its config says 126; at most 125 are possible"):
         dataroot.write(str(tmp_path / "docker"), sources(install(tmp_path / "b", layers)))
 
 

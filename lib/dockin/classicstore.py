@@ -1,0 +1,172 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Docker's classic image store with the storage driver overlay2, as "docker load" and "docker pull" leave it.
+
+    image/overlay2/repositories.json                 image IDs by name:tag and name@digest
+    image/overlay2/imagedb/content/sha256/<ID>       configs
+    image/overlay2/layerdb/sha256/<chain ID>/        layers: diff, parent, size, cache-id, tar-split.json.gz
+    image/overlay2/distribution/                     digests that layers have in registries, where known
+    overlay2/<cache-id>/, overlay2/l/                the layers' directories
+
+Format: https://github.com/moby/moby (daemon/internal/layer, daemon/internal/image, daemon/graphdriver/overlay2)
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import typing
+from dataclasses import replace
+
+from dockin import manifests, reference, storefolder
+from dockin.information import ImageInformation
+from dockin.storefolder import ArchivedImage, Folder, InvalidDataRoot, hex_of
+
+# https://github.com/moby/moby, maxLayerDepth
+MAX_LAYERS = 125
+
+_STORE = "image/overlay2"
+_LAYERS = f"{_STORE}/layerdb/sha256"
+_REPOSITORIES = f"{_STORE}/repositories.json"
+# Modes as Docker makes them.
+_DIRECTORIES = {
+    "": 0o710,
+    "image": 0o700,
+    _STORE: 0o700,
+    f"{_STORE}/imagedb": 0o700,
+    f"{_STORE}/imagedb/content": 0o700,
+    f"{_STORE}/imagedb/content/sha256": 0o700,
+    f"{_STORE}/imagedb/metadata": 0o700,
+    f"{_STORE}/imagedb/metadata/sha256": 0o700,
+    f"{_STORE}/layerdb": 0o700,
+    _LAYERS: 0o755,
+    f"{_STORE}/distribution": 0o700,
+    "overlay2": 0o710,
+    "overlay2/l": 0o700,
+    storefolder.RECORDS: 0o700,
+}
+_DISTRIBUTION_DIRECTORIES = tuple(
+    f"{_STORE}/distribution/{name}" for name in ("diffid-by-digest", "v2metadata-by-diffid")
+)
+
+
+class ClassicStore:
+    """A data-root of Docker's."""
+
+    max_layers = MAX_LAYERS
+    split_mode = 0o644
+    keeps_capabilities = False
+    layers = "overlay2"
+    """Directory of the layers' directories."""
+
+    def __init__(self, folder: Folder) -> None:
+        """Make what is in every data-root. Raises InvalidDataRoot, OSError."""
+        self._folder = folder
+        if os.path.lexists(folder.at("containers")):
+            raise InvalidDataRoot(
+                f"{folder.path} has containers/: Docker has used this data-root, so nothing can be added to it")
+        for name, mode in _DIRECTORIES.items():
+            folder.make_directory(name, mode)
+
+    @staticmethod
+    def layer_id(parent: str, diff_id: str) -> str:
+        """Return the ID of a layer on a parent's, empty for the base."""
+        return chain_id(parent, diff_id)
+
+    def has_layer(self, chain: str) -> bool:
+        """Tell whether a layer is there. Raises InvalidDataRoot for one that somebody else wrote."""
+        path = self._folder.at(f"{_LAYERS}/{hex_of(chain)}/cache-id")
+        try:
+            with open(path, encoding="utf-8") as file:
+                found = file.read()
+        except FileNotFoundError:
+            return False
+        if found != cache_id(chain):
+            raise InvalidDataRoot(f"{path} has {found!r}: Docker has used this data-root, so nothing can be added to it")
+        return True
+
+    def write_layer(
+        self, chain: list[str], diff_id: str, unpack: storefolder.Unpack, image: ArchivedImage, member: str
+    ) -> int:
+        """Write the last layer of a chain of IDs; return its size in bytes."""
+        root, cache = self._folder, cache_id(chain[-1])
+        home, notes = f"overlay2/{cache}", f"{_LAYERS}/{hex_of(chain[-1])}"
+        try:
+            for name, mode in ((home, 0o710), (f"{home}/diff", 0o755), (f"{notes}.new", 0o700)):
+                # What an interrupted run left.
+                shutil.rmtree(root.at(name), ignore_errors=True)
+                root.make_directory(name, mode)
+            size = unpack(root.at(f"{home}/diff"), root.at(f"{notes}.new/tar-split.json.gz")).size
+            root.write_file(f"{home}/link", link_id(chain[-1]))
+            root.make_link(f"overlay2/l/{link_id(chain[-1])}", f"../{cache}/diff")
+            if len(chain) > 1:
+                root.make_directory(f"{home}/work", 0o700)
+                root.write_file(f"{home}/lower", ":".join(f"l/{link_id(below)}" for below in chain[-2::-1]))
+                root.write_file(f"overlay2/{cache_id(chain[-2])}/committed", b"", 0o600)
+                root.write_file(f"{notes}.new/parent", chain[-2])
+            for name, value in (("cache-id", cache), ("diff", diff_id), ("size", str(size))):
+                root.write_file(f"{notes}.new/{name}", value)
+            os.rename(root.at(f"{notes}.new"), root.at(notes))
+        except BaseException:
+            shutil.rmtree(root.at(home), ignore_errors=True)
+            shutil.rmtree(root.at(f"{notes}.new"), ignore_errors=True)
+            raise
+        return size
+
+    def write_image(self, image: ArchivedImage, config: bytes, layers: typing.Iterable[tuple[str, str]], top: str) -> None:
+        """Write what is no layer: config, names, and the digests of layers in their registry.
+
+        layers are diff IDs and names in the archive; top is the ID of the uppermost layer.
+        """
+        for diff_id, member in layers:
+            self._note_registry(image, diff_id, member)
+        self._folder.write_file(f"{_STORE}/imagedb/content/sha256/{hex_of(image.information.image_id)}", config, 0o600)
+        self._add_names(image.information)
+
+    def _note_registry(self, image: ArchivedImage, diff_id: str, member: str) -> None:
+        """Note the digest that a layer has in its registry, if it is in the archive as it was pulled.
+
+        By it "docker pull" of another image knows that the layer is there, and fetches only what is not.
+        """
+        digest = storefolder.named_digest(member)
+        if not digest or digest == diff_id:
+            return
+        image.blob(member)
+        for name in _DISTRIBUTION_DIRECTORIES:
+            self._folder.make_directory(name, 0o755)
+            self._folder.make_directory(f"{name}/sha256", 0o755)
+        by_digest, by_diff_id = _DISTRIBUTION_DIRECTORIES
+        self._folder.write_file(f"{by_digest}/sha256/{hex_of(digest)}", diff_id)
+        path = f"{by_diff_id}/sha256/{hex_of(diff_id)}"
+        repository = reference.parse(image.information.reference).name
+        note = {"Digest": digest, "SourceRepository": repository, "HMAC": ""}
+        notes = [other for other in self._folder.read_json(path, []) if other != note]
+        self._folder.write_json(path, [*notes, note])
+
+    def _add_names(self, information: ImageInformation) -> None:
+        """Add the names that Docker finds an image by after a pull: with its tag, and with the digest it was pulled by."""
+        repositories = self._folder.read_json(_REPOSITORIES, {"Repositories": {}})
+        named = reference.parse(information.reference).tagged
+        family = replace(named, tag=None, digest=None)
+        names = repositories["Repositories"].setdefault(family.familiar, {})
+        for name in (named, replace(family, digest=information.source_digest)):
+            names[name.familiar] = information.image_id
+        self._folder.write_file(_REPOSITORIES, json.dumps(repositories, separators=(",", ":"), sort_keys=True), 0o600)
+
+
+def cache_id(chain: str) -> str:
+    """Return the name of a layer's directory in overlay2/, 64 hex digits, which follows from its chain ID."""
+    return hashlib.sha256(f"dockin overlay2 {chain}".encode()).hexdigest()
+
+
+def link_id(chain: str) -> str:
+    """Return the short name of a layer's directory in overlay2/l/, 26 characters A-Z and 2-7."""
+    return base64.b32encode(bytes.fromhex(cache_id(chain)))[:26].decode()
+
+
+def chain_id(parent: str, diff_id: str) -> str:
+    """Return the chain ID of a layer on a parent's, empty for the base."""
+    return manifests.digest_of(f"{parent} {diff_id}".encode()) if parent else diff_id

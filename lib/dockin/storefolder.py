@@ -1,0 +1,170 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""What the writers of image stores have in common: a directory of whole files, and what a layer is before it is there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tarfile
+import typing
+from dataclasses import dataclass, field
+
+from dockin import archive, reference, savedarchive
+from dockin.errors import DockinError
+from dockin.information import ImageInformation
+
+RECORDS = "dockin"
+"""Directory of the records by which dockin-preload knows that it has nothing to do."""
+
+
+class InvalidDataRoot(DockinError):
+    """Images can't be written into a data-root; names image, layer and entry as far as they are concerned."""
+
+
+@dataclass
+class Unpacked:
+    """What there is to know of a layer that was unpacked."""
+
+    size: int = 0
+    """Bytes of its files and links, each hard-linked file once."""
+    tar_size: int = 0
+    """Bytes of its tar."""
+    uids: set[int] = field(default_factory=set)
+    gids: set[int] = field(default_factory=set)
+    """Owners of its entries, without those that only say something of lower layers."""
+
+
+class Unpack(typing.Protocol):
+    """Unpacks a layer into an empty directory, writes its tar-split file at a path, and returns what it was.
+
+    Raises DockinError, OSError.
+    """
+
+    def __call__(self, directory: str, split: str) -> Unpacked:
+        """Do that."""
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A layer as it lies in an archive."""
+
+    digest: str
+    size: int
+    magic: bytes
+    """Its first bytes, by which its compression is known."""
+
+
+class ArchivedImage:
+    """An image in an archive that is open."""
+
+    def __init__(self, information: ImageInformation, tar: tarfile.TarFile, path: str) -> None:
+        self.information = information
+        self.path = path
+        self._tar = tar
+
+    def read(self, member: str) -> bytes:
+        """Return a document. Raises InvalidArchive, OSError."""
+        return savedarchive.read_member(self._tar, member, self.path)
+
+    def layer(self, member: str, diff_id: str) -> typing.Iterator[bytes]:
+        """Yield a layer's tar; its digest is not checked. Raises DockinError, OSError."""
+        return archive.decompress(savedarchive.member_chunks(self._tar, member, self.path), diff_id)
+
+    def manifest(self) -> tuple[bytes, bytes]:
+        """Return what the archive's index.json has the image by, an index or the manifest, and the manifest.
+
+        Raises DockinError, OSError.
+        """
+        return savedarchive.find_manifest(self._tar, self.path, self.information.image_id)
+
+    def blob(self, member: str) -> Blob:
+        """Return what a layer is as it lies here; reads all of it. Raises DockinError where its name has another digest."""
+        hasher, size, magic = hashlib.sha256(), 0, b""
+        for data in savedarchive.member_chunks(self._tar, member, self.path):
+            hasher.update(data)
+            size += len(data)
+            magic = magic or data[:6]
+        digest = "sha256:" + hasher.hexdigest()
+        named = named_digest(member)
+        if named and named != digest:
+            raise self.error(f"layer {named} has {digest}: the archive is damaged")
+        return Blob(digest, size, magic)
+
+    def error(self, reason: str) -> InvalidDataRoot:
+        """Return an error that names the image."""
+        return InvalidDataRoot(f"{self.information.name}: {reason}")
+
+
+class Folder:
+    """The directory of an image store, without what is in its layers."""
+
+    def __init__(self, path: str, epoch: int) -> None:
+        """epoch, in seconds, is the time of everything here. Raises InvalidDataRoot, OSError."""
+        self.path = path
+        self.epoch = epoch
+        if os.path.islink(path):
+            raise InvalidDataRoot(f"{path} is a link, to {os.readlink(path)!r}: give the directory itself")
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+
+    def at(self, name: str) -> str:
+        """Return the path of a name in this directory."""
+        return os.path.join(self.path, name) if name else self.path
+
+    def make_directory(self, name: str, mode: int) -> None:
+        """Make a directory where it isn't there."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self.at(name), 0o700)
+            os.chmod(self.at(name), mode)
+
+    def write_file(self, name: str, content: bytes | str, mode: int = 0o644) -> None:
+        """Write a file: a whole one or none."""
+        new = self.at(name) + ".new"
+        with open(new, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content if isinstance(content, bytes) else content.encode())
+        os.replace(new, self.at(name))
+
+    def write_json(self, name: str, document: object, mode: int = 0o644) -> None:
+        """Write a document, without spaces."""
+        self.write_file(name, json.dumps(document, separators=(",", ":")), mode)
+
+    def read_json(self, name: str, otherwise: typing.Any) -> typing.Any:
+        """Return the document in a file, otherwise where there is none."""
+        try:
+            with open(self.at(name), "rb") as file:
+                return json.load(file)
+        except FileNotFoundError:
+            return otherwise
+
+    def make_link(self, name: str, target: str) -> None:
+        """Make a symbolic link, in the place of one that is there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.at(name))
+        os.symlink(target, self.at(name))
+
+    def set_times(self, layers: str) -> None:
+        """Give everything the time of the epoch but what is in <layers>/*/diff."""
+        for folder, folders, files in os.walk(self.path):
+            if os.path.dirname(folder) == self.at(layers):
+                folders[:] = [name for name in folders if name != "diff"]
+            for name in (*folders, *files):
+                self._set_time(os.path.join(folder, name))
+        self._set_time(self.path)
+
+    def _set_time(self, path: str) -> None:
+        os.utime(path, (self.epoch, self.epoch), follow_symlinks=False)
+
+
+def named_digest(member: str) -> str:
+    """Return the digest that the name of a member has, blobs/sha256/<hex>; empty for any other."""
+    prefix, _, name = member.rpartition("/")
+    digest = "sha256:" + name
+    return digest if prefix == "blobs/sha256" and reference.is_digest(digest) else ""
+
+
+def hex_of(digest: str) -> str:
+    """Return a digest without its "sha256:"."""
+    return digest.partition(":")[2]
