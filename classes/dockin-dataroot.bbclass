@@ -1,8 +1,9 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
 #
-# Writes the Docker images of an image recipe's packages into a data-root, which Docker uses as it is: nothing has to be loaded
-# at the first boot. Needs no Docker, no root, and no program of the target's.
+# Writes the Docker images of an image recipe's packages into a data-root, which Docker uses as it is, or into an additional
+# image store, from which Podman does: nothing has to be loaded at the first boot. Needs neither of them, no root, and no program
+# of the target's.
 #
 #   inherit dockin-dataroot                                          in an image recipe
 #
@@ -30,13 +31,19 @@ DOCKIN_DATAROOT_KEEP_ARCHIVES[doc] = "Whether the archives stay in the root file
 DOCKIN_DATAROOT_EXTRA_SPACE ?= "65536"
 DOCKIN_DATAROOT_EXTRA_SPACE[doc] = "KiB that are free in the partition dockin-ext4, for what Docker writes."
 
+# Where they go on the target.
+DOCKIN_DATAROOT_TARGET = "${@dockin_dataroot_target(d)}"
+DOCKIN_DATAROOT_TARGET[doc] = "Directory on the target for what is written: Docker's DOCKIN_DATAROOT_DIR or Podman's \
+DOCKIN_IMAGESTORE_DIR, which to set instead."
+DOCKIN_DATAROOT_TARGET[vardepvalue] = "${DOCKIN_DATAROOT_TARGET}"
+
 # Outside the root file system, in which do_image gives each file one and the same time. What is in Docker images keeps its own.
 DOCKIN_DATAROOT_WORKDIR = "${WORKDIR}/dockin-dataroot"
 DOCKIN_DATAROOT_WORKDIR[doc] = "Where the data-root is made."
 PSEUDO_INCLUDE_PATHS .= ",${DOCKIN_DATAROOT_WORKDIR}"
 
 IMAGE_TYPES += "dockin-ext4"
-EXTRA_IMAGECMD:dockin-ext4 ?= "-i 4096 -m 0 -L docker"
+EXTRA_IMAGECMD:dockin-ext4 ?= "-i 4096 -m 0 -L ${DOCKIN_RUNTIME}"
 IMAGE_CMD:dockin-ext4 = "dockin_make_partition ${IMGDEPLOYDIR}/${IMAGE_NAME}.dockin-ext4 ${EXTRA_IMAGECMD}"
 do_image_dockin_ext4[depends] += "e2fsprogs-native:do_populate_sysroot"
 do_image_dockin_ext4[prefuncs] += "dockin_set_partition_size"
@@ -47,14 +54,22 @@ IMAGE_CMD_TAR:append = "${@dockin_tar_options(d)}"
 
 ROOTFS_POSTUNINSTALL_COMMAND += "${@'dockin_write_dataroot' if dockin_dataroot_wanted(d) else ''}"
 do_rootfs[cleandirs] += "${DOCKIN_DATAROOT_WORKDIR}"
-do_rootfs[file-checksums] += "${@dockin_code('archive dataroot errors information layertar layertree manifests platforms \
-    reference runtimes savedarchive tarball tarsplit', d) if dockin_dataroot_wanted(d) else ''}"
+do_rootfs[file-checksums] += "${@dockin_code('archive classicstore dataroot errors information layertar layertree manifests \
+    overlaystore platforms reference runtimes savedarchive storefolder tarball tarsplit', d) \
+    if dockin_dataroot_wanted(d) else ''}"
+do_rootfs[file-checksums] += "${@dockin_code('storageconf', d) if dockin_dataroot_wanted(d) else ''}"
 do_image[prefuncs] += "dockin_take_dataroot_out"
 do_image[postfuncs] += "dockin_put_dataroot_in"
 
 def dockin_dataroot_wanted(d):
-    """Tell whether a data-root is to be written."""
-    return d.getVar('DOCKIN_DATAROOT') == '1' and d.getVar('DOCKIN_RUNTIME_STORE') == 'classic'
+    """Tell whether a data-root or image store is to be written."""
+    classic = d.getVar('DOCKIN_RUNTIME') != dockin.runtimes.DOCKER.name or d.getVar('DOCKIN_RUNTIME_STORE') == 'classic'
+    return d.getVar('DOCKIN_DATAROOT') == '1' and classic
+
+def dockin_dataroot_target(d):
+    """Return where it is on the target."""
+    podman = d.getVar('DOCKIN_RUNTIME') == dockin.runtimes.PODMAN.name
+    return d.getVar('DOCKIN_IMAGESTORE_DIR' if podman else 'DOCKIN_DATAROOT_DIR')
 
 def dockin_has_partition(d):
     """Tell whether the data-root goes into a partition of its own."""
@@ -83,19 +98,27 @@ def dockin_information_files(d):
         found |= {path for paths in files for path in paths if os.path.basename(path) in ours}
     return sorted(found)
 
-def dockin_dataroot_place(d):
-    """Return the path of the data-root in the root file system. Raises DockinError where that could be elsewhere."""
-    place = d.getVar('IMAGE_ROOTFS')
-    for name in d.getVar('DOCKIN_DATAROOT_DIR').strip('/').split('/'):
+def dockin_in_rootfs(path, remedy, d):
+    """Return the path in the root file system of one on the target. Raises DockinError where a link leads elsewhere.
+
+    Here an absolute link would lead out of it.
+    """
+    place = rootfs = d.getVar('IMAGE_ROOTFS')
+    for name in path.strip('/').split('/'):
         place = os.path.join(place, name)
         if os.path.islink(place):
-            raise dockin.errors.DockinError(
-                "Invalid DOCKIN_DATAROOT_DIR = %r: %s is a link to %s in the root file system; name the directory that it leads"
-                " to" % (d.getVar('DOCKIN_DATAROOT_DIR'), place[len(d.getVar('IMAGE_ROOTFS')):], os.readlink(place)))
+            raise dockin.errors.DockinError("%s: %s is a link to %s in the root file system; %s" % (
+                path, place[len(rootfs):], os.readlink(place), remedy))
+    return place
+
+def dockin_dataroot_place(d):
+    """Return the path of the data-root in the root file system. Raises DockinError where that could be elsewhere, or is taken."""
+    remedy = "set DOCKIN_DATAROOT_DIR, or with Podman DOCKIN_IMAGESTORE_DIR, to another directory"
+    place = dockin_in_rootfs(d.getVar('DOCKIN_DATAROOT_TARGET'), remedy, d)
     if os.path.isdir(place) and os.listdir(place):
         raise dockin.errors.DockinError(
-            "%s in the root file system is not empty (%s): a data-root can't be put there; leave out the package that fills it,"
-            " or set DOCKIN_DATAROOT_DIR" % (d.getVar('DOCKIN_DATAROOT_DIR'), ', '.join(sorted(os.listdir(place))[:3])))
+            "%s in the root file system is not empty (%s): images can't be put there; leave out the package that fills it, or %s"
+            % (d.getVar('DOCKIN_DATAROOT_TARGET'), ', '.join(sorted(os.listdir(place))[:3]), remedy))
     return place
 
 python () {
@@ -113,17 +136,23 @@ python () {
         if not d.getVar('DOCKIN_DATAROOT_EXTRA_SPACE').isdigit():
             raise dockin.errors.DockinError(
                 "Invalid DOCKIN_DATAROOT_EXTRA_SPACE = %r: expected a number of KiB" % d.getVar('DOCKIN_DATAROOT_EXTRA_SPACE'))
-        if d.getVar('DOCKIN_RUNTIME') != dockin.runtimes.DOCKER.name:
+        if d.getVar('DOCKIN_RUNTIME') == dockin.runtimes.CONTAINERD.name:
             raise dockin.errors.DockinError(
-                "DOCKIN_RUNTIME = %r has no data-root that can be written: only Docker has; set DOCKIN_DATAROOT = \"0\""
-                % d.getVar('DOCKIN_RUNTIME'))
+                "DOCKIN_RUNTIME = %r has no data-root that can be written: only Docker and Podman have; set DOCKIN_DATAROOT ="
+                " \"0\"" % d.getVar('DOCKIN_RUNTIME'))
+        dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
         if dockin_has_partition(d) and not dockin_dataroot_wanted(d):
             raise dockin.errors.DockinError(
                 "IMAGE_FSTYPES has dockin-ext4, but DOCKIN_RUNTIME_STORE = %r means that no data-root is written: leave one out"
                 % d.getVar('DOCKIN_RUNTIME_STORE'))
+        for variable in ('INC_RPM_IMAGE_GEN', 'INC_IPK_IMAGE_GEN'):
+            if dockin_dataroot_wanted(d) and d.getVar(variable) == '1':
+                raise dockin.errors.DockinError(
+                    "%s = '1' keeps a root file system of which the archives are gone: unset it" % variable)
     except dockin.errors.DockinError as error:
         bb.fatal("%s: %s" % (d.getVar('PN'), error))
-    if dockin_dataroot_wanted(d) and not dockin_has_partition(d) and bb.utils.contains(
+    docker = d.getVar('DOCKIN_RUNTIME') == dockin.runtimes.DOCKER.name
+    if docker and dockin_dataroot_wanted(d) and not dockin_has_partition(d) and bb.utils.contains(
             'IMAGE_FEATURES', 'read-only-rootfs', True, False, d):
         bb.warn("%s: the data-root is in a read-only root file system, where Docker can't use it: put it into a partition, by"
                 " IMAGE_FSTYPES += \"dockin-ext4\"" % d.getVar('PN'))
@@ -133,7 +162,7 @@ python () {
 python dockin_write_dataroot () {
     import dockin.dataroot
 
-    rootfs, work = d.getVar('IMAGE_ROOTFS'), d.getVar('DOCKIN_DATAROOT_WORKDIR')
+    work = d.getVar('DOCKIN_DATAROOT_WORKDIR')
     paths = dockin_information_files(d)
     if not paths:
         bb.warn("No package with Docker images is installed, so there is nothing to write into a data-root: add one to"
@@ -141,10 +170,18 @@ python dockin_write_dataroot () {
         return
     try:
         dockin_dataroot_place(d)
-        sources = [dockin.dataroot.read_source(rootfs + path) for path in paths]
+        remedy = "set docker_archivedir to the directory that it leads to"
+        sources = [dockin.dataroot.read_source(dockin_in_rootfs(path, remedy, d)) for path in paths]
+        for source in sources:
+            if source.information.runtime != d.getVar('DOCKIN_RUNTIME'):
+                raise dockin.errors.DockinError("the package with %s has it for %s, but the image recipe has DOCKIN_RUNTIME = %r:"
+                    " set it for all recipes" % (
+                        source.information.name, source.information.runtime, d.getVar('DOCKIN_RUNTIME')))
         added = dockin.dataroot.write(os.path.join(work, 'tree'), sources, dockin_dataroot_epoch(d), work)
+        if d.getVar('DOCKIN_RUNTIME') == dockin.runtimes.PODMAN.name:
+            dockin_name_image_store(d)
     except (dockin.errors.DockinError, OSError) as error:
-        bb.fatal("The data-root for %s can't be written: %s" % (d.getVar('DOCKIN_DATAROOT_DIR'), error))
+        bb.fatal("The images for %s can't be written: %s" % (d.getVar('DOCKIN_DATAROOT_TARGET'), error))
     keep = d.getVar('DOCKIN_DATAROOT_KEEP_ARCHIVES') == '1'
     for source in sources:
         if not keep:
@@ -154,13 +191,32 @@ python dockin_write_dataroot () {
     dockin_report_dataroot(d, dict(zip(paths, sources)), sum(added.values()))
 }
 
+def dockin_name_image_store(d):
+    """Name the additional image store in the storage.conf that Podman will read."""
+    import dockin.storageconf
+
+    text = dockin.storageconf.default(d.getVar('DOCKIN_DATAROOT_DIR'))
+    # Before Podman 6 one of them counts, the first that is there, and no directory of further files is read.
+    for path in d.expand('${sysconfdir}/containers/storage.conf ${datadir}/containers/storage.conf').split():
+        place = dockin_in_rootfs(path, "install a file there, to which the image store can be added", d)
+        if os.path.exists(place):
+            with open(place, encoding='utf-8') as file:
+                text = file.read()
+            break
+    text = dockin.storageconf.add_store(text, d.getVar('DOCKIN_IMAGESTORE_DIR'), path)
+    place = d.expand('${IMAGE_ROOTFS}${sysconfdir}/containers/storage.conf')
+    bb.utils.mkdirhier(os.path.dirname(place))
+    with open(place, 'w', encoding='utf-8') as file:
+        file.write(text)
+    os.chmod(place, 0o644)
+
 def dockin_report_dataroot(d, sources, size):
     """Write what is in the data-root beside the image's manifest, for bitbake-layers dockin-status and other tools."""
     import json
 
     report = {
         'schema': 1,
-        'data_root': d.getVar('DOCKIN_DATAROOT_DIR'),
+        'data_root': d.getVar('DOCKIN_DATAROOT_TARGET'),
         'partition': dockin_has_partition(d),
         'archives': d.getVar('DOCKIN_DATAROOT_KEEP_ARCHIVES') == '1',
         'layers_size': size,
@@ -177,9 +233,9 @@ def dockin_report_dataroot(d, sources, size):
 
 python dockin_take_dataroot_out () {
     tree = d.getVar('DOCKIN_DATAROOT_WORKDIR') + '/tree'
-    place = d.getVar('IMAGE_ROOTFS') + d.getVar('DOCKIN_DATAROOT_DIR')
+    place = d.getVar('IMAGE_ROOTFS') + d.getVar('DOCKIN_DATAROOT_TARGET')
     # After an earlier run of this task.
-    if os.path.isdir(place + '/overlay2') and not os.path.exists(tree):
+    if os.path.isdir(place + '/dockin') and not os.path.exists(tree):
         os.rename(place, tree)
 }
 

@@ -197,7 +197,7 @@ python () {
         for variable in ('DOCKIN_PRELOAD_FLUSH', 'DOCKIN_PRELOAD_PRUNE', 'DOCKIN_PRELOAD_KEEP_PREVIOUS'):
             dockin_choice(variable, ('0', '1'), d)
         dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
-        for variable in ('docker_archivedir', 'DOCKIN_DATAROOT_DIR'):
+        for variable in ('docker_archivedir', 'DOCKIN_DATAROOT_DIR', 'DOCKIN_IMAGESTORE_DIR'):
             dockin.units.check_directory(variable, d.getVar(variable) or '')
         dockin.space.parse_budget(d.getVar('DOCKIN_SIZE_BUDGET'))
         prefix = 'COMPRESSION_CMD:'
@@ -243,6 +243,7 @@ python dockin_write_descriptions () {
     preload = dockin.units.Preload(
         runtime=dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME')),
         data_root=d.getVar('DOCKIN_DATAROOT_DIR'),
+        image_store=d.getVar('DOCKIN_IMAGESTORE_DIR'),
         flush=bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_FLUSH')),
         prune=bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_PRUNE')),
         keep_previous=bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_KEEP_PREVIOUS')),

@@ -27,8 +27,8 @@ import tempfile
 import typing
 from dataclasses import replace
 
-from dockin import (archive, classicstore, information, layertar, layertree, manifests, overlaystore, reference, runtimes,
-                    savedarchive, storefolder, tarball, tarsplit)
+from dockin import archive, classicstore, information, layertar, layertree, manifests, overlaystore, reference, runtimes
+from dockin import savedarchive, storefolder, tarball, tarsplit
 from dockin.errors import DockinError
 from dockin.information import ImageInformation
 from dockin.storefolder import ArchivedImage, InvalidDataRoot, Unpacked

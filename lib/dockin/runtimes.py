@@ -27,10 +27,12 @@ class Runtime:
     """The unit of its daemon, "" where it has none."""
     data_root: str
     """Where it keeps images unless told otherwise."""
+    has_image_stores: bool = False
+    """Whether it takes images from additional stores, which it never writes to."""
 
 
 DOCKER = Runtime("docker", "Docker", "docker", "docker.service", "/var/lib/docker")
-PODMAN = Runtime("podman", "Podman", "podman", "", "/var/lib/containers/storage")
+PODMAN = Runtime("podman", "Podman", "podman", "", "/var/lib/containers/storage", has_image_stores=True)
 # With containerd comes ctr, by which it is asked.
 CONTAINERD = Runtime("containerd", "containerd", "virtual-containerd", "containerd.service", "/var/lib/containerd")
 

@@ -143,6 +143,8 @@ class Preload:
     runtime: runtimes.Runtime = runtimes.DOCKER
     data_root: str = runtimes.DOCKER.data_root
     """Where the runtime keeps images: its file system must be mounted first."""
+    image_store: str = ""
+    """Where an additional store may be, for a runtime that takes images from those."""
     flush: bool = True
     """Whether the archive is removed once the image is loaded."""
     prune: bool = False
@@ -182,6 +184,9 @@ def render_unit(reference: ImageReference, info_path: str, preload: Preload) -> 
             f"Invalid start timeout {preload.timeout!r}: expected a systemd time span as 30min, 2h or infinity")
     service = preload.runtime.service
     archives = posixpath.dirname(info_path)
+    mounts = [archives, preload.data_root]
+    if preload.image_store and preload.runtime.has_image_stores:
+        mounts.append(check_path(preload.image_store, "image store"))
     return _TEMPLATE.format(
         canonical=reference.tagged.canonical,
         prefix=PREFIX,
@@ -190,7 +195,7 @@ def render_unit(reference: ImageReference, info_path: str, preload: Preload) -> 
         documentation=escape("file:" + urllib.parse.quote(info_path)),
         engine=_ENGINE.format(service=service) if service else "",
         target=TARGET,
-        mounts=f"{quote(archives)} {quote(preload.data_root)}",
+        mounts=" ".join(map(quote, mounts)),
         command=" ".join([preload.helper, "load", *preload.options, quote_argument(info_path)]),
         timeout=preload.timeout,
         runtime_directory=PREFIX.rstrip("-"),

@@ -24,7 +24,8 @@ do_configure[noexec] = "1"
 python () {
     try:
         dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
-        dockin.units.check_directory('DOCKIN_DATAROOT_DIR', d.getVar('DOCKIN_DATAROOT_DIR') or '')
+        for variable in ('DOCKIN_DATAROOT_DIR', 'DOCKIN_IMAGESTORE_DIR'):
+            dockin.units.check_directory(variable, d.getVar(variable) or '')
     except dockin.errors.DockinError as error:
         bb.fatal("%s: %s" % (d.getVar('PN'), error))
 }
@@ -51,6 +52,7 @@ do_install() {
         install -m 0644 "$folder"/*.conf ${D}${systemd_system_unitdir}/${folder##*/}/
     done
     sed -i -e 's|/usr/share/dockin/archive|${docker_archivedir}|' \
+        -e 's|/usr/lib/containers/storage|${DOCKIN_IMAGESTORE_DIR}|' \
         ${D}${bindir}/dockin-preload ${D}${systemd_system_unitdir}/dockin-preload.target
 }
 

@@ -10,11 +10,12 @@ import subprocess
 import pytest
 
 from support import packages, samples
-from support.samples import APP, BUSYBOX, KEPT, LOADED
+from support.samples import APP, BUSYBOX, KEPT, LOADED, POD
 
 NAMES = (BUSYBOX, APP, KEPT)
 # Of the built root file system Debian's has its own.
-OTHERS = ("bin", "sbin", "lib", "etc/machine-id", "usr/lib/systemd/systemd", "var/lib/docker", "lost+found")
+STORE = "/usr/lib/containers/storage"
+OTHERS = ("bin", "sbin", "lib", "etc/machine-id", "usr/lib/systemd/systemd", "var/lib/docker", "lost+found", STORE[1:])
 SECONDS = 60
 
 
@@ -33,6 +34,10 @@ def put(built, make_machine, tmp_path):
         one.outside("sh", "-ec", copy, str(one.folder))
         if partition:
             one.mount(partition[0], "data/docker")
+        elif system == "podded":
+            # From squashfs itself, where nobody can write.
+            bind = f'mkdir -p "$0/root{STORE}" && mount --bind "$0/built{STORE}" "$0/root{STORE}"'
+            one.outside("sh", "-ec", bind, str(one.folder))
         else:
             one.outside("mount", "--bind", f"{one.folder}/built/var/lib/docker", f"{one.folder}/data/docker")
         return one, [root, *partition]
@@ -75,3 +80,28 @@ def test_on_the_containerd_store_the_kept_archives_are_loaded(put):
         check(system, {BUSYBOX: False, APP: False, KEPT: True})
     assert not system.faults()
     assert all(system.journal.grep(LOADED, packages.unit(name)) for name in NAMES)
+
+
+def test_podman_runs_images_from_a_store_in_squashfs(put):
+    """Containers run, and again after a restart of the machine; nothing is loaded, and nothing copied."""
+    one, _ = put("podded", "trixie")
+    options = ["--pull", "never", "--network", "none", "--cgroups", "disabled"]
+    for boot in range(2):
+        with one.boot() as system:
+            assert (system.state, system.failed_units()) == ("running", [])
+            form = "{{.Repository}}:{{.Tag}} {{.ReadOnly}}"
+            listed = system.output("podman", "image", "ls", "--format", form).splitlines()
+            assert sorted(listed) == [f"{BUSYBOX} true", f"{POD} true"]
+            if not boot:
+                system.output("podman", "run", "--name", "kept", *options, POD, "sh", "-c", "echo more >>/word")
+            assert system.output("podman", "start", "--attach", "kept").strip() == ""
+            assert system.output("podman", "run", "--rm", *options, POD).strip() == "first"
+            system.output("podman", "cp", "kept:/word", "/tmp/word")
+            assert system.output("cat", "/tmp/word").split() == ["first", "more", "more", *["more"] * boot]
+            own = "/var/lib/containers/storage/overlay-layers/layers.json"
+            assert '"diff-digest"' not in system.output("cat", own)
+            assert not system.exists(packages.archive(BUSYBOX)) and not system.exists(packages.archive(POD))
+        assert not system.faults()
+        for name in (BUSYBOX, POD):
+            assert system.journal.grep("is loaded and recorded, nothing to do", packages.unit(name))
+            assert not system.journal.grep(LOADED, packages.unit(name))

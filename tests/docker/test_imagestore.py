@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dockin import dataroot, overlaystore
-from support import docker, images, installed, layers, podman
+from support import docker, images, installed, layers, podman, target
 
 EPOCH = 1_600_000_000
 HOUR = 3600 * 10**9
@@ -230,3 +230,46 @@ def test_a_name_that_moves_and_comes_back(prebuilt):
     prebuilt.engine("tag", one.information.image_id[7:], one.information.reference)
     assert prebuilt.engine.mounted(one.name, "cat word") == "app"
     assert prebuilt.own() == 0
+
+
+def test_the_preload_has_nothing_to_do(prebuilt):
+    """What the build wrote is recorded in the store, and comes back under a name that went to another image."""
+    daemon, one, other = prebuilt.engine.daemon, prebuilt.installed["app"], prebuilt.installed["other"]
+    command = target.Target(daemon, "busybox")
+
+    def preload(*arguments, **options):
+        return command(*arguments, DOCKIN_IMAGE_STORE=prebuilt.place, **options)
+
+    archive = one.archive.read_bytes()
+    output = preload("load", "--flush", "--prune", one.info, other.info)
+    assert output.count("is loaded and recorded, nothing to do") == 2 and "flushed the archive" in output
+    assert not one.archive.exists()
+    prebuilt.engine("tag", other.information.image_id[7:], one.information.reference)
+    assert '"state": "other"' in preload("status", "--json", one.info, status=target.FAILED)
+    # Nothing is left to load it from.
+    assert "is the image of an earlier time again" in preload("load", "--flush", "--prune", one.info)
+    assert prebuilt.engine.mounted(one.name, "cat word") == "app"
+    assert "nothing to do" in preload("load", "--flush", "--prune", one.info)
+    assert '"state": "loaded"' in preload("status", "--json", one.info)
+    # A store that Podman does not know of says nothing.
+    one.archive.write_bytes(archive)
+    prebuilt.engine.shell("sed -i.old /additional/d /etc/containers/storage.conf")
+    assert "loaded in" in preload("load", one.info)
+    assert prebuilt.own() == 2
+    prebuilt.engine("image", "rm", one.name)
+    prebuilt.engine.shell("mv /etc/containers/storage.conf.old /etc/containers/storage.conf")
+
+
+def test_a_newer_image_of_a_package_and_the_way_back(prebuilt):
+    """As an update of a root file system, and its rollback, leave the store behind."""
+    daemon, one = prebuilt.engine.daemon, prebuilt.installed["other"]
+    command = target.Target(daemon, "dash")
+    options = ("load", "--prune", "--keep-previous")
+    newer = installed.install(daemon.directory / "newer", images.image(
+        [images.busybox_layer("gzip"), images.layer({"word": "newer\n"})]), one.name)
+    newer.rewrite(runtime="podman")
+    for made, text in ((newer, "loaded in"), (one, "of an earlier time again"), (newer, "of an earlier time again"),
+                       (one, "of an earlier time again")):
+        assert text in command(*options, made.info, DOCKIN_IMAGE_STORE=prebuilt.place)
+        assert prebuilt.engine.mounted(one.name, "cat word") == ("newer" if made is newer else "other")
+        assert "nothing to do" in command(*options, made.info, DOCKIN_IMAGE_STORE=prebuilt.place)

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -19,9 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from dockin import classicstore
+from dockin import classicstore, overlaystore
+from support import cache, oe_conf, spdx
 from support import images as samples
-from support import spdx
 
 WANTS = "/etc/systemd/system/"
 # scarthgap makes no machine-id.
@@ -53,8 +54,27 @@ SRC_URI = "docker://team/awkward;tag=v1;digest=sha256:{hex}"
 COMPRESSION_TYPE = "zstd"
 """
 
+PODS = """
+inherit dockin
+DOCKIN_RUNTIME = "podman"
+SRC_URI = "docker://team/awkward;tag=v1;name=awkward docker://docker.io/library/busybox;tag=1.36.1;name=busybox"
+SRC_URI[awkward.sha256sum] = "{awkward.hex}"
+SRC_URI[busybox.sha256sum] = "{busybox.hex}"
+"""
+
+STORAGE_CONF = """
+INHIBIT_DEFAULT_DEPS = "1"
+do_install() {
+    install -d ${D}${datadir}/containers
+    printf '[storage]\\ndriver = "overlay"\\n[storage.options]\\nadditionalimagestores = [\\n]\\n' \
+        > ${D}${datadir}/containers/storage.conf
+}
+FILES:${PN} = "${datadir}/containers"
+"""
+
 IN_IMAGE_CLASSES = 'IMAGE_CLASSES += "dockin-dataroot"'
 DATA_ROOT = "/var/lib/docker"
+STORE = "/usr/lib/containers/storage"
 SECONDS = 300
 
 
@@ -82,16 +102,18 @@ def awkward(registry):
 
 
 @pytest.fixture(scope="session")
-def images(shop, app, awkward):
+def images(shop, app, awkward, busybox):
     """The build directory of images with packages of two or three recipes.
 
     "device" has their archives, "ready" a data-root, "parted" a partition with one and archives, "store" archives for the
-    containerd store.
+    containerd store, "pod" a store of Podman's.
     """
     build = shop.build("images")
     shop.add(build, "several")
     build.recipe("asleep_1.0.bb", ASLEEP.format(app=app))
     build.recipe("awkward_1.0.bb", AWKWARD.format(hex=awkward.hex))
+    build.recipe("pods_1.0.bb", PODS.format(awkward=awkward, busybox=busybox))
+    build.recipe("storage-conf_1.0.bb", STORAGE_CONF)
     more = {"first": "", "classes": "dockin-dataroot", "types": "tar", "packages": "several asleep awkward"}
     keep = 'DOCKIN_DATAROOT = "1"\nDOCKIN_DATAROOT_KEEP_ARCHIVES = "1"\nDOCKIN_DATAROOT_EXTRA_SPACE = "2048"\n'
     recipes = {
@@ -99,11 +121,28 @@ def images(shop, app, awkward):
         "ready": {"types": "tar ext4 squashfs erofs"},
         "parted": {"first": keep + IN_IMAGE_CLASSES, "classes": "", "types": "tar dockin-ext4.gz dockin-ext4"},
         "store": {"first": 'DOCKIN_RUNTIME_STORE = "containerd"'},
+        "disk": {"types": "wic dockin-ext4", "packages": "asleep",
+                 "first": 'WKS_FILE = "dockin-dataroot.wks.in"\nWKS_FILE_DEPENDS = ""'},
+        "pod": {"first": 'DOCKIN_RUNTIME = "podman"\nIMAGE_FEATURES += "read-only-rootfs"', "types": "tar squashfs",
+                "packages": "pods storage-conf"},
     }
+    if not (build.bench.core / "scripts" / "wic").exists():
+        build.recipe("wic-native_1.0.bb", oe_conf.fill(oe_conf.WIC_RECIPE, wic=other_wic(build)))
     for name, changes in recipes.items():
         build.recipe(f"{name}_1.0.bb", IMAGE.format(**{**more, **changes}))
     build.bitbake(*recipes, timeout=600).ok()
     return build
+
+
+def other_wic(build):
+    """Return the path of a copy of wic, of the last release that has it in OE-core."""
+    for release in cache.releases():
+        scripts = release.oecore.path / "scripts"
+        if (scripts / "wic").exists():
+            place = build.path / "wic"
+            shutil.copytree(scripts / "lib", place / "lib")
+            return shutil.copy(scripts / "wic", place)
+    raise AssertionError("no release of tests/releases.ini has wic in OE-core any more")
 
 
 # Prints what is in a directory, as JSON: {path: [type and mode, owner, group, device, time, link or digest, xattrs]}.
@@ -240,6 +279,26 @@ def test_a_partition_of_its_own(images, ready, tmp_path):
         assert hashlib.sha256(packed.read()).digest() == hashlib.sha256(partition.read_bytes()).digest()
 
 
+def test_wic_puts_the_partition_on_a_disk(images, tmp_path):
+    """With the layer's own example of a kickstart file."""
+    disk, partition = images.image("disk", "wic"), images.image("disk", "dockin-ext4")
+    table = json.loads(subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True, timeout=SECONDS).stdout)
+    size = table["partitiontable"]["sectorsize"]
+    parts = [tmp_path / "root.ext4", tmp_path / "data.ext4"]
+    with open(disk, "rb") as file:
+        places = table["partitiontable"]["partitions"]
+        assert len(places) == len(parts)
+        for part, place in zip(parts, places):
+            file.seek(place["start"] * size)
+            part.write_bytes(file.read(place["size"] * size))
+    data = partition.read_bytes()
+    assert parts[1].read_bytes()[:len(data)] == data
+    root, found = (tree(part, tmp_path / part.stem) for part in parts)
+    assert root[DATA_ROOT][:3] == [stat.S_IFDIR | 0o710, 0, 0] and not below(root, DATA_ROOT)
+    assert {path for path in found if path.startswith("/dockin/")} == {"/dockin/team-app-v1"}
+    assert [path for path in root if path.startswith("/data/archives/")] == ["/data/archives/team-app-v1.image"]
+
+
 def archives(images):
     """Return the paths of the archives in the packages of the image "parted"."""
     names = packages(images, "parted")
@@ -250,6 +309,31 @@ def test_for_the_containerd_store_archives_stay(images):
     found = files(images, "store")
     assert {path for path in found if ".tar." in path} == archives(images)
     assert not [path for path in found if path.startswith(DATA_ROOT)]
+
+
+def test_podman_has_a_store_in_a_read_only_root(images, awkward, busybox, tmp_path):
+    found = tree(images.image("pod", "tar"), tmp_path / "tar")
+    store = below(found, STORE)
+    with tarfile.open(images.image("pod", "tar")) as tar:
+        listed = json.load(tar.extractfile(f".{STORE}/overlay-images/images.json"))
+        text = tar.extractfile("./etc/containers/storage.conf").read().decode()
+    assert {image["names"][0]: f"sha256:{image['id']}" for image in listed} == {
+        "docker.io/team/awkward:v1": awkward.config.digest,
+        "docker.io/library/busybox:1.36.1": busybox.manifest("linux/amd64").config.digest}
+    assert text == f'[storage]\ndriver = "overlay"\n[storage.options]\nadditionalimagestores = ["{STORE}"\n]\n'
+    assert not [path for path in found if path.startswith("/var/lib/containers") or ".tar." in path.replace(".tar.gz", "")
+                and "/archive/" in path]
+    assert {path for path in store if path.startswith("/dockin/")} == {"/dockin/busybox-1.36.1", "/dockin/team-awkward-v1"}
+    layer = ""
+    for diff_id in json.loads(awkward.config.data)["rootfs"]["diff_ids"]:
+        layer = overlaystore.OverlayStore.layer_id(layer, diff_id)
+    more = below(store, f"/overlay/{layer}/diff")
+    assert more["/suid"][:5] == [stat.S_IFREG | 0o4755, 0, 0, 0, 1234567890]
+    assert more["/user"][1:3] == [70000, 70000] and more["/user"][6] == {"user.word": b"value".hex()}
+    assert below(found, "/etc/containers").keys() == {"/storage.conf"}
+    squashed = tree(images.image("pod", "squashfs"), tmp_path / "squashfs")
+    assert {path: [*value[:4], *value[5:]] for path, value in squashed.items()} == {
+        path: [*value[:4], *value[5:]] for path, value in found.items()}
 
 
 @pytest.mark.release("master")
@@ -267,7 +351,9 @@ BAD = {
     "store": ('DOCKIN_RUNTIME_STORE = "vfs"', r"Invalid DOCKIN_RUNTIME_STORE = 'vfs': expected classic or containerd"),
     "archives": ('DOCKIN_DATAROOT_KEEP_ARCHIVES = "yes"', r"Invalid DOCKIN_DATAROOT_KEEP_ARCHIVES = 'yes': expected 0 or 1"),
     "space": ('DOCKIN_DATAROOT_EXTRA_SPACE = "1G"', r"Invalid DOCKIN_DATAROOT_EXTRA_SPACE = '1G': expected a number of KiB"),
-    "podman": ('DOCKIN_RUNTIME = "podman"', r"DOCKIN_RUNTIME = 'podman' has no data-root"),
+    "containerd": ('DOCKIN_RUNTIME = "containerd"', r"DOCKIN_RUNTIME = 'containerd' has no data-root"),
+    "runtime": ('DOCKIN_RUNTIME = "lxc"', r"Invalid DOCKIN_RUNTIME = 'lxc'"),
+    "incremental": ('INC_IPK_IMAGE_GEN = "1"', r"INC_IPK_IMAGE_GEN = '1' keeps a root file system"),
     "partition": ('DOCKIN_RUNTIME_STORE = "containerd"\nIMAGE_FSTYPES += "dockin-ext4"', r"no data-root is written"),
 }
 
@@ -279,13 +365,14 @@ def test_bad_settings(images):
     read_only = 'IMAGE_FEATURES += "read-only-rootfs"'
     texts["read-only"] = IMAGE.format(first=read_only, **more)
     texts["read-only-parted"] = IMAGE.format(first=read_only, **{**more, "types": "squashfs dockin-ext4"})
-    texts["off"] = IMAGE.format(first='DOCKIN_DATAROOT = "0"\nDOCKIN_RUNTIME = "podman"', **more)
+    texts["off"] = IMAGE.format(first='DOCKIN_DATAROOT = "0"\nDOCKIN_RUNTIME = "containerd"', **more)
+    texts["pod-read-only"] = IMAGE.format(first=read_only, **more) + 'DOCKIN_RUNTIME = "podman"\n'
     found = images.parse(texts)
     for name, (_, error) in BAD.items():
         assert any(re.search(error, one) for one in found[name].errors), found[name]
     [warning] = found["read-only"].warnings
     assert "read-only-rootfs" not in warning and "dockin-ext4" in warning
-    for name in ("read-only-parted", "off"):
+    for name in ("read-only-parted", "off", "pod-read-only"):
         assert (found[name].errors, found[name].warnings) == ([], [])
 
 
@@ -300,8 +387,12 @@ def test_places_that_are_taken(images):
         text = IMAGE.format(first="", classes="dockin-dataroot", types="tar", packages=f"asleep {name}-docker")
         images.recipe(f"{name}_1.0.bb", text)
     images.recipe("without_1.0.bb", IMAGE.format(first="", classes="dockin-dataroot", types="tar", packages="busybox"))
-    result = images.bitbake("-k", "filled", "linked", "without", timeout=600)
-    result.failed(r"/var/lib/docker in the root file system is not empty \(mine\)", r"/var/lib/docker is a link to /data")
+    other = 'DOCKIN_RUNTIME = "podman"'
+    images.recipe("mixed_1.0.bb", IMAGE.format(first=other, classes="dockin-dataroot", types="tar", packages="asleep"))
+    result = images.bitbake("-k", "filled", "linked", "without", "mixed", timeout=600)
+    result.failed(r"/var/lib/docker in the root file system is not empty \(mine\)",
+                  r"/var/lib/docker: /var/lib/docker is a link to /data",
+                  r"team/app:v1 has it for docker, but the image recipe has DOCKIN_RUNTIME = 'podman'")
     [warning] = result.warnings
     assert re.search(r"without-1.0-r0 do_rootfs: No package with Docker images is installed", warning)
 
@@ -336,3 +427,9 @@ def test_bills_of_materials_name_the_images(images, shop, app):
     assert spdx.in_package(images, "asleep") == in_asleep
     assert spdx.in_package(images, "several-preload") == set()
     assert spdx.in_image(images, "device") == in_several | in_asleep
+    # Where archives are gone, as images are in a data-root or store, too.
+    assert spdx.in_image(images, "ready") == spdx.in_image(images, "parted") == (
+        in_several | in_asleep | spdx.in_package(images, "awkward"))
+    assert spdx.in_image(images, "pod") == spdx.in_package(images, "pods")
+    assert {named.name for named in spdx.in_image(images, "pod")} == {
+        "docker.io/library/busybox", "docker.io/team/awkward"}

@@ -45,8 +45,8 @@ from support.account import Unavailable
 from support.deb import Deb
 
 LAYER = Path(__file__).resolve().parent.parent.parent
-HOST_PROGRAMS = ("apt-ftparchive", "dpkg-deb", "gzip", "mkfs.erofs", "mkfs.ext4", "mksquashfs", "pseudo", "skopeo",
-                 "systemctl", "xz", "zstd")
+HOST_PROGRAMS = ("apt-ftparchive", "dpkg-deb", "gzip", "mkfs.erofs", "mkfs.ext4", "mksquashfs", "parted", "pseudo",
+                 "sfdisk", "sgdisk", "skopeo", "systemctl", "xz", "zstd")
 PREFIX = "dockin-oe-"
 SECONDS = 300
 OUTPUT_SHOWN = 12000  # characters, from the end

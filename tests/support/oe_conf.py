@@ -6,9 +6,10 @@ from __future__ import annotations
 
 # Native recipes that are not built: the host's tools do, or nothing that we build calls them.
 ASSUME_PROVIDED = (
-    "binutils-cross-${TARGET_ARCH} buildtools-tarball cross-localedef-native depmodwrapper-cross dpkg-native"
-    " dwarfsrcfiles-native e2fsprogs-native erofs-utils-native gzip-native makedevs-native meta-extsdk-toolchain"
-    " nativesdk-glibc-locale nativesdk-qemuwrapper-cross opkg-native opkg-utils-native patch-native"
+    "binutils-cross-${TARGET_ARCH} buildtools-tarball cross-localedef-native depmodwrapper-cross dosfstools-native"
+    " dpkg-native dwarfsrcfiles-native e2fsprogs-native erofs-utils-native gptfdisk-native gzip-native makedevs-native"
+    " meta-extsdk-toolchain mtools-native nativesdk-glibc-locale nativesdk-qemuwrapper-cross opkg-native"
+    " opkg-utils-native parted-native patch-native"
     " patch-replacement-native pigz-native qemu-helper-native qemu-system-native qemuwrapper-cross quilt-native"
     " rpm-native squashfs-tools-native systemd-systemctl-native systemd-tools-native tar-replacement-native"
     " update-rc.d-native virtual/${TARGET_PREFIX}binutils virtual/cross-binutils virtual/update-alternatives-native"
@@ -41,7 +42,7 @@ BBMASK += "@MASK@"
 BBFILE_PATTERN_IGNORE_EMPTY_core = "1"
 ASSUME_PROVIDED += "@ASSUME_PROVIDED@"
 HOSTTOOLS += "apt-ftparchive apt-get dpkg dpkg-deb dpkg-query dpkg-scanpackages dpkg-split"
-HOSTTOOLS += "debugfs fsck.ext4 mkfs.erofs mkfs.ext4 mksquashfs"
+HOSTTOOLS += "debugfs fsck.ext4 mkfs.erofs mkfs.ext4 mksquashfs parted sfdisk sgdisk"
 SKIP_FILEDEPS = "1"
 
 # Images without kernel, dynamic linker's cache and scripts of packages that are left for the first boot.
@@ -126,6 +127,18 @@ do_install() {
     install -d ${D}${bindir}
     printf '#!/bin/sh\\nexec @XZ@ "$@"\\n' > ${D}${bindir}/xz
     chmod 0755 ${D}${bindir}/xz
+}
+"""
+
+# Since wrynose wic is a project of its own; OE-core's of scarthgap does the same.
+WIC_RECIPE = """
+SUMMARY = "Stands for wic, with that of another release"
+INHIBIT_DEFAULT_DEPS = "1"
+inherit native
+do_install() {
+    install -d ${D}${bindir}
+    printf '#!/bin/sh\\nexec python3 @WIC@ "$@"\\n' > ${D}${bindir}/wic
+    chmod 0755 ${D}${bindir}/wic
 }
 """
 

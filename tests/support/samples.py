@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from dockin import information
+from dockin import information, runtimes
 from support import images, machine, packages
 from support.packages import Content, Recipe, System
 
 BUSYBOX, WEB = "docker.io/library/busybox:1.36.1", "docker.io/library/busybox:1.37.0"
-APP, KEPT, OFF, LARGE = (f"registry.example.com/team/{name}:v1" for name in ("app", "kept", "off", "large"))
+APP, KEPT, OFF, LARGE, POD = (f"registry.example.com/team/{name}:v1" for name in ("app", "kept", "off", "large", "pod"))
 
 # What the preload says when it has loaded an image, and only then.
 LOADED = r"\bloaded in [0-9]+ s\b"
@@ -44,14 +44,19 @@ def recipes(content: dict[str, Content]) -> list[Recipe]:
         Recipe("apps", {BUSYBOX: busybox, APP: content["app-2"]}, version="2.0"),
         Recipe("kept", {KEPT: content["kept"]}, flush=False),
         Recipe("off", {OFF: content["off"]}, enabled=False),
+        Recipe("pods", {BUSYBOX: busybox, POD: content["app"]}, runtime=runtimes.PODMAN),
     ]
 
 
 def systems() -> list[System]:
-    """Return root file systems with a data-root: one in it, and one in a partition of its own, beside the archives."""
+    """Return root file systems with images in a data-root: one in it, and one in a partition of its own, beside archives.
+
+    The third has a store of Podman's.
+    """
     return [
         System("whole", ["apps", "kept"], ["ext4"]),
         System("parted", ["apps", "kept"], ["ext4", "dockin-ext4"], 'DOCKIN_DATAROOT_KEEP_ARCHIVES = "1"\n'),
+        System("podded", ["pods"], ["squashfs"], 'DOCKIN_RUNTIME = "podman"\nIMAGE_FEATURES += "read-only-rootfs"\n'),
     ]
 
 

@@ -24,12 +24,22 @@ def test_every_inode_takes_a_block_and_hard_links_take_one_together(tmp_path: Pa
     assert partition.content_size(str(tmp_path)) == 4096 * (2 + 1 + 1 + 1 + folders)
 
 
+def test_holes_take_no_blocks(tmp_path: Path) -> None:
+    """As in the lastlog of many an image: hundreds of gigabytes, of which a few bytes are there."""
+    with open(tmp_path / "lastlog", "wb") as file:
+        file.write(b"x" * 5000)
+        file.seek(100 << 30)
+        file.write(b"x")
+        file.truncate(300 << 30)
+    assert partition.content_size(str(tmp_path)) <= 4096 * (3 + 1)
+
+
 @pytest.mark.parametrize("extra", [0, 1024, 5000])
 def test_whole_mebibytes_with_room_for_more(tmp_path: Path, extra: int) -> None:
     assert partition.size_kib(str(tmp_path), extra) == max(1, -(-(extra + 6) // 1024)) * 1024
 
 
-@pytest.mark.parametrize("kind", ["links", "empty", "large"])
+@pytest.mark.parametrize("kind", ["links", "empty", "large", "sparse"])
 def test_the_tree_fits(tmp_path: Path, kind: str) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
@@ -37,6 +47,9 @@ def test_the_tree_fits(tmp_path: Path, kind: str) -> None:
         path = tree / str(number)
         if kind == "links":
             path.symlink_to("x" * 100)
+        elif kind == "sparse":
+            path.touch()
+            os.truncate(path, 1 << 30 if number < 20 else 0)
         else:
             path.write_bytes(os.urandom(1 << 20) if kind == "large" else b"")
     image = tmp_path / "image"

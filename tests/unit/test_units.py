@@ -108,6 +108,15 @@ def test_choices():
     assert found["Unit.RequiresMountsFor"] == ["/usr/share/dockin/archive /data/docker"]
 
 
+def test_an_image_store_is_mounted_where_there_can_be_one():
+    store = "/usr/lib/containers/storage"
+    mounts = {one: settings(render(runtime=one, image_store=store))["Unit.RequiresMountsFor"][0].split()
+              for one in (runtimes.DOCKER, runtimes.PODMAN)}
+    assert (store in mounts[runtimes.DOCKER], store in mounts[runtimes.PODMAN]) == (False, True)
+    with pytest.raises(units.InvalidUnit, match="of the image store"):
+        render(runtime=runtimes.PODMAN, image_store="storage")
+
+
 @pytest.mark.parametrize(("settings_", "options"), [
     ({}, "--flush"),
     ({"flush": False}, "--keep"),
