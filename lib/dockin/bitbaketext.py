@@ -197,6 +197,7 @@ class Scope:
         """lookup returns what is known from elsewhere: the value for the inside of a ${…}, or None."""
         self._lookup = lookup or (lambda name: None)
         self._values: dict[str, Text] = {}
+        self._presets: dict[str, Text] = {}
         self._weak: dict[str, Text] = {}
         self._before: dict[str, Text] = {}
         self._after: dict[str, Text] = {}
@@ -206,12 +207,20 @@ class Scope:
         """The same of overrides, which an unset takes away, too."""
         self.configured: dict[str, str] = {}
         """The same of defaults from elsewhere, which an assignment takes the place of."""
+        self.elsewhere = False
+        """Whether what is at once expanded stands in another file than the recipe: BitBake takes PV from its name then."""
         self.unread = ""
         """What may have changed any variable, as it is not read: how it goes on after "which"; "" if all is."""
 
-    def preset(self, name: str, value: Text) -> None:
-        """Give a variable its value before any assignment."""
+    def preset(self, name: str, value: Text, by_file: bool = True) -> None:
+        """Give a variable its value before any assignment; by_file tells whether that is from the recipe's file name."""
         self._values[name] = value
+        if by_file:
+            self._presets[name] = value
+
+    def is_preset(self, name: str) -> bool:
+        """Tell whether a variable has still the value that it was given before any assignment."""
+        return name in self._presets and self._values.get(name) is self._presets[name]
 
     def assign(self, statement: Statement) -> None:
         """Take an assignment to a variable without flag; one that depends on an override is passed over."""
@@ -234,7 +243,14 @@ class Scope:
     def doubt(self, name: str) -> str:
         """Return why a variable's value is not sure, "" if it is."""
         reasons = (self.doubts.get(name), self.overridden.get(name), self.configured.get(name), self.unread)
+        if self.elsewhere and self.is_preset(name):
+            return "BitBake has from the name of the file in which it is expanded"
         return next(filter(None, reasons), "")
+
+    def left_in(self, text: Text) -> str:
+        """Return a variable in doubt that an expanded text still has, "" if there is none."""
+        names = (match[1] for match in _EXPRESSION.finditer(text.characters))
+        return next((name for name in names if not name.startswith("@") and self.doubt(name)), "")
 
     def value(self, name: str) -> Text | None:
         """Return a variable's value, not expanded; None where no assignment gives one."""

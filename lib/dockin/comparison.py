@@ -77,6 +77,8 @@ class Finding:
     error_kind: str = ""
     message: str = ""
     """The error, or why it is held."""
+    verified: bool | None = None
+    """Whether what the new digest stands for was read and has that digest; None where nobody read it."""
 
     @property
     def failed(self) -> bool:
@@ -97,18 +99,41 @@ Question = tuple[ImageReference, typing.Optional[platforms.Platform]]
 """An image with its tag and pin, and the platform that matters; None for all that an image has."""
 
 
+@dataclass(frozen=True)
+class Tags:
+    """Which newer tags can be taken."""
+
+    before: str = ""
+    behind: str = ""
+    """What they have before and behind what changes."""
+    without: frozenset[str] = frozenset()
+
+    def allow(self, tag: str) -> bool:
+        """Tell whether a tag is one of them."""
+        room = len(tag) > len(self.before + self.behind)
+        return room and tag.startswith(self.before) and tag.endswith(self.behind) and tag not in self.without
+
+
+_Wanted = tuple[Question, Tags]
+
+
 def compare(
     questions: collections.abc.Sequence[Question],
     rules: Rules,
     resolver: Resolver,
     now: datetime.datetime | None = None,
+    tags: collections.abc.Sequence[Tags] = (),
 ) -> list[Finding]:
-    """Return what is found out about each image: several are looked up at once, and what occurs twice only once."""
+    """Return what is found out about each image: several are looked up at once, and what occurs twice only once.
+
+    tags are, for each question, the newer tags that can be taken; by default all.
+    """
     comparison = _Comparison(rules, resolver, now or datetime.datetime.now(datetime.timezone.utc))
-    different = _mixed(list(dict.fromkeys(questions)))
+    wanted = list(zip(questions, [*tags] or [Tags()] * len(questions)))
+    different = _mixed(list(dict.fromkeys(wanted)))
     with concurrent.futures.ThreadPoolExecutor(max(1, rules.jobs)) as pool:
         found = dict(zip(different, pool.map(comparison.finding, different)))
-    return [replace(found[question]) for question in questions]
+    return [replace(found[one]) for one in wanted]
 
 
 def exit_code(findings: collections.abc.Sequence[Finding], check: bool) -> int:
@@ -131,12 +156,12 @@ class _Comparison:
         self._resolver = resolver
         self._now = now
 
-    def finding(self, question: Question) -> Finding:
+    def finding(self, wanted_of: _Wanted) -> Finding:
         """Return what is found out about the newest tag that is old enough and has the image, or about the same tag."""
-        named, platform = question
+        (named, platform), tags = wanted_of
         passed_over = []
         try:
-            newer = self._newer(named)
+            newer = [reference for reference in self._newer(named) if tags.allow(reference.tag or "")]
         except (DockinError, OSError) as error:
             found = Finding(old=Documents(index=named.digest or "", tag=named.tag or ""))
             found.fail(error.kind if isinstance(error, ResolveError) else "other", str(error))
@@ -192,6 +217,7 @@ class _Comparison:
         if found.status == STALE:
             # Before it is written: the registry really has an image there, under this digest and for this platform.
             self._entries(replace(wanted, tag=None, digest=digest), platform)
+            found.verified = True
             if self._rules.min_age:
                 self._hold_young(found, platform, wanted)
 
@@ -212,6 +238,7 @@ class _Comparison:
             if platform:
                 found.old = replace(found.old, platform=next(iter(old.values()), ""))
                 found.new = replace(found.new, platform=next(iter(new.values()), ""))
+            found.verified = True
             if _same(old, new):
                 found.status = INDEX_ONLY
 
@@ -259,11 +286,11 @@ class _Comparison:
             found.status, found.message = HELD, f"created {config.created}, younger than wanted"
 
 
-def _mixed(questions: list[Question]) -> list[Question]:
+def _mixed(questions: list[_Wanted]) -> list[_Wanted]:
     """Return the questions so that registries take turns: one that hangs then does not hold up those behind it."""
-    queues: dict[str, list[Question]] = collections.defaultdict(list)
+    queues: dict[str, list[_Wanted]] = collections.defaultdict(list)
     for question in questions:
-        queues[question[0].registry].append(question)
+        queues[question[0][0].registry].append(question)
     rounds = itertools.zip_longest(*queues.values())
     return [question for round_ in rounds for question in round_ if question]
 

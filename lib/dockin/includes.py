@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Which files recipes are made of, from include and require lines alone: quick enough to look through whole layers."""
+"""Which files recipes are made of, from include and inherit lines alone: quick enough to look through whole layers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from dockin import layers, recipefile
+from dockin import knownclasses, layers, recipefile
 
-_INCLUDE = re.compile(r"^(require|include_all|include)[ \t]+(.+)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^(require|include_all|include|inherit_defer|inherit)[ \t]+(.+)$", re.MULTILINE)
+_CONTINUATION = re.compile(r"\\[ \t]*\r?\n")
 _VARIABLE = re.compile(r"\$\{(PN|BPN|PV)\}")
 
 
@@ -50,12 +51,16 @@ class Includes:
         if path in files.texts:
             return
         text = files.texts[path] = self._text(path)
-        for word, line in _INCLUDE.findall(text):
+        for word, line in _INCLUDE.findall(_CONTINUATION.sub(" ", text)):
             for name in _VARIABLE.sub(lambda match: values.get(match[1], match[0]), line.partition("#")[0]).split():
-                if "${" in name:
+                if word.startswith("inherit"):
+                    places = self._classes(name, path)
+                elif "${" in name:
                     files.whole = False
                     continue
-                for found in self._find(name, path, word):
+                else:
+                    places = self._find(name, path, word)
+                for found in places:
                     self._add(files, found, values)
 
     def _text(self, path: str) -> str:
@@ -66,15 +71,27 @@ class Includes:
                 self._texts[path] = ""
         return self._texts[path]
 
+    def _classes(self, name: str, path: str) -> list[str]:
+        """Return the file of a class, if it is one of a layer and not known to leave images alone."""
+        if name in knownclasses.HARMLESS:
+            return []
+        folders = [os.path.join(folder, kind) for folder in self._folders(path) for kind in ("classes-recipe", "classes")]
+        candidates = (os.path.join(folder, name + layers.CLASS) for folder in folders)
+        return [candidate for candidate in candidates if os.path.isfile(candidate)][:1]
+
     def _find(self, name: str, path: str, word: str) -> list[str]:
         """Return what an include takes in: the first file of a name, or with include_all each."""
+        folders = self._folders(path)
+        if word != "include_all":
+            folders.insert(0, os.path.dirname(path))
+        candidates = dict.fromkeys(os.path.normpath(os.path.join(folder, name)) for folder in folders)
+        found = [candidate for candidate in candidates if candidate in self._texts or os.path.isfile(candidate)]
+        return found if word == "include_all" else found[:1]
+
+    def _folders(self, path: str) -> list[str]:
+        """Return where what a file takes in is looked for: the directories of search, and the file's layer."""
         directory = os.path.dirname(path)
         if directory not in self._layers:
             self._layers[directory] = layers.layer_of(path)
         layer = self._layers[directory]
-        folders = [*self._search, *([layer] if layer else [])]
-        if word != "include_all":
-            folders.insert(0, directory)
-        candidates = dict.fromkeys(os.path.normpath(os.path.join(folder, name)) for folder in folders)
-        found = [candidate for candidate in candidates if candidate in self._texts or os.path.isfile(candidate)]
-        return found if word == "include_all" else found[:1]
+        return [*self._search, *([layer] if layer else [])]

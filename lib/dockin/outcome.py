@@ -153,7 +153,7 @@ def _image(result: Result) -> dict[str, typing.Any]:
         "status": found.status,
         "retagged": found.retagged,
         "pin_exists": found.pin_exists,
-        "verified": None,
+        "verified": found.verified,
         "resolver": found.resolver or None,
         "error": error,
     }

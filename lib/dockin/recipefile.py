@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections.abc
 import contextlib
+import dataclasses
 import fnmatch
 import os
 import pathlib
@@ -456,7 +457,15 @@ class _Reader:
     def _file(self, path: str) -> None:
         """Take the statements of a file and of those it includes."""
         text = self.recipe.files[path] = load(path)
-        self.scope.preset("THISDIR", bitbaketext.plain(os.path.dirname(path)))
+        before = self.scope.elsewhere
+        if not path.endswith(CLASS):
+            self.scope.preset("THISDIR", bitbaketext.plain(os.path.dirname(path)), by_file=False)
+            # Of what BitBake has parsed, it is known what came of it.
+            self.scope.elsewhere = self.text_only and path != self.path
+        self._statements(path, text)
+        self.scope.elsewhere = before
+
+    def _statements(self, path: str, text: str) -> None:
         for statement in bitbaketext.statements(path, text):
             if statement.word == "code":
                 self._code(statement)
@@ -475,10 +484,20 @@ class _Reader:
                 self._assignment(statement)
 
     def _assignment(self, statement: Statement) -> None:
-        self.scope.assign(statement)
-        self.statements.append(statement)
         name, *overrides = statement.variable.split(":")
         where = self._where(statement)
+        if statement.operator == ":=":
+            value = self.scope.expand(statement.value)
+            left = self.scope.left_in(value)
+            if left:
+                self._fix_doubt(name, f"takes ${{{left}}} at {where}, which {self.scope.doubt(left)}")
+            statement = dataclasses.replace(statement, value=value)
+        elif statement.operator != "=" and not {"append", "prepend", "remove"}.isdisjoint(overrides):
+            self._fix_doubt(name, f"{statement.variable} at {where} changes by {statement.operator}, an odd combination")
+        if name == "PN" and self.scope.is_preset("BPN"):
+            self.scope.configured.setdefault("BPN", f"follows PN, which is changed at {where}")
+        self.scope.assign(statement)
+        self.statements.append(statement)
         if "${" in name:
             self._put_in_doubt(name, f"{statement.variable} at {where} sets, too")
         if self.text_only and not overrides and statement.operator in ("=", ":=") and statement.path.endswith(APPEND):
@@ -498,6 +517,13 @@ class _Reader:
                 self.doubt = self.doubt or f"two appends set {name}, {places}"
             else:
                 self.scope.doubts.setdefault(name, f"two appends set, {places}")
+
+    def _fix_doubt(self, name: str, reason: str) -> None:
+        """Put a variable in doubt for good."""
+        if name == _VARIABLE:
+            self.doubt = self.doubt or f"it is in a {name} that {reason}"
+        else:
+            self.scope.doubts.setdefault(name, reason)
 
     def _put_in_doubt(self, name: str, reason: str) -> None:
         if "${" in name:

@@ -95,8 +95,7 @@ class Result:
         """What the new tag puts in the place where the old one stands, "" if it does not fit there."""
         before, behind = self.image.tag_around
         tag = self.found.new.tag
-        fits = tag.startswith(before) and tag.endswith(behind) and len(tag) > len(before + behind)
-        return tag[len(before) : len(tag) - len(behind)] if fits else ""
+        return tag[len(before) : len(tag) - len(behind)] if comparison.Tags(before, behind).allow(tag) else ""
 
     def fail(self, kind: str, message: str) -> None:
         """Make it an error."""
@@ -271,30 +270,45 @@ def _compare(results: list[Result], options: Options, resolver: Resolver, now: d
 def _take_back(
     results: list[Result], users: _Users, options: Options, resolver: Resolver, now: datetime.datetime | None
 ) -> set[str]:
-    """Let images that can't be upgraded keep their tags, and bring them up to date so; return notes that say why.
+    """Let images that can't get a new tag get a lower one, or keep theirs and be up to date so; return notes that say why.
 
     What shares something with one that is not upgraded may not be either, so it goes on until all that is left can be.
     """
     notes: set[str] = set()
+    tags: dict[int, comparison.Tags] = {}
     while True:
         refused = [(result, why) for result in results if result.upgraded for why in [_why_not(result, users)] if why]
+        # Those that share a tag may still meet at the lower one.
+        refused = [(result, why) for result, why in refused if not users.above(result)]
         if not refused:
             return notes
         for result, why in refused:
             shown = result.recipe.shown(result.image.path)
             notes.add(f"{shown}:{result.image.line}: {result.found.new.tag} is there, but not taken: {why}")
-        questions = [(result.reference, result.platform) for result, _ in refused if result.reference]
-        for (result, _), found in zip(refused, comparison.compare(questions, replace(options, upgrade=""), resolver, now)):
-            result.found, result.renamed = found, ""
+        lower = [result for result, why in refused if isinstance(why, _TagError) or users.below(result)]
+        lowered = set(map(id, lower))
+        for again in (lower, [result for result, _ in refused if id(result) not in lowered]):
+            for result in again:
+                without = {result.found.new.tag, *tags.get(id(result), comparison.Tags()).without}
+                tags[id(result)] = comparison.Tags(*result.image.tag_around, frozenset(without))
+            questions = [(result.reference, result.platform) for result in again if result.reference]
+            rules = options if again is lower else replace(options, upgrade="")
+            left = [tags[id(result)] for result in again]
+            for result, found in zip(again, comparison.compare(questions, rules, resolver, now, left)):
+                result.found, result.renamed = found, ""
 
 
-def _why_not(result: Result, users: _Users) -> str:
-    """Return why an image can't be brought up to date, "" if it can."""
+class _TagError(recipefile.RecipeError):
+    """A tag can't be written where another one might be."""
+
+
+def _why_not(result: Result, users: _Users) -> DockinError | None:
+    """Return why an image can't be brought up to date, None if it can."""
     try:
         _edits(result, users)
     except DockinError as error:
-        return str(error)
-    return ""
+        return error
+    return None
 
 
 def _changes(results: list[Result], users: _Users, options: Options) -> list[Change]:
@@ -357,6 +371,26 @@ class _Users:
         mine = result.image.tag or result.image.tag_file
         return next((word.characters for word in self._words if word.count_from(mine)), "")
 
+    def _sharing(self, result: Result) -> list[Result]:
+        """Return the results that have their tag from where a result has it, none if anything else is there."""
+        mine = result.image.tag or result.image.tag_file
+        found = []
+        for image in self._of_files[mine.path if isinstance(mine, Spot) else mine]:
+            if image.entry.count_from(mine):
+                other = self._results.get(id(image))
+                if not other or not other.upgraded or (image.tag or image.tag_file) != mine:
+                    return []
+                found.append(other)
+        return found
+
+    def below(self, result: Result) -> bool:
+        """Tell whether others that have their tag from where a result has it get a lower one."""
+        return any(_numbers(other) < _numbers(result) for other in self._sharing(result))
+
+    def above(self, result: Result) -> bool:
+        """Tell whether others that have their tag from where a result has it get a higher one, and may get a lower."""
+        return any(_numbers(other) > _numbers(result) for other in self._sharing(result))
+
     def follow(self, result: Result) -> bool:
         """Tell whether all images of which the place of a result's tag is a part have it as their tag, and get the same."""
         mine = result.image.tag or result.image.tag_file
@@ -388,6 +422,11 @@ class _Users:
             if not same_tag or result.found.new.tag != result.found.old.tag:
                 return False
         return True
+
+
+def _numbers(result: Result) -> tuple[int, ...]:
+    version = versions.parse(result.tag_part)
+    return version.numbers if version else ()
 
 
 def _really(place: typing.Any) -> typing.Any:
@@ -447,8 +486,10 @@ def _edits(result: Result, users: _Users) -> list[Edit]:
 
 def _tag_edits(result: Result, users: _Users) -> list[Edit]:
     image = result.image
-    if (not image.tag and image.tag_file != result.recipe.path) or not result.tag_part:
+    if not image.tag and image.tag_file != result.recipe.path:
         raise recipefile.RecipeError(f"the tag of {image.text} is built from variables or not written; write ;tag= out")
+    if not result.tag_part:
+        raise _TagError(f"the tag of {image.text} is built from variables; write ;tag= out")
     if not users.follow(result):
         raise recipefile.RecipeError(f"other images have their tag from where {image.text} has it, and don't follow it")
     tied = users.tied(result)
@@ -458,7 +499,7 @@ def _tag_edits(result: Result, users: _Users) -> list[Edit]:
         return [Edit(image.tag, result.found.new.tag)]
     renamed = recipefile.name_with_version(result.recipe.path, result.tag_part)
     if os.path.lexists(renamed):
-        raise recipefile.RecipeError(f"there is a {result.recipe.shown(renamed)} already")
+        raise _TagError(f"there is a {result.recipe.shown(renamed)} already")
     for shown in recipefile.tied_to_version(result.recipe):
         raise recipefile.RecipeError(f"{shown} is for this version of {result.recipe.name} alone: use devtool upgrade")
     for path in users.including(result.recipe.path):

@@ -487,7 +487,7 @@ def _reap(*_: object) -> None:
 
 def _load(directory: Path, layer: Path) -> Any:
     """Return the base datastore: the small bitbake.conf, the real layer.conf with its addpylib."""
-    _stand_ins()
+    stand_ins()
     import bb
     import bb.build
     import bb.data
@@ -513,7 +513,7 @@ def _load(directory: Path, layer: Path) -> Any:
     return base
 
 
-def _stand_ins() -> None:
+def stand_ins() -> None:
     """Give bb what it imports and the wheel does not have; where a checkout has it, that is used."""
     for name, attributes in (
         ("hashserv", {"HashConnectionError": OSError}),

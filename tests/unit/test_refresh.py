@@ -53,6 +53,7 @@ def run(tmp_path):
 
     def run(files, tags, named=".", **options):
         for name, text in files.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(textwrap.dedent(text).lstrip().replace("OLD", OLD))
         before = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
         report = refresh.run(refresh.read_tasks([str(tmp_path / named)]), refresh.Options(**options), Registry(tags))
@@ -154,10 +155,11 @@ SAME = {f"{name}_1.0.0.bb": "require x.inc\n" for name in "xy"}
     pytest.param('require pin.inc\nSRC_URI = "docker://${HOST}/x;tag=1"\n', {}, id="an image that is not known"),
     pytest.param('require pin.inc\nSRC_URI = "x"\npython () {\n    d.setVar("SRC_URI", "docker://h.io/x;tag=1")\n}\n', {},
                  id="an image in code"),
+    pytest.param('inherit \\\n  mine\nSRC_URI = "docker://h.io/y;tag=1"\n', {}, id="by an include of a class"),
     pytest.param('F = "pin.inc"\nrequire ${F}\nSRC_URI = "docker://h.io/y;tag=1"\n', {}, id="by a variable of the file"),
 ])
 def test_a_recipe_that_is_not_named_keeps_its_pin(run, other, options):
-    files = {**SHARED_PIN, "y_1.bb": other, "y.inc": "require deep.inc\n"}
+    files = {**SHARED_PIN, "y_1.bb": other, "y.inc": "require deep.inc\n", "classes/mine.bbclass": "require pin.inc\n"}
     report, before, after = run(files, {"x:1": NEW, "x:2": OLD, "y:1": OLD}, named="x_1.bb", **options)
     assert (statuses(report), after) == ({"x:1": "error"}, before)
     assert "of another image" in report.results[0].found.message
@@ -240,6 +242,23 @@ def test_where_an_upgrade_can_not_be_written_the_tag_is_kept(run, files, tags, w
     report, before, after = run(files, tags, upgrade="major")
     assert report.results[0].status == "updated" and newer in report.notes[0] and why in report.notes[0]
     assert after == {name: text.replace(OLD, OTHER) for name, text in before.items()}
+
+
+@pytest.mark.parametrize(("files", "tags", "expected"), [
+    pytest.param({"x_1.0.0.bb": ENTRY.format("${PV}", ""), "x_1.0.2.bb": "LICENSE = 'MIT'\n"}, ["1.0.0", "1.0.1", "1.0.2"],
+                 "x_1.0.1.bb", id="the name is taken"),
+    pytest.param({"x_0.0.bb": ENTRY.format("2.${PV}", "")}, ["2.0.0", "2.1.0", "3.0.0", "4.0.0"], "x_1.0.bb",
+                 id="another prefix"),
+    pytest.param({"x_1.0.0.bb": ENTRY.format("${PV}", ";name=x docker://h.io/y;tag=${PV};digest=sha256:OLD").replace(
+        "[sha256sum]", "[x.sha256sum]")}, ["1.0.0", "1.0.1", "1.0.2", "1.0.3"], "x_1.0.1.bb",
+                 id="another image has not the newest"),
+])
+def test_where_the_newest_tag_can_not_be_written_a_lower_one_is(run, files, tags, expected):
+    known = {f"x:{tag}": NEW for tag in tags} | {f"x:{tags[0]}": OLD, "y:1.0.0": OLD, "y:1.0.1": NEW}
+    report, _, after = run(files, known, upgrade="major")
+    assert {result.status for result in report.results} == {"updated"}, report.notes
+    assert NEW in after[expected] and OLD not in after[expected]
+    assert any(f"{tags[-1]} is there, but not taken" in note for note in report.notes)
 
 
 def test_what_is_shared_moves_together(run):

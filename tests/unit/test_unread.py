@@ -109,6 +109,8 @@ RIGHT = {
     "two appends that agree": (
         {"mine/a/x_1.bb": VARIABLE, "mine/x_1.bbappend": 'T = "1"\n', "mine/b/x_%.bbappend": 'T = "1"\n'},
         ["mine/a/x_1.bb"], "new"),
+    "an addition that is expanded at once": (
+        {"mine/a/x_1.bb": 'U = "2"\nT = ""\nT:append := "${U}"\nU = "1"\n' + VARIABLE}, ["mine/a/x_1.bb"], "other"),
     "unset, and then set": (
         {"mine/a/x_1.bb": 'T:arm = "2"\nunset T\nT = "1"\n' + VARIABLE}, ["mine/a/x_1.bb"], "new"),
 }
@@ -140,6 +142,19 @@ DOUBTFUL = {
     "images before an include": (LITERAL + "require t.inc\n", {}, "it is something that t.inc at a/x_1.bb:3"),
     "images in an include before one": ("require u.inc\nrequire t.inc\n", {"mine/u.inc": LITERAL}, "t.inc at a/x_1.bb:2"),
     "an include in an append": ('T = "1"\n' + VARIABLE, {"mine/x_1.bbappend": "include t.inc\n"}, "t.inc at x_1.bbappend:1"),
+    "the version, expanded at once in an include": (
+        "require u.inc\n" + VARIABLE, {"mine/u.inc": 'T := "${PV}"\n'},
+        "takes ${PV} at u.inc:1, which BitBake has from the name"),
+    "the name after that of the recipe": (
+        'PN = "y"\n' + LITERAL.replace("/x", "/${BPN}"), {}, "${BPN}, which follows PN, which is changed at a/x_1.bb:1"),
+    "a value in doubt, expanded at once": (
+        'T = "1"\nT:arm = "2"\nU := "${T}"\nunset T\nT = "1"\n' + VARIABLE.replace("T}", "U}"), {},
+        "takes ${T} at a/x_1.bb:3"),
+    "images in doubt, expanded at once": (
+        'T = "1"\nT:arm = "2"\nSRC_URI := "docker://h.io/x;tag=${T}"\nSRC_URI[sha256sum] = "OLD"\nunset T\nT = "1"\n', {},
+        "takes ${T} at a/x_1.bb:3"),
+    "an addition with another operator": (
+        'T = "1"\nT:append ??= "2"\n' + VARIABLE, {}, "changes by ??=, an odd combination"),
     "a class that is not at hand": ('T ?= "1"\ninherit dockin tags\n' + VARIABLE, {}, "class tags at a/x_1.bb:2"),
     "a class by an unknown name": ('T = "1"\ninherit ${KIND}\n' + VARIABLE, {}, "class ${KIND} at a/x_1.bb:2"),
     "a class that is not at hand, deferred": ('inherit_defer tags\nT = "1"\n' + VARIABLE, {}, "class tags at a/x_1.bb:1"),
