@@ -256,7 +256,7 @@ def _check_layer(directory, pn, d):
     if directory not in map(os.path.abspath, d.getVar("BBLAYERS").split()):
         logger.info("%s is not in bblayers.conf: add it with bitbake-layers add-layer %s", directory, directory)
         return
-    if not dockin.names.is_recipe_place(d.getVar("BBFILES") or "", os.path.join(target, f"{pn}_1.bb")):
+    if not dockin.layers.is_recipe_place(d.getVar("BBFILES") or "", os.path.join(target, f"{pn}_1.bb")):
         raise DockinError(
             f"BBFILES has no pattern for {RECIPES_DIRECTORY}/*/*.bb of {directory}: BitBake would not find the recipe;"
             " add one to its conf/layer.conf"

@@ -9,14 +9,14 @@ registry has SECONDS to answer. The functions have argcomplete's form, https://k
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import pathlib
 import re
 import threading
 import typing
 
-from dockin import bitbaketext, includes, names, newrecipe, recipefile, resolver, settings
+from dockin import includes, names, newrecipe, recipefile, resolver, settings
+from dockin import layers as at_hand
 from dockin.errors import DockinError
 
 SECONDS = 2.0
@@ -69,7 +69,7 @@ def _image_in(line: str) -> str:
 
 def _recipes(directories: list[str]) -> set[str]:
     """Return the recipes that the layers' BBFILES and, for the collections that there are, BBFILES_DYNAMIC take in."""
-    settings_of = {directory: _layer_settings(directory) for directory in directories}
+    settings_of = {directory: at_hand.settings(directory) for directory in directories}
     collections = {name for values in settings_of.values() for name in values.get("BBFILE_COLLECTIONS", "").split()}
     including = includes.Includes(directories)
     found = set()
@@ -82,18 +82,6 @@ def _recipes(directories: list[str]) -> set[str]:
         for path in names.recipe_files(" ".join(patterns)):
             if including.of(path).uses_class:
                 found.add(recipefile.values_of_name(path)["PN"])
-    return found
-
-
-def _layer_settings(directory: str) -> dict[str, str]:
-    """Return all that a layer's conf/layer.conf gives to each variable."""
-    path = os.path.join(directory, "conf", "layer.conf")
-    found: dict[str, str] = {}
-    with contextlib.suppress(DockinError):
-        for statement in bitbaketext.statements(path, recipefile.load(path)):
-            if statement.variable and not statement.flag:
-                value = statement.value.characters.replace("${LAYERDIR}", directory)
-                found[statement.variable] = f"{found.get(statement.variable, '')} {value}"
     return found
 
 

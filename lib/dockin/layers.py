@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import collections
 import collections.abc
+import fnmatch
 import os
 import pathlib
 import re
 import typing
 
-from dockin import knownclasses
+from dockin import bitbaketext, knownclasses
 
 APPEND = ".bbappend"
 CLASS = ".bbclass"
@@ -61,6 +62,39 @@ def walk(directory: str, endings: tuple[str, ...]) -> typing.Iterator[str]:
                 yield os.path.join(root, name)
 
 
+def settings(root: str) -> dict[str, str]:
+    """Return all that a layer's conf/layer.conf gives to each variable."""
+    path = os.path.join(root, "conf", "layer.conf")
+    try:
+        text = pathlib.Path(path).read_text("utf-8", "replace")
+    except OSError:
+        return {}
+    found: dict[str, str] = {}
+    for statement in bitbaketext.statements(path, text):
+        if statement.variable and not statement.flag:
+            value = statement.value.characters.replace("${LAYERDIR}", root)
+            found[statement.variable] = f"{found.get(statement.variable, '')} {value}"
+    return found
+
+
+def is_recipe_place(bbfiles: str, path: str) -> bool:
+    """Tell whether BBFILES takes in a file, which need not be there."""
+    parts = os.path.normpath(path).split(os.sep)
+    for entry in bbfiles.split():
+        patterns = os.path.normpath(entry).split(os.sep)
+        if os.path.isdir(entry):
+            if parts[: len(patterns)] == patterns:
+                return True
+        elif len(parts) == len(patterns) and all(map(_fits, parts, patterns)):
+            return True
+    return False
+
+
+def _fits(part: str, pattern: str) -> bool:
+    """Tell what glob does: a '*' stays within a directory, and stands for no dot at the start."""
+    return fnmatch.fnmatchcase(part, pattern) and (not part.startswith(".") or pattern.startswith("."))
+
+
 class Layers:
     """The layers that are at hand. What is in others is not known."""
 
@@ -69,6 +103,7 @@ class Layers:
         self.roots = list({os.path.realpath(root): root for root in roots if root}.values())
         self._assignments: dict[str, list[Assignment]] | None = None
         self._appends: list[str] | None = None
+        self._optional: set[str] = set()
         # OpenEmbedded's own is known by its classes' names; its configuration is what recipes begin with.
         self._others = [root for root in self.roots if not os.path.isfile(os.path.join(root, "conf", "bitbake.conf"))]
 
@@ -82,10 +117,26 @@ class Layers:
         return [path for path in candidates if os.path.isfile(path)]
 
     def appends(self) -> list[str]:
-        """Return all appends."""
+        """Return the appends that BBFILES of their layers take in, or may take in."""
         if self._appends is None:
-            self._appends = [path for root in self.roots for path in walk(root, (APPEND,))]
+            self._appends = [path for root in self.roots for path in self._appends_of(root)]
         return self._appends
+
+    def is_optional(self, path: str) -> bool:
+        """Tell whether an append counts only where another layer is, too."""
+        return path in self._optional
+
+    def _appends_of(self, root: str) -> typing.Iterator[str]:
+        known = settings(root)
+        always = known.get("BBFILES", "")
+        # collection:pattern, or !collection:pattern
+        sometimes = " ".join(entry.partition(":")[2] for entry in known.get("BBFILES_DYNAMIC", "").split())
+        for path in walk(root, (APPEND,)):
+            if not always.strip() or "${" in always + sometimes or is_recipe_place(always, path):
+                yield path
+            elif is_recipe_place(sometimes, path):
+                self._optional.add(path)
+                yield path
 
     def assignments(self) -> dict[str, list[Assignment]]:
         """Return what the configurations assign, by the variable's name without overrides."""

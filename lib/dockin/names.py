@@ -8,7 +8,6 @@ Where it looks for recipes is what collect_bbfiles() in bitbake/lib/bb/cooker.py
 from __future__ import annotations
 
 import collections.abc
-import fnmatch
 import glob
 import os
 import pathlib
@@ -33,24 +32,6 @@ def recipe_files(bbfiles: str) -> list[str]:
             paths = glob.glob(entry)
         found.update(dict.fromkeys(path for path in sorted(paths) if path.endswith(".bb")))
     return list(found)
-
-
-def is_recipe_place(bbfiles: str, path: str) -> bool:
-    """Tell whether BBFILES takes in a file, which need not be there."""
-    parts = os.path.normpath(path).split(os.sep)
-    for entry in bbfiles.split():
-        patterns = os.path.normpath(entry).split(os.sep)
-        if os.path.isdir(entry):
-            if parts[: len(patterns)] == patterns:
-                return True
-        elif len(parts) == len(patterns) and all(map(_fits, parts, patterns)):
-            return True
-    return False
-
-
-def _fits(part: str, pattern: str) -> bool:
-    """Tell what glob does: a '*' stays within a directory, and stands for no dot at the start."""
-    return fnmatch.fnmatchcase(part, pattern) and (not part.startswith(".") or pattern.startswith("."))
 
 
 def shared_files(layers: collections.abc.Iterable[str], bbpath: collections.abc.Iterable[str] = ()) -> list[str]:

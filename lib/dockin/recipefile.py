@@ -362,8 +362,8 @@ class _Reader:
         self.scope = Scope(lookup)
         self.statements: list[Statement] = []
         self.flags: dict[str, Statement] = {}
-        self.weak_flags: set[str] = set()
-        """Those that have a ??= and something else: releases of BitBake differ in which counts."""
+        self.unsure_flags: dict[str, str] = {}
+        """Those of which it is not known which of several assignments counts, and why."""
         self.in_code: list[Image] = []
         self.doubt = ""
         """Why no image is known, "" if there is no reason."""
@@ -393,6 +393,8 @@ class _Reader:
         self._file(self.path)
         for append in appends:
             self._file(append)
+            if self.text_only and self.layers.is_optional(append):
+                self._optional(append)
         for statement in self.deferred:
             self._inherit(statement)
         self.recipe.name = self._name()
@@ -446,6 +448,14 @@ class _Reader:
             self.scope.overridden.setdefault(name, f"{':'.join([name, *one.overrides])} at {where} changes, too")
         else:
             self.scope.configured.setdefault(name, f"{where} sets, too")
+
+    def _optional(self, append: str) -> None:
+        """Put in doubt what an append sets that counts only where another layer is, too."""
+        for statement in self.statements:
+            name = statement.variable.partition(":")[0]
+            # What is added to SRC_URI stands beside the rest.
+            if statement.path == append and not (name == _VARIABLE and statement.variable != _VARIABLE):
+                self._fix_doubt(name, f"{self._where(statement)} sets where another layer is, too")
 
     def _not_read(self, what: str, images: bool = False) -> None:
         """Take notice of something that is not read: without BitBake, what it may change is not known any more."""
@@ -546,12 +556,12 @@ class _Reader:
         if statement.flag:
             if name == _VARIABLE:
                 self.flags.pop(statement.flag, None)
-                self.weak_flags.discard(statement.flag)
+                self.unsure_flags.pop(statement.flag, None)
             return
         self.scope.unset(name)
         if name == _VARIABLE:
             self.flags.clear()
-            self.weak_flags.clear()
+            self.unsure_flags.clear()
             self.statements = [one for one in self.statements if one.variable.partition(":")[0] != _VARIABLE]
 
     def _code(self, statement: Statement) -> None:
@@ -573,7 +583,9 @@ class _Reader:
         flag = self.scope.expand(bitbaketext.plain(statement.flag)).characters
         old = self.flags.get(flag)
         if old and "??=" in (old.operator, statement.operator):
-            self.weak_flags.add(flag)
+            self.unsure_flags[flag] = "releases of BitBake differ in what ??= means then"
+        if old and self.text_only and self.layers.is_optional(statement.path):
+            self.unsure_flags[flag] = "it counts only where another layer is, too"
         if old and statement.operator in ("?=", "??="):
             return
         self.flags[flag] = statement
@@ -728,9 +740,9 @@ class _Reader:
             other = _shown(self.others[parsed.pin_flag])
             which = f"{_VARIABLE}[{parsed.pin_flag}] at {self._where(flag)}"
             return _problem(image, f"{which} is the checksum of {other}, too: give {image.text} a ;name= of its own")
-        if flag and parsed.pin_flag in self.weak_flags:
+        if flag and parsed.pin_flag in self.unsure_flags:
             which = f"{_VARIABLE}[{parsed.pin_flag}] at {self._where(flag)}"
-            return _problem(image, f"{which} is not the only one, and releases of BitBake differ in what ??= means then")
+            return _problem(image, f"{which} is not the only one, and {self.unsure_flags[parsed.pin_flag]}")
         if flag and flag.path.endswith(CLASS):
             return _problem(image, f"{_VARIABLE}[{parsed.pin_flag}] stands in a class, {self._where(flag)}: move it here")
         if flag:

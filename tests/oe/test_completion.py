@@ -28,6 +28,8 @@ FILES = {
     "recipes-containers/app/two-docker_2.bb": "inherit systemd dockin\n",
     "recipes-containers/app/three-docker_3.bb": "require ${BPN}.inc\n",
     "recipes-containers/app/three-docker.inc": "inherit dockin\n",
+    "recipes-containers/app/four-docker_4.bb": "inherit \\\n    four\n",
+    "classes-recipe/four.bbclass": "inherit dockin\n",
     "dynamic-layers/core/app/dynamic-docker_1.bb": "inherit dockin\n",
     "dynamic-layers/nowhere/app/nowhere-docker_1.bb": "inherit dockin\n",
 }
@@ -90,7 +92,8 @@ def test_bitbake_layers(shell):
     assert {"dockin-status", "show-recipes", "add-layer"} <= set(shell("bitbake-layers "))
     assert {"--remote", "--json", "--check", "--image"} <= set(shell("bitbake-layers dockin-status --"))
     found = set(shell("bitbake-layers dockin-status "))
-    assert {"app-docker", "two-docker", "three-docker", "dynamic-docker", "hello-world", "compose-example"} <= found
+    ours = {"hello-world", "compose-example"}
+    assert {"app-docker", "two-docker", "three-docker", "four-docker", "dynamic-docker", *ours} <= found
     assert not {"other", "busybox", "nowhere-docker"} & found
 
 
