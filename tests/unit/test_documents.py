@@ -15,7 +15,20 @@ from pathlib import Path
 
 import pytest
 
-from dockin import exitcodes, information, refreshcommand, remedies, skopeo, source, versions
+from dockin import (
+    exitcodes,
+    information,
+    reference,
+    refreshcommand,
+    remedies,
+    runtimes,
+    skopeo,
+    source,
+    status,
+    tarball,
+    units,
+    versions,
+)
 
 LAYER = Path(__file__).resolve().parents[2]
 REFERENCE = (LAYER / "docs" / "reference.md").read_text()
@@ -195,6 +208,33 @@ def test_keys_of_information_files() -> None:
     assert re.findall(r"`(\w+)`", sentence) == ["format", *keys]
 
 
+def file_names() -> list[str]:
+    """Names of files as the code makes them."""
+    image = reference.parse("busybox:1.36.1")
+    pinned = dataclasses.replace(image, digest="sha256:" + 64 * "0")
+    downloads = [tarball.file_name(pinned, "linux-arm-v7"), tarball.file_name(image, "linux-amd64")]
+    archives = "/usr/share/dockin/archive/"
+    system = "/usr/lib/systemd/system/"
+    return [
+        *downloads,
+        f"{archives}{image.stem}{information.SUFFIX}",
+        f"{archives}{image.stem}.tar.xz",
+        units.HELPER,
+        system + units.unit_name(image),
+        system + units.TARGET,
+        *(f"{system}{service}.d/{units.DROP_IN}" for service in runtimes.waiting_services(runtimes.DOCKER, "/data")),
+        f"core-image-minimal-qemux86-64.rootfs{status.DATA_ROOT_REPORT}",
+    ]
+
+
+@pytest.mark.parametrize("name", file_names())
+def test_files_of_the_reference_are_named_as_in_the_code(name: str) -> None:
+    # <…> is any text, […] is there or not.
+    escaped = [re.escape(row).replace(r"\[", "(?:").replace(r"\]", ")?") for row in rows("## Files")]
+    patterns = [re.sub(r"<[^>]*>", "[^/]+", row) for row in escaped]
+    assert any(re.fullmatch(pattern, name) for pattern in patterns)
+
+
 # ------------------------------------------------------------------------------------------------ messages
 
 TROUBLESHOOTING = (LAYER / "docs" / "troubleshooting.md").read_text()
@@ -297,6 +337,31 @@ def test_variables_and_options_that_are_named_exist(path: Path) -> None:
     text = path.read_text()
     known = documented_in_metadata() | set(rows("### dockin-preload")) | FOREIGN | set(TEST_SETTINGS)
     assert set(re.findall(r"\bDOCKIN_\w+", text)) <= known
+
+
+COMMANDS = {
+    "devtool add-docker": "### devtool add-docker",
+    "devtool refresh-docker": "### devtool refresh-docker, bitbake-layers dockin-refresh, scripts/dockin refresh",
+    "bitbake-layers dockin-refresh": "### devtool refresh-docker, bitbake-layers dockin-refresh, scripts/dockin refresh",
+    "bitbake-layers dockin-status": "### bitbake-layers dockin-status",
+    "dockin check": "### devtool refresh-docker, bitbake-layers dockin-refresh, scripts/dockin refresh",
+    "dockin refresh": "### devtool refresh-docker, bitbake-layers dockin-refresh, scripts/dockin refresh",
+    "dockin status": "### scripts/dockin status",
+    "dockin-preload load": "### dockin-preload",
+    "dockin-preload status": "### dockin-preload",
+}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(LAYER)))
+def test_options_in_command_lines_exist(path: Path) -> None:
+    text = path.read_text()
+    lines = [*re.findall(r"`([^`]+)`", text), *re.findall(r"^ {4,}(?:[$#] )?(.*)$", text, re.MULTILINE)]
+    for command, heading in COMMANDS.items():
+        told = set(rows(heading))
+        for line in lines:
+            _, found, arguments = line.partition(command + " ")
+            used = set(re.findall(r"(?<!\S)-{1,2}[a-z][\w-]*", arguments.split(" -- ")[0]))
+            assert not found or used <= told, line
 
 
 def test_the_readme_stays_short() -> None:
