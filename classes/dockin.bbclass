@@ -10,7 +10,8 @@
 # Several images need a ;name= each, which their pins then have too: SRC_URI[<name>.sha256sum]. Other entries of SRC_URI are
 # fetched and unpacked as usual and installed by a do_install:append of the recipe.
 #
-# Packages: ${PN} has the archives, ${PN}-preload the units; ${PN} recommends ${PN}-preload.
+# Packages: ${PN} has the archives, ${PN}-preload the units; ${PN} recommends ${PN}-preload. ${PN}-sbom has the bills of
+# materials that are attached to the images, where they are wanted.
 # Each variable is explained by its [doc] below; docs/reference.md has them in tables.
 
 inherit systemd dockin-code
@@ -29,6 +30,10 @@ DOCKIN_PIN[vardepvalue] = "${@dockin_missing_pin(d)}"
 
 DOCKIN_LICENSE_ACCEPTED[doc] = "Patterns of repositories, such as docker.io/library/*, whose images may be shipped; where it \
 is set, recipes with others are skipped. '*' is any text without a '/', '**' any text; unset, everything is accepted."
+
+DOCKIN_FETCH_SBOM ?= "0"
+DOCKIN_FETCH_SBOM[doc] = "Whether bills of materials that are attached to the images in the registry are fetched with them: 0; \
+1, as far as there are any; require, an image without one is an error. SRC_URI[<name>.sbom] pins those that a pin does not cover."
 
 DOCKIN_LAYERS ?= "decompressed"
 DOCKIN_LAYERS[doc] = "Layers in the archive: decompressed (smallest once compressed as a whole), or registry (as they were \
@@ -91,6 +96,8 @@ DOCKIN_STEMS[doc] = "Names of the archives without suffix, which follow from SRC
 
 # scarthgap unpacks into WORKDIR, which it does not clean, and has no UNPACKDIR.
 DOCKIN_IMAGEDIR = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}/${@dockin.dockerfetcher.UNPACK_SUBDIR}"
+DOCKIN_SBOM_SUBDIR = "${@dockin.dockerfetcher.SBOM_SUBDIR}"
+DOCKIN_SBOM_SUBDIR[doc] = "Below it, where do_unpack puts the bills of materials that are attached to images."
 DOCKIN_IMAGEDIR[doc] = "Where do_unpack puts the archives."
 do_unpack[cleandirs] += "${DOCKIN_IMAGEDIR}"
 S = "${DOCKIN_IMAGEDIR}"
@@ -103,9 +110,13 @@ INHIBIT_PACKAGE_DEBUG_SPLIT = "1"
 SYSROOT_DIRS = ""
 CVE_PRODUCT ?= ""
 
-PACKAGES =+ "${PN}-preload"
+PACKAGES =+ "${PN}-preload ${@'' if d.getVar('DOCKIN_FETCH_SBOM') == '0' else '${PN}-sbom'}"
 SYSTEMD_PACKAGES = "${PN}-preload"
 FILES:${PN} += "${docker_archivedir}"
+DOCKIN_SBOMDIR = "${docker_archivedir}/sbom"
+DOCKIN_SBOMDIR[doc] = "Where on the target the package ${PN}-sbom has bills of materials."
+FILES:${PN}-sbom = "${DOCKIN_SBOMDIR}"
+SUMMARY:${PN}-sbom ?= "${SUMMARY} (bills of materials)"
 SUMMARY:${PN}-preload ?= "${SUMMARY} (loaded into Docker on first boot)"
 # Of the same version: an upgrade of one alone would leave a unit that is not started again for the new archive.
 RDEPENDS:${PN}-preload += "${PN} (= ${EXTENDPKGV}) dockin-preload ${DOCKIN_COMPRESSION_RDEPENDS}"
@@ -113,11 +124,11 @@ RDEPENDS:${PN}-preload += "${PN} (= ${EXTENDPKGV}) dockin-preload ${DOCKIN_COMPR
 RRECOMMENDS:${PN} += "${@bb.utils.contains('DISTRO_FEATURES', 'systemd', '${PN}-preload', '', d)}"
 RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 
-do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN"
+do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN DOCKIN_FETCH_SBOM"
 do_fetch[file-checksums] += "${@dockin_code('platforms', d)}"
-do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS"
-do_unpack[file-checksums] += "${@dockin_code('archive dockerfetcher information manifests platforms reference sbom source \
-tarball', d)}"
+do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS DOCKIN_FETCH_SBOM"
+do_unpack[file-checksums] += "${@dockin_code('archive attached dockerfetcher information manifests platforms reference sbom \
+source tarball', d)}"
 do_compile[file-checksums] += "${@dockin_code('information reference runtimes savedarchive source space units', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
@@ -194,6 +205,7 @@ python () {
             raise dockin.errors.DockinError("SRC_URI has no docker:// entry: add one, or do not inherit dockin")
         dockin_choice('DOCKIN_PIN', dockin.dockerfetcher.PIN_CHOICES, d)
         dockin_choice('DOCKIN_LAYERS', dockin.archive.LAYER_MODES, d)
+        dockin_choice('DOCKIN_FETCH_SBOM', dockin.attached.CHOICES, d)
         for variable in ('DOCKIN_PRELOAD_FLUSH', 'DOCKIN_PRELOAD_PRUNE', 'DOCKIN_PRELOAD_KEEP_PREVIOUS'):
             dockin_choice(variable, ('0', '1'), d)
         dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
@@ -222,6 +234,8 @@ python () {
     d.setVar('DOCKIN_REFERENCES', ' '.join(reference.canonical for reference in references))
     d.setVar('DOCKIN_STEMS', ' '.join(reference.stem for reference in references))
     d.setVar('SYSTEMD_SERVICE:%s-preload' % pn, ' '.join(units))
+    if d.getVar('DOCKIN_FETCH_SBOM') != '0':
+        bb.build.addtask('do_deploy', 'do_build', 'do_compile', d)
 }
 
 dockin_do_compile () {
@@ -278,7 +292,26 @@ dockin_do_install () {
     for unit in ${SYSTEMD_SERVICE:${PN}-preload}; do
         install -m 0644 "${B}/$unit" ${D}${systemd_system_unitdir}/
     done
+    dockin_install_sboms ${D}${DOCKIN_SBOMDIR}
 }
+
+# Copies the bills of materials of the images, if there are any, into a directory.
+dockin_install_sboms () {
+    if [ -d "${S}/${DOCKIN_SBOM_SUBDIR}" ]; then
+        install -d "$1"
+        install -m 0644 "${S}/${DOCKIN_SBOM_SUBDIR}"/* "$1"
+    fi
+}
+
+# The task is a user's own, or one that does no more than this.
+inherit_defer ${@'' if d.getVar('DOCKIN_FETCH_SBOM') == '0' else 'deploy'}
+dockin_do_deploy () {
+    :
+}
+dockin_deploy_sboms () {
+    dockin_install_sboms ${DEPLOYDIR}/dockin-sbom/${PN}
+}
+do_deploy[postfuncs] += "dockin_deploy_sboms"
 
 # For bitbake-layers dockin-status, which finds it there also where the work directory is gone, or was another host's.
 dockin_write_pkgdata () {
@@ -354,6 +387,10 @@ def dockin_name_in_spdx_22(name, elements, d):
         for purl in element.purls:
             image.externalRefs.append(oe.spdx.SPDXExternalReference(
                 referenceCategory='PACKAGE-MANAGER', referenceType='purl', referenceLocator=purl))
+        for one in element.attached:
+            image.externalRefs.append(oe.spdx.SPDXExternalReference(
+                referenceCategory='OTHER', referenceType='sbom', referenceLocator=one.location))
+        image.sourceInfo = '; '.join(dockin.sbom.comment(one) for one in element.attached) or None
         document.packages.append(image)
         document.add_relationship(oe.sbom.get_package_spdxid(name), 'CONTAINS', image)
     with path.open('wb') as file:
@@ -385,6 +422,10 @@ def dockin_name_in_spdx_30(name, elements, d):
         for purl in element.purls:
             image.externalIdentifier.append(
                 oe.spdx30.ExternalIdentifier(externalIdentifierType=kind, identifier=purl))
+        for one in element.attached:
+            image.externalRef.append(oe.spdx30.ExternalRef(
+                externalRefType=oe.spdx30.ExternalRefType.other, locator=[one.location], contentType=one.media_type,
+                comment=dockin.sbom.comment(one)))
         images.append(image)
     package = document.find_root(oe.spdx30.software_Package)
     document.new_relationship([package], oe.spdx30.RelationshipType.contains, images)
@@ -400,4 +441,4 @@ pkg_prerm:${PN}-preload () {
     fi
 }
 
-EXPORT_FUNCTIONS do_compile do_install
+EXPORT_FUNCTIONS do_compile do_install do_deploy

@@ -193,12 +193,14 @@ class _Gatherer:
         machine = d.getVar("MACHINE")
         path = dockin.parsedrecipes.plain_path(fn)
         notes = [f"its archive is taken from {external}"] if external else []
-        platform = None
+        platform, download = None, ""
         try:
             platform = source.platform or dockin.settings.target_platform(d.getVar)
+            if not external:
+                sbom = dockin.dockerfetcher.wanted_sbom(source, d)
+                download = dockin.tarball.file_name(source.reference, platform.slug, sbom)
         except DockinError as error:
             notes.append(str(error))
-        download = dockin.tarball.file_name(source.reference, platform.slug) if platform and not external else ""
         try:
             packaged, where = self._packaged(d, pn, source.reference.stem)
         except DockinError as error:

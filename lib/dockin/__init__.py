@@ -12,6 +12,7 @@ BBIMPORTS = [
     "platforms",
     "source",
     "manifests",
+    "attached",
     "tarball",
     "archive",
     "information",

@@ -10,12 +10,16 @@ file per image and platform (lib/dockin/tarball.py), which is its own mirror tar
 
 Supported parameters (lib/dockin/source.py): tag, digest, name, platform.
 
-Variables read: SRC_URI[<name>.sha256sum], the pin, an index or manifest digest; DOCKIN_PLATFORM, DOCKIN_PIN, DOCKIN_LAYERS,
+Variables read: SRC_URI[<name>.sha256sum], the pin, an index or manifest digest; SRC_URI[<name>.sbom], digests of manifests
+with bills of materials; DOCKIN_FETCH_SBOM, DOCKIN_RESOLVER, DOCKIN_PLATFORM, DOCKIN_PIN, DOCKIN_LAYERS,
 DOCKIN_AUTHFILE, DOCKIN_CERT_DIR, DOCKIN_POLICY, DOCKIN_REGISTRIES_CONF, DOCKIN_REGISTRIES_D, DOCKIN_TLS_VERIFY,
 DOCKIN_FETCH_TIMEOUT, DOCKIN_FETCH_RETRIES, FETCHCMD_docker: see docs/reference.md.
 """
 
+import collections
 import contextlib
+import dataclasses
+import hashlib
 import logging
 import os
 import pathlib
@@ -42,14 +46,16 @@ from bb.fetch2 import ParameterError
 from bb.fetch2 import UnpackError
 
 import dockin.archive
+import dockin.attached
 import dockin.information
 import dockin.logins
 import dockin.manifests
 import dockin.platforms
 import dockin.reference
 import dockin.remedies
-import dockin.sbom
+import dockin.resolver
 import dockin.runtimes
+import dockin.sbom
 import dockin.settings
 import dockin.skopeo
 import dockin.source
@@ -62,6 +68,9 @@ logger = logging.getLogger("BitBake.Fetcher.Docker")
 
 UNPACK_SUBDIR = "docker-images"
 """Where unpack() puts archives, below the unpack directory."""
+
+SBOM_SUBDIR = "sbom"
+"""Below it, where unpack() puts the bills of materials that were attached to images."""
 
 PIN_CHOICES = ("warn", "require", "ignore")
 
@@ -98,11 +107,14 @@ class Docker(FetchMethod):
 
             docker_sha256-<hex>_<os>-<architecture>[-<variant>].tar                 with a pin
             docker_<registry>+<repository>=<tag>_<os>-<architecture>[-<variant>].tar  without
+
+        With DOCKIN_FETCH_SBOM there is _sbom, or _sbom-<hex> where these are pinned, before the suffix.
         """
         try:
             source = dockin.source.parse_entry(d.expand(ud.url))
             ud.source = source.pinned(d.getVarFlag("SRC_URI", source.pin_flag))
             ud.platform = wanted_platform(ud.source, d)
+            ud.sbom = wanted_sbom(ud.source, d)
         except DockinError as error:
             raise ParameterError(str(error), _without_password(ud.url)) from error
 
@@ -112,10 +124,11 @@ class Docker(FetchMethod):
         ud.path = "/" + source.reference.repository
         ud.user = ud.pswd = ""
         ud.localfile = dockin.tarball.file_name(
-            ud.source.reference, ud.platform.slug if ud.platform else "unknown"
+            ud.source.reference, ud.platform.slug if ud.platform else "unknown", ud.sbom
         )
         ud.mirrortarballs = [ud.localfile]
         ud.verified = None
+        ud.sboms = 0
 
     def download(self, ud, d):
         """Fetch the image, of which only what DL_DIR does not have yet is downloaded."""
@@ -133,6 +146,9 @@ class Docker(FetchMethod):
             self._verify(ud, d)
         except ChecksumError as error:
             logger.warning("%s\nFetching it again.", error.msg)
+            return False
+        if ud.sbom and ud.sbom.required and not ud.sboms:
+            logger.debug("%s has no bill of materials: asking again", ud.localpath)
             return False
         super().update_donestamp(ud, d)
         return True
@@ -181,6 +197,7 @@ class Docker(FetchMethod):
             <rootdir>/docker-images/<stem>.tar
             <rootdir>/docker-images/<stem>.image
             <rootdir>/docker-images/<stem>.json     for bills of materials: the image as it is in the registry
+            <rootdir>/docker-images/sbom/<stem>…    the ones that are attached to it, where they are wanted
         """
         directory = os.path.join(rootdir, UNPACK_SUBDIR)
         bb.utils.mkdirhier(directory)
@@ -196,7 +213,8 @@ class Docker(FetchMethod):
             result = dockin.archive.assemble(ud.localpath, image, reference, mode, target)
             text = _information(ud, image, result).render()
             pathlib.Path(directory, reference.stem + dockin.information.SUFFIX).write_text(text, encoding="ascii")
-            element = dockin.sbom.from_registry(reference, ud.platform, image.manifest_digest, image.digest)
+            bills = _write_bills(ud, image, os.path.join(directory, SBOM_SUBDIR))
+            element = dockin.sbom.from_registry(reference, ud.platform, image.manifest_digest, image.digest, bills)
             pathlib.Path(directory, reference.stem + dockin.sbom.SUFFIX).write_text(element.render(), encoding="ascii")
         except (DockinError, OSError) as error:
             bb.utils.remove(target)
@@ -232,13 +250,15 @@ class Docker(FetchMethod):
         with _fetch_errors(ud):
             platform = _needed_platform(ud)
             try:
-                image = dockin.tarball.verify(ud.localpath, platform, ud.source.reference.digest)
+                image = dockin.tarball.verify(ud.localpath, platform, ud.source.reference.digest, ud.sbom)
             except DockinError as error:
                 actual = getattr(error, "actual", "invalid")
                 bb.fetch2.rename_bad_checksum(ud, actual)
                 bb.utils.remove(ud.donestamp)
                 raise ChecksumError(f"{ud.source.reference.tagged.familiar}: {error}", ud.url, actual) from error
         _report_pin(ud, d, image.digest)
+        _report_sbom(ud, d, image)
+        ud.sboms = len(dockin.attached.documents(image.attachments))
         ud.verified = state
 
 
@@ -259,6 +279,12 @@ def target_platform(d):
     return dockin.platforms.from_target(
         d.getVar("TARGET_ARCH") or "", d.getVar("TUNE_FEATURES") or "", d.getVar("MACHINEOVERRIDES") or ""
     )
+
+
+def wanted_sbom(source, d):
+    """Return which bills of materials are to be fetched with an image, None for none. Raises DockinError."""
+    flag = source.sbom_flag
+    return dockin.attached.wanted(d.getVar("DOCKIN_FETCH_SBOM") or "0", d.getVarFlag("SRC_URI", flag), flag)
 
 
 def check_settings(d):
@@ -296,6 +322,17 @@ class _Skopeo:
         """Return the bytes of the config of an image that is given by its manifest's digest."""
         return self.run(dockin.skopeo.config_argv(self.options, reference))
 
+    def referrers(self, reference):
+        """
+        Return the registry's lists of what is attached to a digest, in pages, or None where only the tag can tell.
+
+        skopeo has no command for this request. What the lists name is fetched by skopeo, and hashed.
+        """
+        bb.fetch2.check_network_access(self.d, f"the list of what is attached to {reference.canonical}", self.ud.url)
+        mode = self.d.getVar("DOCKIN_RESOLVER") or "auto"
+        with dockin.resolver.Resolver(self.options, self.environment, mode, self.timeout, self.retries) as resolver:
+            return resolver.referrers(reference)
+
     def list_tags(self, reference):
         """Return the tags of a repository."""
         return dockin.skopeo.parse_tags(self.run(dockin.skopeo.list_tags_argv(self.options, reference)).decode())
@@ -321,7 +358,9 @@ class _Skopeo:
             # What was let in before has a token that ran out: skopeo asks for another one when it is started again.
             retries = 1 if self.admitted and failure.kind == "auth" else failure.retries
             if attempt >= min(self.retries, retries):
-                raise FetchError(self._explain(failure), self.ud.url)
+                fault = FetchError(self._explain(failure), self.ud.url)
+                fault.kind = failure.kind
+                raise fault
             delay = _FIRST_DELAY * 2**attempt * random.uniform(0.5, 1.5)
             bb.note(f"{self.reference.familiar}: {failure.message}; trying again in {delay:.1f} s")
             time.sleep(delay)
@@ -444,10 +483,63 @@ class _Download:
         self._prepare()
         self._keep_good(manifest.layers)
         self._reuse(manifest.layers)
-        # A policy of the recipe's own is checked by skopeo copy alone, also where there is nothing to download.
-        if self.skopeo.options.policy or not all(os.path.exists(self._path(layer)) for layer in manifest.layers):
-            self._copy(descriptor.digest, manifest.blobs)
+        self._obtain(descriptor.digest, manifest.layers, manifest.blobs)
+        if self.ud.sbom:
+            image = dataclasses.replace(image, attachments=tuple(self._attachments(image.subject)))
         self._write(image)
+
+    def _obtain(self, digest, blobs, sent=None):
+        """Download a manifest's blobs if some are missing; sent is what skopeo may download, where that is more."""
+        # A policy of the recipe's own is checked by skopeo copy alone, also where there is nothing to download.
+        if self.skopeo.options.policy or not all(os.path.exists(self._path(blob)) for blob in blobs):
+            self._copy(digest, sent or blobs)
+
+    def _attachments(self, subject):
+        """Return what has the bills of materials of the image, these downloaded."""
+        found = [self._attachment(subject, entry.digest) for entry in dockin.attached.attestations(subject)]
+        if self.ud.sbom.pins:
+            known = {one.digest for one in found}
+            found += [self._attachment(subject, digest) for digest in self.ud.sbom.pins if digest not in known]
+        elif not dockin.attached.documents(found):
+            found += self._listed(subject)
+        documents = dockin.attached.documents(found)
+        if not documents:
+            text = f"{self.reference.canonical} has no bill of materials for {self.platform} attached to it"
+            if self.ud.sbom.required:
+                raise FetchError(f"{text}, which DOCKIN_FETCH_SBOM = 'require' asks for", self.ud.url)
+            bb.note(text)
+        blobs = [document for _, document, _ in documents]
+        self._keep_good(blobs)
+        self._reuse(blobs)
+        for one in found:
+            if one.documents:
+                self._obtain(one.digest, one.documents, one.artifact.layers)
+        return found
+
+    def _attachment(self, subject, digest):
+        data = self._document(digest, "manifest of an attachment", self.skopeo.inspect, digest)
+        return dockin.attached.attach(subject, digest, data)
+
+    def _listed(self, subject):
+        """Return what the registry lists as attached to the image, and has bills of materials."""
+        pages = [page for digest in subject.digests for page in self._lists(digest)]
+        digests = {digest for page in pages for digest in dockin.attached.candidates(page)}
+        found = [self._attachment(subject, digest) for digest in sorted(digests)]
+        return dockin.attached.choose(subject, found)
+
+    def _lists(self, digest):
+        """Return the lists, in pages, of what is attached to a digest: the registry's own, or else one under a tag."""
+        name = self._by_digest(digest)
+        pages = self.skopeo.referrers(name)
+        if pages is not None:
+            return pages
+        tagged = dataclasses.replace(name, tag=digest.replace(":", "-"), digest=None)
+        try:
+            return [self.skopeo.inspect(tagged)]
+        except FetchError as error:
+            if getattr(error, "kind", "") != "not-found":
+                raise
+            return []
 
     def _prepare(self):
         """Make the partial directory; what others have put there that is no regular file goes, and is never opened."""
@@ -520,9 +612,10 @@ class _Download:
         total = sum(blob.size for blob in blobs) or 1
         most = total + _SLACK
         last = [time.monotonic(), 0]
+        others = _size(self.blobs) - sum(blob.size for blob in blobs if os.path.exists(self._path(blob)))
 
         def progress():
-            size = _size(self.partial)
+            size = _size(self.partial) - others
             if size > most:
                 raise FetchError(
                     f"{self.reference.registry} sends more of {self.reference.canonical} than the {total} bytes that the"
@@ -548,7 +641,7 @@ class _Download:
     def _write(self, image):
         """Write the image tarball beside its place, verify it by writing it, and move it there."""
         layers = {}
-        for layer in image.manifest.layers:
+        for layer in image.blobs[1:]:
             path = self._path(layer)
             if not os.path.exists(path):
                 raise FetchError(f"skopeo returned success, but left no layer {layer.digest}", self.ud.url)
@@ -596,16 +689,20 @@ def _needed_platform(ud):
     return ud.platform
 
 
-def _report_pin(ud, d, digest):
-    """Say what the pin of an image without one would be: to devtool upgrade by an event, to the user as DOCKIN_PIN wants."""
-    if ud.source.reference.digest:
-        return
+def _pin_choice(ud, d):
+    """Return what DOCKIN_PIN says of what is not pinned."""
     choice = d.getVar("DOCKIN_PIN") or "warn"
     if choice not in PIN_CHOICES:
         raise FetchError(f"Invalid DOCKIN_PIN = {choice!r}: expected {', '.join(map(repr, PIN_CHOICES))}", ud.url)
     # devtool upgrade asks for the event alone, whatever the recipe's own choice.
-    if d.getVar("BB_STRICT_CHECKSUM") == "ignore":
-        choice = "ignore"
+    return "ignore" if d.getVar("BB_STRICT_CHECKSUM") == "ignore" else choice
+
+
+def _report_pin(ud, d, digest):
+    """Say what the pin of an image without one would be: to devtool upgrade by an event, to the user as DOCKIN_PIN wants."""
+    if ud.source.reference.digest:
+        return
+    choice = _pin_choice(ud, d)
     checksum = digest.partition(":")[2]
     line = f'SRC_URI[{ud.source.pin_flag}] = "{checksum}"'
     if choice == "require":
@@ -617,6 +714,40 @@ def _report_pin(ud, d, digest):
             ud.source.reference.familiar,
             line,
         )
+
+
+def _report_sbom(ud, d, image):
+    """Say of bills of materials that the image's pin does not cover how to pin them, as DOCKIN_PIN wants."""
+    listed = [one.digest for one in image.attachments if not one.in_index]
+    choice = _pin_choice(ud, d)
+    if not listed or not ud.source.reference.digest or ud.sbom.pins or choice == "ignore":
+        return
+    line = f'SRC_URI[{ud.source.sbom_flag}] = "{" ".join(sorted(listed))}"'
+    if choice == "require":
+        raise NoChecksumError(line, ud.url)
+    logger.warning(
+        "The bill of materials of %s is not covered by its pin: the registry may attach another one, or none, the next time."
+        " To get the same each time, add to the recipe:\n%s",
+        ud.source.reference.tagged.familiar,
+        line,
+    )
+
+
+def _write_bills(ud, image, directory):
+    """Write the bills of materials that came with an image into a directory; return what there is to say of them."""
+    if not ud.sbom:
+        return ()
+    bills = []
+    numbers = collections.Counter()
+    for attachment, media_type, data in dockin.tarball.read_bills(ud.localpath, image):
+        bb.utils.mkdirhier(directory)
+        suffix = dockin.attached.SUFFIXES[media_type]
+        numbers[suffix] += 1
+        name = dockin.attached.file_name(ud.source.reference.stem, suffix, numbers[suffix])
+        pathlib.Path(directory, name).write_bytes(data)
+        location = f"{dockin.source.SCHEME}://{ud.source.reference.name}@{attachment.digest}"
+        bills.append(dockin.sbom.Attached(name, media_type, hashlib.sha256(data).hexdigest(), location))
+    return tuple(bills)
 
 
 def _information(ud, image, result):

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dockin import platforms, reference
 from dockin.errors import DockinError
@@ -53,6 +53,9 @@ class Descriptor:
     """Bytes."""
     platform: platforms.Platform | None = None
     """In an index: the platform that the entry states, unknown/unknown for an attestation; None where it states none."""
+    artifact_type: str = field(default="", compare=False)
+    """In a list of what is attached to an image: what it says to be; "" where it says nothing."""
+    annotations: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,17 @@ class Manifest:
     def blobs(self) -> tuple[Descriptor, ...]:
         """Config and layers, each once, in a fixed order."""
         return tuple({blob.digest: blob for blob in (self.config, *self.layers)}.values())
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A manifest of something that is no image, but is attached to one."""
+
+    artifact_type: str
+    """What it says to be: its artifactType, or else the type of its config."""
+    subject: Descriptor | None
+    """The index or manifest that it is attached to; None for BuildKit's attestations, which an index names."""
+    layers: tuple[Descriptor, ...]
 
 
 @dataclass(frozen=True)
@@ -129,6 +143,22 @@ def parse(data: bytes) -> Index | Manifest:
         raise InvalidManifest(f"Unsupported manifest of type {media_type!r}: it has neither 'manifests' nor 'config'")
     _check_media_type(media_type, MANIFEST_TYPES, "manifest")
     return _manifest(media_type or OCI_MANIFEST, document)
+
+
+def parse_artifact(data: bytes) -> Artifact:
+    """Return the manifest in some bytes, whatever it is of. Raises InvalidManifest."""
+    what = "manifest of an attachment"
+    document = _load(data, MAX_MANIFEST_SIZE, what)
+    if document.get("schemaVersion") != 2 or "manifests" in document:
+        raise InvalidManifest(f"Invalid {what}: it is none of an OCI manifest's form")
+    _check_media_type(document.get("mediaType"), MANIFEST_TYPES, what)
+    config = _descriptor(_dict(document, "config", what), what)
+    subject = document.get("subject")
+    return Artifact(
+        _string(document, "artifactType", what, optional=True) or config.media_type,
+        None if subject is None else _descriptor(subject, what),
+        tuple(_descriptor(entry, what) for entry in _list(document, "layers", what)),
+    )
 
 
 def parse_config(data: bytes) -> Config:
@@ -195,7 +225,15 @@ def _descriptor(value: object, what: str) -> Descriptor:
         raise InvalidManifest(f"Invalid {what}: {size!r} is no size in bytes")
     digest = value.get("digest")
     _check_digest(digest, what)
-    return Descriptor(_string(value, "mediaType", what), str(digest), size, _platform(value.get("platform")))
+    annotations = value.get("annotations")
+    return Descriptor(
+        _string(value, "mediaType", what),
+        str(digest),
+        size,
+        _platform(value.get("platform")),
+        _string(value, "artifactType", what, optional=True),
+        {key: str(text) for key, text in annotations.items()} if isinstance(annotations, dict) else {},
+    )
 
 
 def _platform(value: object) -> platforms.Platform | None:

@@ -33,7 +33,7 @@ ACCEPT = ", ".join((*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES))
 """All four: with fewer, a registry converts what it has, and answers with another digest."""
 
 MAX_REDIRECTS = 5
-MAX_TAG_PAGES = 1000
+MAX_PAGES = 1000
 MAX_ANSWER = 1 << 20
 """Bytes of a token or an error."""
 LONGEST_WAIT = 60
@@ -42,6 +42,7 @@ _MAX_DELAY = 20.0
 
 _HUB = "registry-1.docker.io"
 _RETRIED = {408, 429, 499, 500, 502, 503, 504, 522}
+_NO_REFERRERS = {400, 404, 405, 406, 501}
 _PARAMETER = re.compile(r'([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _LINK = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 _RATE = re.compile(r"(\d+)(?:\s*;\s*w=(\d+))?")
@@ -194,23 +195,44 @@ class Client:
 
     def tags(self, reference: ImageReference) -> list[str]:
         """Return all tags of a repository, in the registry's order. Raises ResolveError."""
-        path = f"/v2/{reference.repository}/tags/list?n=1000"
         tags: dict[str, None] = {}
-        for _ in range(MAX_TAG_PAGES):
-            answer = self._ask(reference, "GET", path, {}, manifests.MAX_MANIFEST_SIZE)
+        for answer in self._pages(reference, f"/v2/{reference.repository}/tags/list?n=1000", {}):
             self._check(answer, reference)
             try:
                 page = json.loads(answer.body)["tags"] or []
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise ResolveError("content", f"{_host(reference)} answers with no list of tags") from error
             tags.update((str(tag), None) for tag in page)
+        return list(tags)
+
+    def referrers(self, reference: ImageReference) -> list[bytes] | None:
+        """Return the pages of a registry's list of what is attached to a digest, None where it has no such lists.
+
+        Raises ResolveError.
+        """
+        path = f"/v2/{reference.repository}/referrers/{reference.digest}"
+        pages: list[bytes] = []
+        for answer in self._pages(reference, path, {"Accept": manifests.OCI_INDEX}):
+            if not pages and answer.status in _NO_REFERRERS:
+                return None
+            self._check(answer, reference)
+            # What is put before registries may answer with a page of its own.
+            if answer.headers.get_content_type() != manifests.OCI_INDEX:
+                return None
+            pages.append(answer.body)
+        return pages
+
+    def _pages(self, reference: ImageReference, path: str, headers: dict[str, str]) -> typing.Iterator[Answer]:
+        """Yield the answers to a request for a list, and for its following pages. Raises ResolveError."""
+        for _ in range(MAX_PAGES):
+            answer = self._ask(reference, "GET", path, headers, manifests.MAX_MANIFEST_SIZE)
+            yield answer
             link = _LINK.search(answer.headers.get("Link", ""))
             target = urllib.parse.urlsplit(urllib.parse.urljoin(path, link[1])) if link else None
             following = f"{target.path}?{target.query}" if target else path
             if following == path:
                 break
             path = following
-        return list(tags)
 
     def _ask(
         self, reference: ImageReference, method: str, path: str, headers: dict[str, str], limit: int = MAX_ANSWER

@@ -156,6 +156,20 @@ class Resolver:
                     self._leave(reference, error)
             return self._skopeo.tags(reference)
 
+    def referrers(self, reference: ImageReference) -> list[bytes] | None:
+        """Return the registry's lists, in pages, of what is attached to a reference's digest.
+
+        None where they can't be had: the registry keeps no such lists, or only skopeo can ask it, which has no command for
+        that. Raises ResolveError.
+        """
+        with _explained(reference, self._credentials, self._options):
+            if not self._by_skopeo(reference):
+                try:
+                    return self._client.referrers(reference)
+                except registry.Unusual as error:
+                    self._leave(reference, error)
+            return None
+
     def document_kind(self, digest: str) -> str:
         """Return "index" or "manifest" for the digest of a document that was looked up, "" where that is not known."""
         media_type = self._types.get(digest, "")

@@ -20,6 +20,19 @@ SUFFIX = ".json"
 
 
 @dataclass(frozen=True)
+class Attached:
+    """A bill of materials of an image's contents, by its publisher, that was fetched with it."""
+
+    file: str
+    """Its name in the package and among what is deployed: busybox-1.36.1.spdx.json"""
+    media_type: str
+    sha256: str
+    """Of the file, 64 hex digits."""
+    location: str
+    """docker://docker.io/library/busybox@sha256:…, of the manifest that it is in."""
+
+
+@dataclass(frozen=True)
 class Element:
     """One image in a package, as an element of an SPDX document."""
 
@@ -33,19 +46,26 @@ class Element:
     """Of the manifest, then of the index if there is one; none for an image that is in no registry."""
     download_location: str = ""
     """docker://docker.io/library/busybox@sha256:…, as skopeo takes it; "" for an image that is in no registry."""
+    attached: tuple[Attached, ...] = ()
 
     def render(self) -> str:
         """Return the element as JSON."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
-def from_registry(named: ImageReference, platform: Platform, manifest_digest: str, source_digest: str) -> Element:
+def from_registry(
+    named: ImageReference,
+    platform: Platform,
+    manifest_digest: str,
+    source_digest: str,
+    attached: tuple[Attached, ...] = (),
+) -> Element:
     """Return the element for a platform's image; source_digest is that of the index, or the manifest's again."""
     purls = [purl(named, manifest_digest, platform.architecture)]
     if source_digest != manifest_digest:
         purls.append(purl(named, source_digest))
     location = f"{source.SCHEME}://{named.name}@{source_digest}"
-    return Element(named.name, named.tag or "", _hex(manifest_digest), tuple(purls), location)
+    return Element(named.name, named.tag or "", _hex(manifest_digest), tuple(purls), location, attached)
 
 
 def of_ones_own(information: ImageInformation) -> Element:
@@ -54,10 +74,19 @@ def of_ones_own(information: ImageInformation) -> Element:
     return Element(named.name, named.tag or "", _hex(information.manifest_digest))
 
 
+def comment(bill: Attached) -> str:
+    """Return what a document says in words of a bill of materials that was fetched with an image."""
+    return (
+        f"Bill of materials that is attached to the image in its registry; fetched as {bill.file} ({bill.media_type},"
+        f" sha256:{bill.sha256})"
+    )
+
+
 def parse(text: str) -> Element:
     """Return the element that render() has written."""
     values = json.loads(text)
-    return Element(**{**values, "purls": tuple(values["purls"])})
+    attached = tuple(Attached(**one) for one in values["attached"])
+    return Element(**{**values, "purls": tuple(values["purls"]), "attached": attached})
 
 
 def purl(named: ImageReference, digest: str, architecture: str = "") -> str:

@@ -51,6 +51,11 @@ class DockerSource:
         return f"{self.name}.sha256sum" if self.name else "sha256sum"
 
     @property
+    def sbom_flag(self) -> str:
+        """The flag of SRC_URI that holds the digests of attached bills of materials: sbom or NAME.sbom."""
+        return f"{self.name}.sbom" if self.name else "sbom"
+
+    @property
     def url(self) -> str:
         """The entry with its reference written out, so that mirror rules and BB_ALLOWED_NETWORKS see the real host."""
         ref = self.reference

@@ -12,6 +12,9 @@ platform is there:
     blobs/sha256/<config>       byte-exact
     blobs/sha256/<layer>        one each, compressed as the registry has them
 
+Where the bills of materials that are attached to the image are wanted too (lib/dockin/attached.py), index.json also names
+the manifests of what is attached, and these and the bills are there. Such a file has a name of its own.
+
 The same image gives the same bytes, whatever the source. Such files come from mirrors too, so nothing in one is believed
 before the chain top, manifest, config, layers has been hashed; nothing is ever extracted by a name in the tar.
 """
@@ -25,9 +28,9 @@ import pathlib
 import re
 import tarfile
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dockin import manifests, platforms
+from dockin import attached, manifests, platforms
 from dockin.errors import DockinError
 from dockin.reference import ImageReference, is_digest
 
@@ -66,15 +69,29 @@ class Image:
     manifest: manifests.Manifest
     config_bytes: bytes
     config: manifests.Config
+    attachments: tuple[attached.Attachment, ...] = ()
+    """What has bills of materials, and was taken with the image."""
 
     @property
     def documents(self) -> dict[str, bytes]:
-        """Digest and bytes of top, manifest and config, in the order of the tarball."""
+        """Digest and bytes of top, manifest, config and manifests of attachments, in the order of the tarball."""
         return {
             self.digest: self.top,
             self.manifest_digest: self.manifest_bytes,
             self.manifest.config.digest: self.config_bytes,
+            **{one.digest: one.data for one in self.attachments},
         }
+
+    @property
+    def subject(self) -> attached.Subject:
+        """The image as what attachments belong to."""
+        return attached.Subject(self.digest, manifests.parse(self.top), self.manifest_digest)
+
+    @property
+    def blobs(self) -> tuple[manifests.Descriptor, ...]:
+        """Config, layers and bills of materials, each once, in the order of the tarball. Raises InvalidAttachment."""
+        bills = [document for _, document, _ in attached.documents(self.attachments)]
+        return tuple({blob.digest: blob for blob in (*self.manifest.blobs, *bills)}.values())
 
 
 @dataclass(frozen=True)
@@ -86,8 +103,8 @@ class Extent:
     size: int
 
 
-def file_name(reference: ImageReference, slug: str) -> str:
-    """Return the name in DL_DIR for a reference and a platform's slug.
+def file_name(reference: ImageReference, slug: str, sbom: attached.Wanted | None = None) -> str:
+    """Return the name in DL_DIR for a reference, a platform's slug and the bills of materials that are wanted with it.
 
     With a pin it carries digest and platform only, so that every mirror of the image has it under the same name.
     Without one the whole reference has to tell images apart; '+' and '=' stand for '/' and ':', which no reference has.
@@ -99,7 +116,10 @@ def file_name(reference: ImageReference, slug: str) -> str:
         subject = re.sub(r"[\[\]]", "", reference.canonical).replace("/", "+").replace(":", "=")
         if len(subject) > _MAX_SUBJECT:
             subject = hashlib.sha256(reference.canonical.encode()).hexdigest()
-    return f"{PREFIX}{subject}_{slug}{SUFFIX}"
+    more = ""
+    if sbom:
+        more = "_sbom" + (f"-{hashlib.sha256(' '.join(sbom.pins).encode()).hexdigest()[:12]}" if sbom.pins else "")
+    return f"{PREFIX}{subject}_{slug}{more}{SUFFIX}"
 
 
 def blob_name(digest: str) -> str:
@@ -225,52 +245,76 @@ def make_image(
 
 
 def load(path: str, wanted: platforms.Platform) -> Image:
-    """Return the image in a tarball, its documents verified against the top; the layers are not looked at.
+    """Return the image in a tarball, its documents verified against the top; layers and bills of materials are not read.
 
     Whether the top is the pinned one is the caller's to compare. Raises InvalidTarball, InvalidManifest, PlatformError,
     OSError.
     """
     members = _members(path)
-    digest = _read_top(path, members)
+    digest, *more = _read_names(path, members)
 
     def read_blob(blob: manifests.Descriptor) -> bytes:
         return _read_member(members, blob_name(blob.digest), manifests.MAX_CONFIG_SIZE, path)
 
     top = _read_member(members, blob_name(digest), manifests.MAX_MANIFEST_SIZE, path)
     check_bytes(top, digest, "index or manifest")
-    return make_image(digest, top, wanted, read_blob)
+    image = make_image(digest, top, wanted, read_blob)
+    for digest in more:
+        data = _read_member(members, blob_name(digest), manifests.MAX_MANIFEST_SIZE, path)
+        check_bytes(data, digest, "manifest of an attachment")
+        image = replace(image, attachments=(*image.attachments, attached.attach(image.subject, digest, data)))
+    return image
 
 
-def verify(path: str, wanted: platforms.Platform, pin: str | None) -> Image:
+def verify(path: str, wanted: platforms.Platform, pin: str | None, sbom: attached.Wanted | None = None) -> Image:
     """Hash the whole chain of a tarball, from the pin (or the top it names) to the layers, and return its image.
 
-    Raises InvalidTarball naming both digests, InvalidManifest, PlatformError, OSError.
+    With it go the bills of materials that are wanted, and nothing else. Raises InvalidTarball naming both digests,
+    InvalidManifest, InvalidAttachment, PlatformError, OSError.
     """
     image = load(path, wanted)
     if pin and image.digest != pin:
         raise _mismatch("image", pin, image.digest)
+    if sbom:
+        attached.check(image.subject, image.attachments, sbom)
+    elif image.attachments:
+        raise InvalidTarball(f"Not an image tarball {path}: its index.json does not name one image")
     blobs = read(path)
-    for layer in dict.fromkeys(image.manifest.layers):
-        if layer.digest not in blobs:
-            raise InvalidTarball(f"Incomplete image tarball {path}: layer {layer.digest} is missing")
-        for _ in verified_chunks(blobs[layer.digest], layer):
+    # The config has been read with the manifest.
+    for blob in image.blobs[1:]:
+        if blob.digest not in blobs:
+            raise InvalidTarball(f"Incomplete image tarball {path}: layer {blob.digest} is missing")
+        for _ in verified_chunks(blobs[blob.digest], blob):
             pass
     return image
 
 
-def write(path: str, image: Image, layers: dict[str, Extent]) -> None:
-    """Write the tarball of an image; layers says where the bytes of each layer lie.
+def read_bills(path: str, image: Image) -> typing.Iterator[tuple[attached.Attachment, str, bytes]]:
+    """Yield the bills of materials in a tarball: what each comes from, its media type and bytes.
 
-    Every layer is hashed while it is copied. Raises InvalidTarball (both digests named) and OSError; what was written
+    Raises InvalidTarball, InvalidAttachment, OSError.
+    """
+    blobs = read(path)
+    for attachment, document, media_type in attached.documents(image.attachments):
+        if document.digest not in blobs:
+            raise InvalidTarball(f"Incomplete image tarball {path}: {document.digest} is missing")
+        data = b"".join(verified_chunks(blobs[document.digest], document))
+        yield attachment, media_type, attached.extract(document, data, image.subject)
+
+
+def write(path: str, image: Image, layers: dict[str, Extent]) -> None:
+    """Write the tarball of an image; layers says where the bytes of each layer and bill of materials lie.
+
+    Each is hashed while it is copied. Raises InvalidTarball (both digests named) and OSError; what was written
     until then is the caller's to remove.
     """
     with open(path, "wb") as file:
         tar = TarWriter(file)
         tar.add(_LAYOUT_NAME, _LAYOUT)
-        tar.add(_INDEX_NAME, _top_index(image))
+        tar.add(_INDEX_NAME, _names(image))
         for digest, data in image.documents.items():
             tar.add(blob_name(digest), data)
-        for blob in image.manifest.blobs:
+        for blob in image.blobs:
             if blob.digest not in image.documents:
                 tar.stream(blob_name(blob.digest), verified_chunks(layers[blob.digest], blob))
         tar.close()
@@ -314,10 +358,13 @@ def _claimed(name: str) -> str:
     return "sha256:" + name[len(_BLOBS) :]
 
 
-def _top_index(image: Image) -> bytes:
-    document = manifests.parse(image.top)
-    descriptor = {"mediaType": document.media_type, "digest": image.digest, "size": len(image.top)}
-    return json.dumps({"schemaVersion": 2, "manifests": [descriptor]}, separators=(",", ":")).encode()
+def _names(image: Image) -> bytes:
+    """Return index.json: the top, and what is attached."""
+    top = {"mediaType": manifests.parse(image.top).media_type, "digest": image.digest, "size": len(image.top)}
+    more = [
+        {"mediaType": manifests.OCI_MANIFEST, "digest": one.digest, "size": len(one.data)} for one in image.attachments
+    ]
+    return json.dumps({"schemaVersion": 2, "manifests": [top, *more]}, separators=(",", ":")).encode()
 
 
 def _end(offset: int) -> int:
@@ -378,13 +425,14 @@ def _read_member(members: dict[str, Extent], name: str, limit: int, path: str) -
     return b"".join(chunks(extent))
 
 
-def _read_top(path: str, members: dict[str, Extent]) -> str:
-    """Return the digest that index.json names."""
+def _read_names(path: str, members: dict[str, Extent]) -> list[str]:
+    """Return the digests that index.json names: the top, then what is attached."""
     data = _read_member(members, _INDEX_NAME, manifests.MAX_MANIFEST_SIZE, path)
     index = manifests.parse(data)
-    if not isinstance(index, manifests.Index) or len(index.manifests) != 1:
+    digests = [entry.digest for entry in index.manifests] if isinstance(index, manifests.Index) else []
+    if not 1 <= len(digests) <= 1 + 2 * attached.MAX_ATTACHED or len(set(digests)) != len(digests):
         raise InvalidTarball(f"Not an image tarball {path}: its index.json does not name one image")
-    return index.manifests[0].digest
+    return digests
 
 
 def _check_document(data: bytes, descriptor: manifests.Descriptor, what: str) -> None:

@@ -227,6 +227,7 @@ class FaultyRegistry:
         self.ending = threading.Event()
         self._blobs: dict[str, images.Blob] = {}
         self._tags: dict[tuple[str, str], str] = {}
+        self._lists: dict[str, list[images.Blob]] = {}
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
         handler = type("BoundHandler", (Handler,), {"registry": self, "ending": self.ending})
@@ -255,6 +256,10 @@ class FaultyRegistry:
         self._tags[repository, tag] = content.digest
         return content.digest
 
+    def refer(self, path: str, *pages: images.Blob) -> None:
+        """Serve the list of what is attached to an image, "/v2/team/app/referrers/sha256:…", in pages."""
+        self._lists[path] = list(pages)
+
     def fail(self, part: str, fault: Fault, times: int | None = None, after: int = 0) -> None:
         """Answer requests whose path has part with a fault, times (None: always), but the first ones not."""
         self._rules.append(Rule(part, fault, times, after))
@@ -280,6 +285,12 @@ class FaultyRegistry:
         """Return the right answer to a request."""
         if path == PULL_PREFIX:
             return Answer(200, {"Docker-Distribution-Api-Version": "registry/2.0"}, b"{}")
+        listed, _, page = path.partition("?page=")
+        if listed in self._lists:
+            number = int(page or 0)
+            last = number + 1 == len(self._lists[listed])
+            link = {} if last else {"Link": f'<{listed}?page={number + 1}>; rel="next"'}
+            return Answer(200, {"Content-Type": images.OCI_INDEX, **link}, self._lists[listed][number].data)
         name, _, rest = path[len(PULL_PREFIX) :].partition("/manifests/")
         if rest:
             blob = self._blobs.get(self._tags.get((name, rest), rest))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import tarfile
 
@@ -23,6 +24,11 @@ class Named:
     """Where it was downloaded from; "" or NOASSERTION for none."""
     sha256: str
     purls: tuple[str, ...]
+    bills: tuple[tuple[str, str], ...] = ()
+    """Bills of materials that came with it: where each is in the registry, and the name of its file."""
+
+
+_FILE = re.compile(r"fetched as (\S+) ")
 
 
 def _in_22(document):
@@ -33,11 +39,14 @@ def _in_22(document):
         image = elements.get(relationship["relatedSpdxElement"])
         if image and relationship["relationshipType"] == "CONTAINS":
             [checksum] = [one["checksumValue"] for one in image["checksums"] if one["algorithm"] == "SHA256"]
-            assert {(one["referenceCategory"], one["referenceType"]) for one in image["externalRefs"]} == {
-                ("PACKAGE-MANAGER", "purl")}
-            purls = tuple(one["referenceLocator"] for one in image["externalRefs"])
+            references = {("PACKAGE-MANAGER", "purl"): [], ("OTHER", "sbom"): []}
+            for one in image["externalRefs"]:
+                references[one["referenceCategory"], one["referenceType"]].append(one["referenceLocator"])
+            purls, bills = map(tuple, references.values())
+            files = _FILE.findall(image.get("sourceInfo", ""))
+            assert len(files) == len(bills)
             found.add(Named(elements[relationship["spdxElementId"]]["name"], image["name"], image["versionInfo"],
-                            image["downloadLocation"], checksum, purls))
+                            image["downloadLocation"], checksum, purls, tuple(zip(bills, files))))
     return found
 
 
@@ -53,8 +62,9 @@ def _in_30(document):
             [checksum] = [one["hashValue"] for one in image["verifiedUsing"] if one["algorithm"] == "sha256"]
             purls = tuple(one["identifier"] for one in image.get("externalIdentifier", ()))
             assert purls[:1] == tuple(filter(None, [image.get("software_packageUrl")]))
+            bills = tuple((*one["locator"], *_FILE.findall(one["comment"])) for one in image.get("externalRef", ()))
             found.add(Named(elements[relationship["from"]]["name"], image["name"], image["software_packageVersion"],
-                            image.get("software_downloadLocation", ""), checksum, purls))
+                            image.get("software_downloadLocation", ""), checksum, purls, bills))
     return found
 
 

@@ -43,6 +43,8 @@ INTERNAL = {
     "DOCKIN_DATAROOT_WORKDIR",
     "DOCKIN_IMAGEDIR",
     "DOCKIN_REFERENCES",
+    "DOCKIN_SBOMDIR",
+    "DOCKIN_SBOM_SUBDIR",
     "DOCKIN_STEMS",
 }
 # Documented by OE-core or BitBake.

@@ -63,3 +63,11 @@ def test_image_without_an_index():
 def test_image_of_ones_own():
     """docker save wrote it, and no registry has it."""
     assert sbom.of_ones_own(INFORMATION) == sbom.Element("docker.io/library/busybox", "1.36.1", "1" * 64)
+
+
+def test_bills_that_are_attached():
+    bill = sbom.Attached("busybox-1.36.1.spdx.json", "application/spdx+json", "4" * 64, f"docker://docker.io/b@{INDEX}")
+    found = sbom.from_registry(BUSYBOX, platforms.parse("linux/amd64"), MANIFEST, INDEX, (bill,))
+    assert found.attached == (bill,) and sbom.parse(found.render()) == found
+    assert sbom.comment(bill).endswith(
+        f"fetched as busybox-1.36.1.spdx.json (application/spdx+json, sha256:{'4' * 64})")

@@ -1,0 +1,224 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Bills of materials that publishers attach to their images in a registry.
+
+There are two ways. BuildKit puts an attestation manifest for each platform's image into the index, whose digest covers it
+therefore: https://docs.docker.com/build/metadata/attestations/attestation-storage/
+Other tools push a manifest whose subject is the image, its manifest or its index. A registry lists those (referrers), as
+does an index under the tag sha256-<hex> where the registry can't; a list changes without the image's digest:
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing
+from dataclasses import dataclass
+
+from dockin import manifests, reference
+from dockin.errors import DockinError
+
+CHOICES = ("0", "1", "require")
+"""Values of DOCKIN_FETCH_SBOM."""
+
+SUFFIXES = {
+    "application/spdx+json": ".spdx.json",
+    "text/spdx+json": ".spdx.json",
+    "text/spdx": ".spdx",
+    "application/vnd.cyclonedx+json": ".cdx.json",
+    "application/vnd.cyclonedx+xml": ".cdx.xml",
+    "application/vnd.syft+json": ".syft.json",
+}
+"""Names of bills of materials, by media type."""
+
+MAX_SIZE = 256 << 20
+"""Bytes of an attachment with bills of materials."""
+MAX_ATTACHED = 100
+"""Manifests that are looked at for one image."""
+
+_IN_TOTO = "application/vnd.in-toto+json"
+_PREDICATES = (
+    (re.compile(r"https://spdx\.dev/Document(/.*)?"), "application/spdx+json"),
+    (re.compile(r"https://cyclonedx\.org/(bom|schema)(/.*)?"), "application/vnd.cyclonedx+json"),
+)
+_PREDICATE_TYPE = "in-toto.io/predicate-type"
+_REFERENCE_TYPE = "vnd.docker.reference.type"
+_REFERENCE_DIGEST = "vnd.docker.reference.digest"
+_ATTESTATION = "attestation-manifest"
+# What says of itself no more than that it is a manifest may be anything.
+_VAGUE = ("", _IN_TOTO, manifests.OCI_CONFIG, "application/vnd.oci.empty.v1+json")
+
+
+class InvalidAttachment(DockinError):
+    """What is attached to an image is not what it has to be."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """That bills of materials are wanted, and which."""
+
+    pins: tuple[str, ...] = ()
+    """Digests of manifests, instead of what the registry lists; sorted."""
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A manifest that is attached to an image, verified by its digest."""
+
+    digest: str
+    data: bytes
+    artifact: manifests.Artifact
+    in_index: bool
+    """Whether the image's index names it, so that the index's digest covers it."""
+    fits: bool
+    """Whether it belongs to this platform's image, or to all; not so for one that was pinned for another platform."""
+
+    @property
+    def documents(self) -> tuple[manifests.Descriptor, ...]:
+        """The bills of materials in it, each once; none of what belongs to another platform."""
+        found = {layer.digest: layer for layer in self.artifact.layers if _format(layer)} if self.fits else {}
+        return tuple(found.values())
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The image that something is attached to."""
+
+    digest: str
+    """Of the index, or of the manifest where there is no index."""
+    top: manifests.Index | manifests.Manifest
+    manifest_digest: str
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """What may be attached to: first the platform's manifest, then the index."""
+        return tuple(dict.fromkeys((self.manifest_digest, self.digest)))
+
+
+def wanted(choice: str, pins: str | None, flag: str) -> Wanted | None:
+    """Return what DOCKIN_FETCH_SBOM and the flag of SRC_URI with pins ask for, None for nothing. Raises DockinError."""
+    if choice not in CHOICES:
+        raise DockinError(f"Invalid DOCKIN_FETCH_SBOM = {choice!r}: expected {', '.join(map(repr, CHOICES))}")
+    digests = (pins or "").split()
+    for digest in digests:
+        reference.check_digest(digest, f"SRC_URI[{flag}]")
+    return None if choice == "0" else Wanted(tuple(sorted(set(digests))), choice == "require")
+
+
+def attestations(subject: Subject) -> list[manifests.Descriptor]:
+    """Return the attestation manifests that an index names for a platform's image."""
+    if not isinstance(subject.top, manifests.Index):
+        return []
+    return [
+        entry
+        for entry in subject.top.manifests
+        if entry.annotations.get(_REFERENCE_TYPE) == _ATTESTATION
+        and entry.annotations.get(_REFERENCE_DIGEST) == subject.manifest_digest
+    ]
+
+
+def candidates(data: bytes) -> list[str]:
+    """Return the digests of what a list of referrers names and may be a bill of materials, sorted. Raises DockinError."""
+    document = manifests.parse(data)
+    if not isinstance(document, manifests.Index):
+        raise InvalidAttachment("Invalid list of what is attached: it is no index")
+    kinds = (*SUFFIXES, *_VAGUE)
+    found = {entry.digest for entry in document.manifests if entry.artifact_type in kinds}
+    if len(found) > MAX_ATTACHED:
+        raise InvalidAttachment(f"{len(found)} manifests are attached, at most {MAX_ATTACHED} are looked at")
+    return sorted(found)
+
+
+def attach(subject: Subject, digest: str, data: bytes) -> Attachment:
+    """Return a manifest, whose bytes have the digest, as an attachment of an image. Raises DockinError."""
+    artifact = manifests.parse_artifact(data)
+    if digest in [entry.digest for entry in attestations(subject)]:
+        return Attachment(digest, data, artifact, True, True)
+    of = artifact.subject.digest if artifact.subject else "nothing"
+    fits = of in subject.digests
+    others = subject.top.manifests if isinstance(subject.top, manifests.Index) else ()
+    if not fits and of not in [entry.digest for entry in others]:
+        raise InvalidAttachment(
+            f"{digest} is attached to {of}, not to the image {subject.digest}; if it is in SRC_URI[sbom], remove it there"
+        )
+    return Attachment(digest, data, artifact, False, fits)
+
+
+def choose(subject: Subject, found: list[Attachment]) -> list[Attachment]:
+    """Return which of the listed attachments to take: those of the platform's manifest, if none the index's."""
+    found = [one for one in found if one.documents and one.artifact.subject]
+    for digest in subject.digests:
+        these = [one for one in found if one.artifact.subject and one.artifact.subject.digest == digest]
+        if these:
+            return these
+    return []
+
+
+def check(subject: Subject, attachments: typing.Sequence[Attachment], asked: Wanted) -> None:
+    """Raise InvalidAttachment unless these are all that the index and the pins name, and nothing beside."""
+    named = {entry.digest for entry in attestations(subject)}
+    missing = named - {one.digest for one in attachments}
+    if missing:
+        raise InvalidAttachment(f"The attestation {min(missing)}, which the index names, is missing")
+    listed = {one.digest for one in attachments if not one.in_index}
+    pins = set(asked.pins) - named
+    if asked.pins and listed != pins:
+        one = min(listed ^ pins)
+        what = "is missing" if one in pins else "is not pinned"
+        raise InvalidAttachment(f"The attached manifest {one} {what}")
+
+
+def documents(attachments: typing.Sequence[Attachment]) -> list[tuple[Attachment, manifests.Descriptor, str]]:
+    """Return the bills of materials, in a fixed order: where each comes from, its bytes' descriptor, its media type.
+
+    Raises InvalidAttachment for what is too large.
+    """
+    found: dict[str, tuple[Attachment, manifests.Descriptor, str]] = {}
+    for one in attachments:
+        # skopeo would download all of it.
+        size = sum(layer.size for layer in one.artifact.layers) if one.documents else 0
+        if size > MAX_SIZE:
+            raise InvalidAttachment(f"The attachment {one.digest} has {size} bytes, at most {MAX_SIZE} are accepted")
+        for document in one.documents:
+            found.setdefault(document.digest, (one, document, _format(document)))
+    return list(found.values())
+
+
+def file_name(stem: str, suffix: str, number: int) -> str:
+    """Return the name of the number-th bill of materials with a suffix, beginning with 1: busybox-1.36.1.spdx.json.
+
+    '+', which no stem has, keeps further ones apart: busybox-1.36.1+2.spdx.json.
+    """
+    return stem + (f"+{number}" if number > 1 else "") + suffix
+
+
+def extract(document: manifests.Descriptor, data: bytes, subject: Subject) -> bytes:
+    """Return the bill of materials in a document: as it is, or taken out of the statement that it is attested by.
+
+    Raises InvalidAttachment, also where the statement is about another image.
+    """
+    if document.media_type != _IN_TOTO:
+        return data
+    try:
+        statement = json.loads(data)
+        about = {"sha256:" + str(one["digest"]["sha256"]) for one in statement["subject"]}
+        predicate = statement["predicate"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InvalidAttachment(f"Invalid statement {document.digest}: {error!r}") from error
+    if not about & set(subject.digests):
+        raise InvalidAttachment(f"The statement {document.digest} is about {', '.join(sorted(about))}, not about the image")
+    if not isinstance(predicate, dict):
+        raise InvalidAttachment(f"Invalid statement {document.digest}: its predicate is no JSON object")
+    return (json.dumps(predicate, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+
+
+def _format(layer: manifests.Descriptor) -> str:
+    """Return the media type of the bill of materials in a layer, "" where it is something else."""
+    if layer.media_type in SUFFIXES:
+        return layer.media_type
+    if layer.media_type == _IN_TOTO:
+        predicate = layer.annotations.get(_PREDICATE_TYPE, "")
+        return next((kind for pattern, kind in _PREDICATES if pattern.fullmatch(predicate)), "")
+    return ""

@@ -1,0 +1,269 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""dockin.attached: which bills of materials belong to an image; and image tarballs that have them."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+
+import pytest
+
+from dockin import attached, manifests, platforms, reference, tarball
+from dockin.attached import InvalidAttachment, Wanted
+from dockin.errors import DockinError
+from dockin.tarball import InvalidTarball
+from support import attachments, images
+
+AMD64 = platforms.parse("linux/amd64")
+OTHER = "sha256:" + "0" * 64
+BILL = attachments.bill("app")
+CHILDREN = [images.image([images.layer({"etc/motd": name})], name) for name in ("linux/amd64", "linux/arm64/v8")]
+INDEX = attachments.attested(CHILDREN, {attachments.PROVENANCE: {}, attachments.SPDX: BILL})
+PLAIN = images.index(CHILDREN)
+ATTESTATION, FOREIGN = INDEX.manifests()[2:]
+
+
+def subject(content=INDEX, child=CHILDREN[0]):
+    return attached.Subject(content.digest, manifests.parse(content.data), child.digest)
+
+
+def attach(made, content=INDEX):
+    return attached.attach(subject(content), made.digest, made.data)
+
+
+def referrer(of, name="bill", media_type=attachments.SPDX_TYPE):
+    return attachments.referrer(of, attachments.bill_blob(name, media_type))
+
+
+@pytest.mark.parametrize(
+    ("choice", "pins", "expected"),
+    [
+        ("0", None, None),
+        ("0", OTHER, None),
+        ("1", None, Wanted()),
+        ("1", "", Wanted()),
+        ("require", f"  {OTHER}\t{INDEX.digest} {OTHER}", Wanted(tuple(sorted((OTHER, INDEX.digest))), True)),
+    ],
+)
+def test_what_is_wanted(choice, pins, expected):
+    assert attached.wanted(choice, pins, "sbom") == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "pins", "words"),
+    [
+        ("yes", None, "Invalid DOCKIN_FETCH_SBOM = 'yes': expected '0', '1', 'require'"),
+        ("0", "0" * 64, r"Invalid digest '0+' in 'SRC_URI\[app.sbom\]'"),
+        ("1", OTHER.upper(), "Invalid digest"),
+    ],
+)
+def test_what_can_not_be_wanted(choice, pins, words):
+    with pytest.raises(DockinError, match=words):
+        attached.wanted(choice, pins, "app.sbom")
+
+
+def test_attestations_of_the_platform():
+    assert [entry.digest for entry in attached.attestations(subject())] == [ATTESTATION.digest]
+    assert attached.attestations(subject(PLAIN)) == []
+    assert attached.attestations(subject(CHILDREN[0])) == []
+
+
+def test_what_an_attestation_has():
+    found = attach(ATTESTATION)
+    assert (found.in_index, found.fits) == (True, True)
+    [(one, document, media_type)] = attached.documents([found, found])
+    assert (one, document.digest, media_type) == (found, ATTESTATION.layers[1].digest, "application/spdx+json")
+    assert json.loads(attached.extract(document, ATTESTATION.layers[1].data, subject())) == BILL
+
+
+@pytest.mark.parametrize(
+    ("of", "fits"), [(CHILDREN[0], True), (PLAIN, True), (CHILDREN[1], False)], ids=["manifest", "index", "other"]
+)
+def test_referrers(of, fits):
+    found = attach(referrer(of), PLAIN)
+    assert (found.in_index, found.fits, len(found.documents)) == (False, fits, int(fits))
+
+
+@pytest.mark.parametrize("made", [referrer(images.Blob("x/y", b"z")), ATTESTATION, CHILDREN[0]])
+def test_what_is_attached_to_something_else(made):
+    with pytest.raises(InvalidAttachment, match="is attached to .*, not to the image"):
+        attach(made, PLAIN)
+
+
+def test_of_another_platform_of_the_index():
+    with pytest.raises(InvalidAttachment, match="is attached to nothing"):
+        attach(FOREIGN)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"[]", "JSON object is expected"),
+        (PLAIN.data, "none of an OCI manifest's form"),
+        (json.dumps({"schemaVersion": 1}).encode(), "none of an OCI manifest's form"),
+        (json.dumps({"schemaVersion": 2, "layers": []}).encode(), "'config' is no JSON object"),
+        (json.dumps({"schemaVersion": 2, "config": attachments.EMPTY.descriptor()}).encode(), "'layers' is no JSON array"),
+        (json.dumps({"schemaVersion": 2, "mediaType": "a/b"}).encode(), "Unsupported"),
+    ],
+)
+def test_no_manifest(data, words):
+    with pytest.raises(manifests.InvalidManifest, match=words):
+        attached.attach(subject(), OTHER, data)
+
+
+def test_candidates():
+    """Signatures are passed over; what does not say what it is may be a bill of materials."""
+    kinds = ["application/spdx+json", "application/vnd.cyclonedx+json", "application/vnd.in-toto+json", "",
+             "application/vnd.oci.empty.v1+json", "application/vnd.dev.cosign.artifact.sig.v1+json", "text/markdown"]
+    made = [attachments.referrer(PLAIN, attachments.bill_blob(kind), kind) for kind in kinds]
+    assert attached.candidates(attachments.list_of(made).data) == sorted(one.digest for one in made[:5])
+    many = [referrer(PLAIN, str(number)) for number in range(attached.MAX_ATTACHED + 1)]
+    with pytest.raises(InvalidAttachment, match="101 manifests are attached, at most 100"):
+        attached.candidates(attachments.list_of(many).data)
+    with pytest.raises(InvalidAttachment, match="no index"):
+        attached.candidates(CHILDREN[0].data)
+
+
+def test_the_manifests_go_before_the_indexs():
+    own, common = attach(referrer(CHILDREN[0]), PLAIN), attach(referrer(PLAIN), PLAIN)
+    no_bill = attach(attachments.referrer(CHILDREN[0], images.Blob("text/markdown", b"#"), ""), PLAIN)
+    foreign = attach(referrer(CHILDREN[1]), PLAIN)
+    assert attached.choose(subject(PLAIN), [common, own, no_bill, foreign]) == [own]
+    assert attached.choose(subject(PLAIN), [common, no_bill, foreign]) == [common]
+    assert attached.choose(subject(PLAIN), [no_bill, foreign]) == []
+
+
+@pytest.mark.parametrize(
+    ("stem", "suffix", "number", "name"),
+    [
+        ("busybox-1.36.1", ".spdx.json", 1, "busybox-1.36.1.spdx.json"),
+        ("busybox-1.36.1", ".spdx", 2, "busybox-1.36.1+2.spdx"),
+    ],
+)
+def test_file_name(stem, suffix, number, name):
+    assert attached.file_name(stem, suffix, number) == name
+    assert "+" not in reference.parse("busybox:1.36.1").stem
+
+
+def test_a_bill_by_itself_is_taken_as_it_is():
+    document = manifests.Descriptor("text/spdx", OTHER, 3)
+    assert attached.extract(document, b"\xff\x00a", subject()) == b"\xff\x00a"
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        (b"{", "Invalid statement"),
+        (b"[]", "Invalid statement"),
+        (b"[" * 100_000, "Invalid statement"),
+        (b'{"subject": [{"digest": {}}]}', "Invalid statement"),
+        (b'{"subject": [], "predicate": {}}', "is about"),
+        (json.dumps({"subject": [{"digest": {"sha256": "5" * 64}}], "predicate": {}}).encode(), "is about sha256:5555"),
+        (json.dumps({"subject": [{"digest": {"sha256": CHILDREN[0].hex}}], "predicate": []}).encode(), "no JSON object"),
+    ],
+)
+def test_statements_that_are_wrong(statement, words):
+    with pytest.raises(InvalidAttachment, match=words):
+        attached.extract(manifests.Descriptor(images.IN_TOTO, OTHER, 1), statement, subject())
+
+
+def test_a_bill_that_is_too_large():
+    large = images.Blob("application/spdx+json", b"")
+    content = json.loads(attachments.referrer(PLAIN, large).data)
+    content["layers"][0]["size"] = attached.MAX_SIZE + 1
+    made = images.Blob(images.OCI_MANIFEST, images.to_json(content))
+    with pytest.raises(InvalidAttachment, match="at most"):
+        attached.documents([attach(made, PLAIN)])
+
+
+# ------------------------------------------------------------------------------------------- image tarballs
+
+
+@pytest.fixture
+def full(tmp_path):
+    """Write an image tarball of a content's amd64 image with attachments, and return its path."""
+
+    def write(content=INDEX, made=(ATTESTATION,), name="docker_test_linux-amd64_sbom.tar"):
+        blobs = {**content.blobs(), **{digest: blob for one in made for digest, blob in one.blobs().items()}}
+        image = tarball.make_image(content.digest, content.data, AMD64, lambda blob: blobs[blob.digest].data)
+        found = tuple(attached.attach(image.subject, one.digest, one.data) for one in made)
+        image = tarball.replace(image, attachments=found)
+        extents = {}
+        for number, (digest, blob) in enumerate(blobs.items()):
+            path = tmp_path / str(number)
+            path.write_bytes(blob.data)
+            extents[digest] = tarball.Extent(str(path), 0, blob.size)
+        tarball.write(str(tmp_path / name), image, extents)
+        return tmp_path / name
+
+    return write
+
+
+def test_round_trip(full):
+    path = full()
+    image = tarball.verify(str(path), AMD64, INDEX.digest, Wanted())
+    assert image == tarball.load(str(path), AMD64)
+    [(one, media_type, data)] = tarball.read_bills(str(path), image)
+    assert (one.digest, media_type, json.loads(data)) == (ATTESTATION.digest, "application/spdx+json", BILL)
+    with tarfile.open(path) as tar:
+        names = [member.name for member in tar]
+    assert len(names) == len(set(names)) == 2 + 2 + len(CHILDREN[0].layers) + 1 + 2
+    with pytest.raises(InvalidTarball, match="does not name one image"):
+        tarball.verify(str(path), AMD64, INDEX.digest)
+
+
+def test_names_of_files():
+    named = reference.parse(f"busybox:1@{OTHER}")
+    plain = f"docker_sha256-{'0' * 64}_linux-amd64"
+    assert tarball.file_name(named, "linux-amd64", None) == f"{plain}.tar"
+    assert tarball.file_name(named, "linux-amd64", Wanted()) == f"{plain}_sbom.tar"
+    pinned = [tarball.file_name(named, "linux-amd64", Wanted((digest,))) for digest in (OTHER, INDEX.digest)]
+    assert all(name.startswith(f"{plain}_sbom-") for name in pinned) and len(set(pinned)) == 2
+
+
+def test_an_attestation_can_not_be_left_out(full):
+    with pytest.raises(InvalidAttachment, match=f"{ATTESTATION.digest}, which the index names, is missing"):
+        tarball.verify(str(full(made=())), AMD64, INDEX.digest, Wanted())
+
+
+def test_pins_name_all_that_is_there(full):
+    one, two, foreign = referrer(CHILDREN[0], "one"), referrer(CHILDREN[0], "two"), referrer(CHILDREN[1], "foreign")
+    path = full(PLAIN, (one, foreign))
+    for pins, words in (((), ""), ((one, foreign), ""), ((one, two, foreign), "is missing"), ((one,), "is not pinned")):
+        asked = Wanted(tuple(sorted(made.digest for made in pins)))
+        if words:
+            with pytest.raises(InvalidAttachment, match=words):
+                tarball.verify(str(path), AMD64, PLAIN.digest, asked)
+        else:
+            assert len(tarball.verify(str(path), AMD64, PLAIN.digest, asked).attachments) == 2
+    # An attestation may be pinned as well, though the index does that.
+    tarball.verify(str(full()), AMD64, INDEX.digest, Wanted((ATTESTATION.digest,)))
+
+
+@pytest.mark.parametrize("blob", [ATTESTATION, ATTESTATION.layers[1]], ids=["manifest", "bill"])
+def test_no_byte_of_it_can_change(full, blob):
+    path = full()
+    data = path.read_bytes()
+    assert data.count(blob.data) == 1
+    middle = len(blob.data) // 2
+    turned = blob.data[:middle] + bytes([blob.data[middle] ^ 1]) + blob.data[middle + 1:]
+    path.write_bytes(data.replace(blob.data, turned))
+    with pytest.raises(InvalidTarball, match="Checksum mismatch"):
+        tarball.verify(str(path), AMD64, INDEX.digest, Wanted())
+
+
+def test_a_bill_that_is_missing(full):
+    path = full()
+    with tarfile.open(path) as tar:
+        files = {member.name: tar.extractfile(member).read() for member in tar}
+    del files["blobs/sha256/" + ATTESTATION.layers[1].hex]
+    with open(path, "wb") as file:
+        writer = tarball.TarWriter(file)
+        for name, data in files.items():
+            writer.add(name, data)
+        writer.close()
+    for look in (lambda: tarball.verify(str(path), AMD64, INDEX.digest, Wanted()),
+                 lambda: list(tarball.read_bills(str(path), tarball.load(str(path), AMD64)))):
+        with pytest.raises(InvalidTarball, match="is missing"):
+            look()
