@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from support import oe, registry as registries
+from support import oe, pages, registry as registries
 
 ARCHIVE = "busybox-1.36.1.tar.xz"
 INFORMATION = "busybox-1.36.1.image"
+PAGE = "howto/mirrors.md"
 
 # Each with a download directory of its own, and with no other way to the image than the one it is named after.
 WAYS = {
     "from-registry": "",
-    "from-http": """
-PREMIRRORS = "docker://.*/.* @HTTP@/"
+    "from-http": pages.example(PAGE, "A mirror of all sources", 1, {"https://mirror.example.com/downloads": "@HTTP@"}) + """
 BB_FETCH_PREMIRRORONLY = "1"
 DOCKIN_REGISTRIES_CONF = "/nowhere"
 """,
@@ -28,9 +28,14 @@ PREMIRRORS = "docker://.*/.* file://@FILES@/"
 BB_NO_NETWORK = "1"
 DOCKIN_REGISTRIES_CONF = "/nowhere"
 """,
-    "from-docker-mirror": """
-PREMIRRORS = "docker://docker.io/(.*) docker://@REGISTRY@/cache/\\1"
+    # A pull-through cache, by a rule of BitBake's and by skopeo's configuration.
+    "from-cache-by-rule": pages.example(PAGE, "A pull-through cache", 3, {"cache.example.com:5000": "@CACHE@"}) + """
 BB_FETCH_PREMIRRORONLY = "1"
+DOCKIN_REGISTRIES_CONF = ""
+""",
+    "from-cache": pages.example(
+        PAGE, "A pull-through cache", 2, {"/path/to/layer/conf/images/registries.conf": "@CACHE_CONF@"}) + """
+DOCKIN_TLS_VERIFY = "1"
 """,
     # A file copied by hand, without the mark of a finished fetch.
     "from-downloads": """
@@ -60,25 +65,37 @@ class Obtained:
 
     build: oe.Build
     paths: set[str]
-    requests: registries.Requests
+    cached: registries.Requests
 
 
 @pytest.fixture(scope="module")
-def obtained(shop, built, image_file):
-    shop.registry.push(shop.busybox, "cache/library/busybox", "1.36.1")
+def cache(shop, tmp_path_factory):
+    """A pull-through cache of the registry."""
+    with registries.Registry(tmp_path_factory.mktemp("cache"), proxy=shop.registry) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def obtained(shop, built, image_file, cache):
     build = shop.build("sources")
+    conf = build.path / "registries.conf"
+    location = 'location = "cache.example.com:5000"'
+    here = f'location = "{cache.address}"\ninsecure = true'
+    shop.bench.write(conf, pages.example(PAGE, "A pull-through cache", 1, {location: here}))
     own = build.path / "downloads-of-from-downloads"
     own.mkdir()
     shutil.copy(image_file, own)
     shop.bench.account.own_folders(own)
-    with registries.FileServer(image_file.parent) as mirror, shop.registry.recording() as requests:
+    with registries.FileServer(image_file.parent) as mirror, cache.recording() as cached:
+        values = {"HTTP": mirror.url, "FILES": image_file.parent, "CACHE": cache.address, "CACHE_CONF": conf}
         for name, text in WAYS.items():
             recipe = shop.recipe("single") + text + 'DL_DIR = "${TOPDIR}/downloads-of-${PN}"\n'
-            build.recipe(f"{name}_1.0.bb", recipe.replace("@HTTP@", mirror.url)
-                         .replace("@FILES@", str(image_file.parent)).replace("@REGISTRY@", shop.registry.address))
+            for key, value in values.items():
+                recipe = recipe.replace(f"@{key}@", str(value))
+            build.recipe(f"{name}_1.0.bb", recipe)
         build.bitbake("-c", "compile", *WAYS).ok()
         paths = {request.path for request in mirror.log}
-    return Obtained(build, paths, requests)
+    return Obtained(build, paths, cached)
 
 
 @pytest.fixture(scope="module")
@@ -97,18 +114,24 @@ def test_same_bytes_whatever_the_source(built, obtained, image_file, way):
     assert own.read_bytes() == image_file.read_bytes()
 
 
-def test_each_went_its_way(obtained, image_file):
+def test_each_went_its_way(obtained, image_file, busybox):
     assert f"/{image_file.name}" in obtained.paths
-    repositories = {request.path.split("/manifests/")[0] for request in obtained.requests if request.is_manifest}
-    assert repositories == {"/v2/library/busybox", "/v2/cache/library/busybox"}
+    # Two recipes have asked the cache, each for all of the image.
+    for layer in busybox.manifest("linux/amd64").layers:
+        assert obtained.cached.blobs().count(layer.digest) == 2
+    assert obtained.cached.manifests().count(busybox.digest) == 2
 
 
-def test_mirror_rules_and_the_sanity_check(shop):
-    """OE-core warns of docker:// in mirror variables, whose schemes it lists; docs/howto/mirrors.md has what it takes."""
-    form = 'PREMIRRORS:append = " {} http://localhost/ "\n'
-    build = shop.build("mirror-rules", form.format("(docker|gs)://.*/.*"))
-    build.bitbake("-p").ok()
-    build.local_conf(form.format("docker://.*/.*"))
+def test_own_mirrors_and_the_sanity_check(shop, registry, built, image_file):
+    """The layer adds a rule to own-mirrors. OE-core warns of docker:// in mirror variables, whose schemes it lists."""
+    with registries.FileServer(image_file.parent) as mirror, registry.recording() as requests:
+        values = {"https://mirror.example.com/downloads": mirror.url}
+        build = shop.build("own-mirrors", pages.example(PAGE, "A mirror of all sources", 0, values))
+        shop.add(build, "single")
+        build.bitbake("-c", "fetch", "single").ok()
+        assert (build.downloads / image_file.name).read_bytes() == image_file.read_bytes()
+    assert not requests
+    build.local_conf('PREMIRRORS:append = " docker://.*/.* http://localhost/ "\n')
     build.bitbake("-p").ok(r"Invalid protocol \(docker\) in PREMIRRORS")
 
 
@@ -118,10 +141,9 @@ def test_runall_checkuri_and_cleanall(shop, registry, busybox):
     with registry.recording() as requests:
         result = build.bitbake("--runall=fetch", "several", "single").ok()
     # They share an image, and fetch it at the same time.
-    blobs = {blob.digest for manifest in busybox.manifests() for blob in (*manifest.layers, manifest.config)}
-    fetched = [digest for digest in requests.blobs() if digest in blobs]
-    wanted = busybox.manifest("linux/amd64")
-    assert sorted(fetched) == sorted(blob.digest for blob in (*wanted.layers, wanted.config))
+    layers = {layer.digest for manifest in busybox.manifests() for layer in manifest.layers}
+    fetched = [digest for digest in requests.blobs() if digest in layers]
+    assert sorted(fetched) == sorted(layer.digest for layer in busybox.manifest("linux/amd64").layers)
     assert "do_fetch" in result.tasks("several") & result.tasks("single")
     assert not {"do_unpack", "do_compile"} & result.tasks()
     assert len(list(build.downloads.glob("docker_*.tar"))) == 2

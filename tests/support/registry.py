@@ -186,13 +186,16 @@ class Registry:
     """A running docker-registry with its store under directory.
 
     tls: a PrivateCA for https. login: the one user that may read and write. prefix: a command that runs the server,
-    such as nsenter, for one that can only be asked from another network. Use as a context manager, or start() and stop().
+    such as nsenter, for one that can only be asked from another network. proxy: a registry of which this one is a
+    pull-through cache. Use as a context manager, or start() and stop().
     """
 
     def __init__(
-        self, directory: Path, tls: PrivateCA | None = None, login: Login | None = None, prefix: Sequence[str] = ()
+        self, directory: Path, tls: PrivateCA | None = None, login: Login | None = None, prefix: Sequence[str] = (),
+        proxy: Registry | None = None,
     ):
         self.directory = directory
+        self.proxy = proxy
         self.prefix = prefix
         self.tls = tls
         self.login = login
@@ -350,6 +353,8 @@ class Registry:
             },
             "http": listener,
         }
+        if self.proxy:
+            configuration["proxy"] = {"remoteurl": f"http://{self.proxy.address}"}
         if self.tls:
             listener["tls"] = {"certificate": str(self.tls.certificate), "key": str(self.tls.key)}
         if self.login:
