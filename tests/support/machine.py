@@ -436,14 +436,18 @@ class System:
             env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command in the machine, as root; a failure is a MachineError unless not check."""
         # timeout(1) runs inside and ends what it started; the one of subprocess would leave it there.
-        inside = ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-                  "--root", "--wd", "--", "timeout", "--kill-after=2", str(timeout), *argv]
         done = subprocess.run(
-            inside, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
-            timeout=timeout + 10, check=False, env={**ENVIRONMENT, **(env or {})})
+            self.inside("timeout", "--kill-after=2", str(timeout), *argv), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", timeout=timeout + 10, check=False,
+            env={**ENVIRONMENT, **(env or {})})
         if check and done.returncode:
             raise MachineError(f"{' '.join(argv)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
         return done
+
+    def inside(self, *argv: str) -> list[str]:
+        """Return the command that runs one in the machine, as root."""
+        return ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root",
+                "--wd", "--", *argv]
 
     def output(self, *argv: str) -> str:
         """Run a command in the machine; return its output without the last newline."""
