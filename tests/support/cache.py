@@ -75,10 +75,17 @@ class Release:
 
 
 def releases() -> list[Release]:
-    """Return the releases of tests/releases.ini, in its order."""
+    """Return the releases of tests/releases.ini, in its order; of them those in $DOCKIN_RELEASES, if that names any.
+
+    Raises ValueError for a name that is not there.
+    """
     pins = configparser.ConfigParser()
     pins.read_string(RELEASES_FILE.read_text())
-    return [_release(pins[name]) for name in pins.sections()]
+    chosen = os.environ.get("DOCKIN_RELEASES", "").split() or pins.sections()
+    unknown = sorted(set(chosen) - set(pins.sections()))
+    if unknown:
+        raise ValueError(f"DOCKIN_RELEASES: no release {', '.join(unknown)}: there are {', '.join(pins.sections())}")
+    return [_release(pins[name]) for name in pins.sections() if name in chosen]
 
 
 def _release(pins: configparser.SectionProxy) -> Release:
