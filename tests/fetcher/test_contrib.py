@@ -88,11 +88,11 @@ class Project:
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout.splitlines()[-1] if done.stdout else ""
 
-    def shell(self, script, **environment):
-        """Run a script as a CI runner does, expect success, and return what it prints."""
+    def shell(self, script, expected=0, **environment):
+        """Run a script as a CI runner does, expect an exit code, and return what it prints."""
         done = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], cwd=self.clone, text=True, timeout=SECONDS,
                               env={**self.environment, **environment}, capture_output=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == expected, done.stdout + done.stderr
         assert "hunter2" not in done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -173,19 +173,27 @@ def test_options_go_to_dockin(project, moving):
     project.refresh("--", "--jobs", "0", code=2)
 
 
-def steps():
-    """Return the scripts of the GitHub workflow, by name."""
-    path = TREE / "contrib" / "github" / "dockin-refresh.yml"
-    document = plainyaml.parse(path.read_text(), str(path))
-    return {step["name"]: step["run"] for step in document["jobs"]["refresh"]["steps"] if "run" in step}
+def read(name):
+    """Return a file of contrib/ as YAML."""
+    path = TREE / "contrib" / name
+    return plainyaml.parse(path.read_text(), str(path))
+
+
+def github(job):
+    """Return the scripts of a job of the GitHub workflow by name, and the variables of the workflow."""
+    document = read("github/dockin-refresh.yml")
+    scripts = {step["name"]: step["run"] for step in document["jobs"][job]["steps"] if "run" in step}
+    return scripts, {name: value for name, value in document["env"].items() if "${{" not in value}
 
 
 def test_github_workflow(project, moving):
-    _, _, move = moving
+    _, old, move = moving
     (project.clone.parent / "meta-dockin").symlink_to(TREE)
-    scripts = steps()
+    scripts, variables = github("refresh")
     assert list(scripts) == ["Refresh", "Pull request", "Result"]
-    variables = {"BASE": "main", "BRANCH": "dockin/refresh", "RUNNER_TEMP": str(project.directory)}
+    checks, _ = github("check")
+    assert list(checks) == ["Check"]
+    variables = {**variables, "BASE": "main", "BRANCH": "dockin/refresh", "RUNNER_TEMP": str(project.directory)}
     for name in ("GITHUB_STEP_SUMMARY", "GITHUB_ENV"):
         variables[name] = str(project.directory / name)
 
@@ -201,7 +209,10 @@ def test_github_workflow(project, moving):
         return new["outcome"]
 
     assert run() == "nothing"
+    project.shell(checks["Check"], **variables)
     first = move("first")
+    project.shell(checks["Check"], expected=3, **variables)
+    assert old[7:14] in (project.directory / "GITHUB_STEP_SUMMARY").read_text()
     assert run() == "pushed"
     assert first[7:] in project.show()
     second = move("second")
@@ -211,13 +222,16 @@ def test_github_workflow(project, moving):
     assert [line.split()[1] for line in log] == ["list", "create", "list", "edit"]
     assert "--base main --title Refresh container image digests --body-file" in log[1]
     assert second[7:14] in (project.directory / "report.md").read_text()
+    # On the branch of the pull request nothing is stale.
+    project.shell(checks["Check"], **variables)
     assert "Signed-off-by: dockin refresh" in project.git("log", "-1", "dockin/refresh", cwd=project.remote)
 
 
 def test_gitlab_job(project, moving):
     _, _, move = moving
-    path = TREE / "contrib" / "gitlab" / "dockin-refresh.yml"
-    [script] = plainyaml.parse(path.read_text(), str(path))["dockin-refresh"]["script"]
+    document = read("gitlab/dockin-refresh.yml")
+    [script], [check] = document["dockin-refresh"]["script"], document["dockin-check"]["script"]
+    assert document["dockin-refresh"]["extends"] == document["dockin-check"]["extends"] == ".dockin"
     # What GitLab clones: a repository with the tree as it is here.
     copy = project.directory / "meta-dockin"
     copy.mkdir()
@@ -228,9 +242,11 @@ def test_gitlab_job(project, moving):
     variables = {
         "CI_SERVER_HOST": "gitlab.example", "CI_PROJECT_DIR": str(project.clone), "CI_DEFAULT_BRANCH": "main",
         "CI_PROJECT_URL": f"file://{project.remote}"[:-len(".git")], "DOCKIN_URL": f"file://{copy}",
-        "DOCKIN_BRANCH": "dockin/refresh",
+        "DOCKIN_BRANCH": "dockin/refresh", **document[".dockin"]["variables"],
     }
+    project.shell(check, **variables)
     new = move("new")
+    assert new[7:14] in project.shell(check, expected=3, **variables)
     assert "pushed" in project.shell(script, **variables)
     assert new[7:] in project.show()
     # On a runner that keeps its directories.

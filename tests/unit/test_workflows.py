@@ -1,0 +1,68 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""What CI is told of this layer: the same releases, branches and commands as stand in the tree, and no action that moves."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+from dockin import plainyaml
+
+TREE = pathlib.Path(__file__).resolve().parents[2]
+PINS = configparser.ConfigParser()
+PINS.read(TREE / "tests" / "releases.ini")
+WORKFLOWS = [*(TREE / ".github" / "workflows").glob("*.yml"), *(TREE / "contrib" / "github").glob("*.yml")]
+
+
+def read(name):
+    return plainyaml.parse((TREE / name).read_text(), name)
+
+
+def commands(job):
+    """Return the make commands of a job of either system."""
+    return [*job.get("script", []), *(step["run"] for step in job.get("steps", []) if "run" in step)]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_by_hash(path):
+    used = re.findall(r"uses: *(.*)", path.read_text())
+    assert used
+    for action in used:
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+
+
+def test_every_release_is_tested_by_commands_that_there_are():
+    github, gitlab = read(".github/workflows/ci.yml")["jobs"], read(".gitlab-ci.yml")
+    assert github["test"]["strategy"]["matrix"]["release"] == PINS.sections()
+    assert github["test"]["env"]["DOCKIN_RELEASES"] == "${{ matrix.release }}"
+    assert gitlab["test"]["parallel"]["matrix"] == [{"DOCKIN_RELEASES": PINS.sections()}]
+    for jobs in (github, gitlab):
+        assert [commands(jobs[name]) for name in ("lint", "test")] == [["make lint"], ["make test"]]
+    for target in ("lint", "test"):
+        argv = ["make", "--dry-run", target]
+        done = subprocess.run(argv, cwd=TREE, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+        assert f"scripts/{target}" in done.stdout
+
+
+@pytest.mark.parametrize("release", PINS.sections())
+def test_builds_are_brought_up_from_the_branches_that_are_tested(release):
+    pins = PINS[release]
+    wanted = {
+        "bitbake": (pins["bitbake_url"], pins["bitbake_branch"]),
+        "openembedded-core": (pins["oecore_url"], pins["oecore_branch"]),
+    }
+    repositories = read(f"contrib/kas/{release}.yml")["repos"]
+    assert {name: (one["url"], one["branch"]) for name, one in repositories.items()} == wanted
+    setup = TREE / "contrib" / "bitbake-setup" / f"dockin-{release}.conf.json"
+    if release == "scarthgap":  # whose OE-core has no fragments
+        assert not setup.exists()
+        return
+    remotes = {name: one["git-remote"] for name, one in json.loads(setup.read_text())["sources"].items()}
+    assert {name: (one["uri"], one["branch"]) for name, one in remotes.items()} == wanted
+    assert all(one["rev"] == one["branch"] for one in remotes.values())
