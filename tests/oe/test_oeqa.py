@@ -29,8 +29,19 @@ addtask load_cases
 """
 
 
+@pytest.mark.release("wrynose")
 @pytest.mark.timeout(900)
 def test_selftest(bench):
+    run_selftest(bench)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_selftest_of_each_release(bench):
+    run_selftest(bench)
+
+
+def run_selftest(bench):
     """As a user has it, but for meta-selftest's own recipes, which append to recipes that the test bed has not."""
     shutil.copytree(bench.release.oecore.path / "meta-selftest", bench.core / "meta-selftest", dirs_exist_ok=True)
     build = bench.build("selftest", 'BBMASK += "/meta-selftest/recipes-test/"\n')
