@@ -221,17 +221,16 @@ def human(size: int) -> str:
 
 
 def _with_age(status: Status, resolving: resolver.Resolver, downloads: str) -> Status:
-    """Return a status with the age of the pinned image, if that is there."""
+    """Return a status with the age of the pinned image, if that is there; where it can't be found out, a note says why."""
     found = status.remote
     if not found or not found.pin_exists:
         return status
     try:
         return dataclasses.replace(status, created=_created(status, resolving, downloads))
-    except resolver.ResolveError as error:
-        found.fail(error.kind, str(error))
     except (DockinError, OSError) as error:
-        found.fail("content", str(error))
-    return status
+        # What the tag stands for is known all the same, and counts as a refresh counts it.
+        note = f"the age of the pinned image is not known: {_first_line(str(error))}"
+        return dataclasses.replace(status, notes=(*status.notes, note))
 
 
 def _created(status: Status, resolving: resolver.Resolver, downloads: str) -> str:

@@ -212,13 +212,16 @@ def down():
     (f"a:1@{PIN}", Registry(gone()), ("tag-gone", None, True, "2026-01-01", "manifest unknown")),
     (f"a:1@{PIN}", Registry(gone(), gone()), ("pin-lost", None, False, None, "manifest unknown")),
     (f"a:1@{PIN}", Registry(down()), ("error", None, None, None, "no route")),
-    (f"a:1@{PIN}", Registry(PIN, age=down()), ("error", PIN, True, None, "no route")),
+    (f"a:1@{PIN}", Registry(PIN, age=down()), ("current", PIN, True, None, None)),
     ("a:1", Registry(PIN), ("unpinned", PIN, None, None, None)),
     ("a:1", Registry(gone()), ("error", None, None, None, "manifest unknown")),
 ])
 def test_look_up(text, answers, expected):
+    """Without the age, what is known of the tag is as good."""
     document = json.loads(status.to_json(status.look_up([one(text)], answers)))
     assert document["images"][0]["remote"] == dict(zip(("state", "digest", "pin_exists", "created", "message"), expected))
+    unknown = ["the age of the pinned image is not known: no route"] if answers.age else []
+    assert document["images"][0]["notes"] == unknown
 
 
 def findings(*names):

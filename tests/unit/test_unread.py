@@ -118,6 +118,8 @@ RIGHT = {
     "an append that BBFILES does not take in": (
         {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "mine/conf/layer.conf": CONF, "mine/b/c/d/x_1.bbappend": 'T = "2"\n'},
         ["mine/a/x_1.bb"], "new"),
+    "the name as it is": (
+        {"mine/a/x_1.bb": 'PN = "x"\n' + LITERAL.replace("/x", "/${BPN}")}, ["mine/a/x_1.bb"], "new"),
     "an append that BBFILES takes in": (
         {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "mine/conf/layer.conf": CONF, "mine/b/x_1.bbappend": 'T = "2"\n'},
         ["mine/a/x_1.bb"], "other"),
