@@ -8,6 +8,7 @@ be known is no image, but a problem with file and line. Files are changed at the
 
 from __future__ import annotations
 
+import collections
 import collections.abc
 import contextlib
 import dataclasses
@@ -184,7 +185,10 @@ def find_all(paths: list[str], layers: Layers) -> list[tuple[str, list[str]]]:
         else:
             raise RecipeError(f"There is no {path!r}: give recipes or directories with recipes")
     loose = sorted(appends.values())
-    for path in layers.appends():
+    # In no layer, what is beside a recipe.
+    beside = {os.path.dirname(recipe) for recipe in recipes.values() if not layer_of(recipe)}
+    others = (path for directory in sorted(beside) for path in recipes_in(directory) if path.endswith(APPEND))
+    for path in (*layers.appends(), *others):
         add(path)
     result = []
     for recipe in sorted(recipes.values()):
@@ -375,8 +379,8 @@ class _Reader:
         self.last_include: Statement | None = None
         self.inherited: set[str] = set()
         self.deferred: list[Statement] = []
-        self.by_append: dict[str, Statement] = {}
-        """The last assignment in an append, by the variable."""
+        self.by_append: dict[str, list[Statement]] = collections.defaultdict(list)
+        """The assignments in appends, by the variable."""
 
     def read(self, appends: collections.abc.Sequence[str]) -> Recipe:
         for name, value in _from_file_name(self.path).items():
@@ -510,23 +514,24 @@ class _Reader:
         self.statements.append(statement)
         if "${" in name:
             self._put_in_doubt(name, f"{statement.variable} at {where} sets, too")
-        if self.text_only and not overrides and statement.operator in ("=", ":=") and statement.path.endswith(APPEND):
-            self._one_append(name, statement)
+        if self.text_only and statement.path.endswith(APPEND):
+            self._appended(name, statement)
         if overrides not in ([], ["append"], ["prepend"]):
             self._put_in_doubt(name, f"{statement.variable} at {where} changes, too")
         if "${@" in statement.value.characters:
             for change in recipecode.changes(statement.value.characters):
                 self._changed_by_code(change.name, where)
 
-    def _one_append(self, name: str, statement: Statement) -> None:
-        """Take notice of two appends that set one variable: BitBake's order of them is that of the layers' priorities."""
-        other = self.by_append.setdefault(name, statement)
-        if other.path != statement.path and other.value.characters != statement.value.characters:
-            places = f"{self._where(other)} and {self._where(statement)}"
-            if name == _VARIABLE:
-                self.doubt = self.doubt or f"two appends set {name}, {places}"
-            else:
-                self.scope.doubts.setdefault(name, f"two appends set, {places}")
+    def _appended(self, name: str, statement: Statement) -> None:
+        """Take notice of two appends that change one variable: BitBake's order of them is that of the layers' priorities."""
+        for other in self.by_append[name]:
+            same = other.value.characters == statement.value.characters
+            sets = {other.operator, statement.operator} <= {"=", ":="} and ":" not in other.variable + statement.variable
+            # What each adds to SRC_URI stands there, in whatever order.
+            adds = all(":" in one.variable or one.operator in ("+=", "=+", ".=", "=.") for one in (other, statement))
+            if other.path != statement.path and not (same and sets) and not (adds and name == _VARIABLE):
+                self._fix_doubt(name, f"two appends change, {self._where(other)} and {self._where(statement)}")
+        self.by_append[name].append(statement)
 
     def _fix_doubt(self, name: str, reason: str) -> None:
         """Put a variable in doubt for good."""
@@ -584,6 +589,8 @@ class _Reader:
         old = self.flags.get(flag)
         if old and "??=" in (old.operator, statement.operator):
             self.unsure_flags[flag] = "releases of BitBake differ in what ??= means then"
+        if old and self.text_only and old.path != statement.path and old.path.endswith(APPEND):
+            self.unsure_flags[flag] = "BitBake's order of appends is that of the layers' priorities"
         if old and self.text_only and self.layers.is_optional(statement.path):
             self.unsure_flags[flag] = "it counts only where another layer is, too"
         if old and statement.operator in ("?=", "??="):

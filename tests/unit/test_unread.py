@@ -110,6 +110,9 @@ RIGHT = {
         {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "mine/conf/layer.conf": 'T:pn-y = "2"\n'}, ["mine/a/x_1.bb"], "new"),
     "a default of the configuration that the recipe takes the place of": (
         {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "mine/conf/layer.conf": 'T = "2"\n'}, ["mine/a/x_1.bb"], "new"),
+    "two appends that add images of no other kind": (
+        {"mine/a/x_1.bb": LITERAL, "mine/x_1.bbappend": 'SRC_URI += "file://a"\n', "mine/b/x_%.bbappend":
+         'SRC_URI:append = " file://b"\n'}, ["mine/a/x_1.bb"], "new"),
     "two appends that agree": (
         {"mine/a/x_1.bb": VARIABLE, "mine/x_1.bbappend": 'T = "1"\n', "mine/b/x_%.bbappend": 'T = "1"\n'},
         ["mine/a/x_1.bb"], "new"),
@@ -194,9 +197,19 @@ DOUBTFUL = {
         LITERAL, {"mine/conf/layer.conf": CONF, "mine/dynamic-layers/y/x_1.bbappend": 'SRC_URI[sha256sum] = "OLD"\n'},
         "it counts only where another layer is"),
     "two appends that differ": (
-        VARIABLE, {"mine/x_1.bbappend": 'T = "1"\n', "mine/b/x_%.bbappend": 'T = "2"\n'}, "two appends set"),
+        VARIABLE, {"mine/x_1.bbappend": 'T = "1"\n', "mine/b/x_%.bbappend": 'T = "2"\n'}, "two appends change"),
+    "two appends that add": (
+        'T = ""\n' + VARIABLE, {"mine/x_1.bbappend": 'T .= "1"\n', "mine/b/x_%.bbappend": 'T .= "2"\n'},
+        "two appends change"),
+    "two appends that add at the end": (
+        'T = ""\n' + VARIABLE, {"mine/x_1.bbappend": 'T:append = "1"\n', "mine/b/x_%.bbappend": 'T:append = "2"\n'},
+        "two appends change"),
+    "two appends with pins": (
+        LITERAL, {f"mine/{name}.bbappend": 'SRC_URI[sha256sum] = "OLD"\n' for name in ("x_1", "b/x_%")},
+        "BitBake's order of appends"),
     "two appends with images": (
-        "", {"mine/x_1.bbappend": LITERAL, "mine/b/x_%.bbappend": 'SRC_URI = "docker://h.io/x;tag=2"\n'}, "two appends set"),
+        "", {"mine/x_1.bbappend": LITERAL, "mine/b/x_%.bbappend": 'SRC_URI = "docker://h.io/x;tag=2"\n'},
+        "two appends change"),
 }
 
 
@@ -232,3 +245,9 @@ def test_an_include_that_two_layers_have(run):
     report, pins = run(files, "mine", "other")
     assert "t.inc at a/x_1.bb:1, which more than one layer has" in report.results[0].found.message
     assert pins == {"mine/a/x_1.bb": "old"}
+
+
+def test_an_append_beside_a_recipe_in_no_layer(run):
+    files = {"none/x_1.bb": 'T = "1"\n' + VARIABLE, "none/x_%.bbappend": 'T = "2"\n'}
+    report, pins = run(files, "none/x_1.bb")
+    assert ([result.reference.tag for result in report.results], pins) == (["2"], {"none/x_1.bb": "other"})
