@@ -560,8 +560,11 @@ class _Reader:
         name = self.scope.expand(bitbaketext.plain(statement.variable)).characters
         if statement.flag:
             if name == _VARIABLE:
-                self.flags.pop(statement.flag, None)
-                self.unsure_flags.pop(statement.flag, None)
+                old = self.flags.get(statement.flag)
+                if old and (old.operator == "??=" or statement.flag in self.unsure_flags):
+                    self.unsure_flags.setdefault(statement.flag, "releases of BitBake differ in what an unset leaves of ??=")
+                else:
+                    self.flags.pop(statement.flag, None)
             return
         self.scope.unset(name)
         if name == _VARIABLE:

@@ -303,6 +303,11 @@ PROBLEMS = {
         SRC_URI[sha256sum] ?= "KEEP"
         SRC_URI = "docker://a/b;tag=1.0"
         ''', 3, "releases of BitBake differ"),
+    "a default for a pin, and then unset": ('''
+        SRC_URI = "docker://a/b;tag=1.0"
+        SRC_URI[sha256sum] ??= "KEEP"
+        unset SRC_URI[sha256sum]
+        ''', 1, "releases of BitBake differ"),
     "a default for a pin that is there": ('''
         SRC_URI = "docker://a/b;tag=1.0"
         SRC_URI[sha256sum] = "KEEP"
