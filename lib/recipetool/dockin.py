@@ -98,6 +98,9 @@ def _create(args):
         raise DockinError(f";name={source.name} in {args.source}: the only image of a recipe needs no name; leave it out")
     given_pn, given_pv = _given(args)
     pn = dockin.newrecipe.check_name(given_pn or dockin.newrecipe.default_name(source.reference.repository))
+    if pn.endswith("-native") or pn.startswith("nativesdk-"):
+        # recipetool would have it inherit the class of that name.
+        raise DockinError(f"Invalid recipe name {pn!r}: images are for the target; choose another name")
     dockin.creation.check_free(pn, _tinfoil, "its name before the address" if args.devtool else "--name")
     getvar = _tinfoil.config_data.getVar
     [image] = dockin.creation.lookup([source.reference], [source.platform], getvar)

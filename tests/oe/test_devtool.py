@@ -272,6 +272,7 @@ def test_recipetool(desk):
         ([address, "--binary"], "--binary with docker://.*: an image is installed as it is"),
         ([address, "--name", "x", "--version", "2.0"], "Version '2.0' with the tag 'latest', .*: choose .* by ;tag="),
         ([address, "--outfile", str(place / "tool.bb")], "give a directory, or a file NAME_VERSION.bb"),
+        ([address, "--name", "tool-native"], "Invalid recipe name 'tool-native': images are for the target"),
         ([address], "tool-docker is taken: .*choose another name with --name"),
     ]:
         result = build.run("recipetool", "create", *arguments).failed(message)
