@@ -161,6 +161,24 @@ class Shop:
             files = {"compose.yml": COMPOSE, "several.service": SERVICE} if name == "several" else None
             build.recipe(f"{name}_1.0.bb", self.recipe(name), files)
 
+    def serve_demos(self, build):
+        """Push an image of our own for each that the demos name, and pin the demos to those in a build directory."""
+        pushed = {("library/busybox", "1.36.1"): self.busybox}
+        for demo in DEMOS:
+            recipe = (self.bench.layer / "recipes-demo" / "dockin" / f"{demo}_1.0.bb").read_text()
+            words = recipe.replace('"', " ").split()
+            pins = []
+            for entry in source.parse_src_uri(" ".join(word for word in words if source.is_docker(word))):
+                reference = entry.reference
+                name = (reference.repository, reference.tag)
+                if name not in pushed:
+                    pushed[name] = images.index([platform_image(reference.stem, one) for one in PLATFORMS])
+                    self.registry.push(pushed[name], *name)
+                made = pushed[name]
+                pins.append(f'SRC_URI[{entry.pin_flag}] = "{made.hex}"\n')
+            assert pins, f"no image in {demo}"
+            build.recipe(f"{demo}_%.bbappend", "".join(pins))
+
 
 @pytest.fixture(scope="session")
 def shop(bench, registry, busybox, app):
@@ -182,24 +200,5 @@ class Built:
 def built(shop):
     build = shop.build("packages")
     shop.add(build, *RECIPES)
-    serve_demos(shop, build)
+    shop.serve_demos(build)
     return Built(build, build.bitbake("-k", *RECIPES, *DEMOS, timeout=600))
-
-
-def serve_demos(shop, build):
-    """Push an image of our own for each that the demos name, and pin the demos to those."""
-    pushed = {("library/busybox", "1.36.1"): shop.busybox}
-    for demo in DEMOS:
-        recipe = (shop.bench.layer / "recipes-demo" / "dockin" / f"{demo}_1.0.bb").read_text()
-        words = recipe.replace('"', " ").split()
-        pins = []
-        for entry in source.parse_src_uri(" ".join(word for word in words if source.is_docker(word))):
-            reference = entry.reference
-            name = (reference.repository, reference.tag)
-            if name not in pushed:
-                pushed[name] = images.index([platform_image(reference.stem, one) for one in PLATFORMS])
-                shop.registry.push(pushed[name], *name)
-            made = pushed[name]
-            pins.append(f'SRC_URI[{entry.pin_flag}] = "{made.hex}"\n')
-        assert pins, f"no image in {demo}"
-        build.recipe(f"{demo}_%.bbappend", "".join(pins))
