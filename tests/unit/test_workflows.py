@@ -25,7 +25,7 @@ def read(name):
 
 
 def commands(job):
-    """Return the make commands of a job of either system."""
+    """Return what a job of either system runs."""
     return [*job.get("script", []), *(step["run"] for step in job.get("steps", []) if "run" in step)]
 
 
@@ -48,6 +48,22 @@ def test_every_release_is_tested_by_commands_that_there_are():
         argv = ["make", "--dry-run", target]
         done = subprocess.run(argv, cwd=TREE, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
         assert f"scripts/{target}" in done.stdout
+
+
+def scripts():
+    """Return the shell scripts in the files for other layers, by file and job."""
+    github, gitlab = read("contrib/github/dockin-refresh.yml")["jobs"], read("contrib/gitlab/dockin-refresh.yml")
+    jobs = [("github", name, job) for name, job in github.items()]
+    jobs += [("gitlab", name, job) for name, job in gitlab.items()]
+    return {f"{where}-{name}-{number}": text for where, name, job in jobs for number, text in enumerate(commands(job))}
+
+
+@pytest.mark.parametrize("script", [pytest.param(text, id=name) for name, text in scripts().items()])
+def test_shell_in_workflows(script):
+    # Variables are of the environment, which shellcheck does not know.
+    argv = ["shellcheck", "--shell=bash", "--exclude=SC2154", "-"]
+    done = subprocess.run(argv, input=script, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("release", PINS.sections())
