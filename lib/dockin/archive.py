@@ -15,6 +15,7 @@ https://github.com/moby/docker-image-spec/blob/main/spec.md
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import functools
 import hashlib
@@ -198,7 +199,7 @@ def _json(value: object) -> bytes:
 def _content(extent: tarball.Extent, layer: manifests.Descriptor, diff_id: str) -> typing.Iterator[bytes]:
     """Yield a layer's tar, uncompressed. Raises InvalidLayer, also at the end of one that has not the diff_id."""
     hasher = hashlib.sha256()
-    for chunk in decompress(tarball.chunks(extent), layer.digest):
+    for chunk in _ahead(decompress(tarball.chunks(extent), layer.digest)):
         hasher.update(chunk)
         yield chunk
     actual = "sha256:" + hasher.hexdigest()
@@ -206,6 +207,31 @@ def _content(extent: tarball.Extent, layer: manifests.Descriptor, diff_id: str) 
         raise InvalidLayer(
             f"Checksum mismatch: the uncompressed layer {layer.digest} has {actual}, the config says {diff_id}"
         )
+
+
+def _ahead(chunks: typing.Iterator[bytes]) -> typing.Iterator[bytes]:
+    """Yield chunks, of which the next are made by a thread while one is used: zlib and hashlib let each other run."""
+
+    def take() -> list[bytes]:
+        """Return the next chunks, some MiB at most; none at the end."""
+        taken: list[bytes] = []
+        size = 0
+        while size < tarball.CHUNK:
+            chunk = next(chunks, None)
+            if chunk is None:
+                break
+            taken.append(chunk)
+            size += len(chunk)
+        return taken
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(take)
+        while True:
+            taken = coming.result()
+            if not taken:
+                return
+            coming = pool.submit(take)
+            yield from taken
 
 
 def _length(chunks: typing.Iterable[bytes]) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import gzip
 import hashlib
 import json
@@ -559,6 +560,23 @@ def test_nothing_is_left_of_a_reader_that_stops(tmp_path):
     assert threading.active_count() == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_nothing_is_left_where_there_is_no_space(tmp_path, compression):
+    """Of the thread that is ahead with decompressing."""
+    content = images.image([images.layer({"a": os.urandom(8 << 20)}, compression)], "linux/amd64")
+    source = tmp_path / "docker_a.tar"
+    installed.write_tarball(source, content, AMD64)
+    image = tarball.load(str(source), AMD64)
+    before = threading.active_count()
+    try:
+        archive.assemble(str(source), image, NAME, DECOMPRESSED, "/dev/full")
+    except OSError as error:
+        assert error.errno == errno.ENOSPC
+    else:
+        pytest.fail("it was written")
+    assert threading.active_count() == before
 
 
 # Memory
