@@ -22,7 +22,7 @@ from pathlib import Path
 LAYER = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(LAYER / "tests"), str(LAYER / "lib")]
 
-from support import cache, images, oe, registry  # noqa: E402
+from support import cache, images, measure, oe, registry  # noqa: E402
 
 RECIPE = """
 inherit dockin
@@ -61,9 +61,10 @@ def main() -> int:
     for name, seconds in found.items():
         print(f"{name:<30} median {statistics.median(seconds):6.2f} s   all {' '.join(f'{one:.2f}' for one in seconds)}")
     status, added, shown, listed = (statistics.median(seconds) for seconds in found.values())
-    print(f"add-docker - status = {added - status:+.2f} s (goal: at most {MOST_SECONDS_MORE} s)")
-    print(f"dockin-status / show-recipes = {listed / shown:.2f} (goal: at most {MOST_TIMES})")
-    return 0 if added - status <= MOST_SECONDS_MORE and listed / shown <= MOST_TIMES else 1
+    goals = measure.Goals()
+    goals.at_most("add-docker - status", added - status, MOST_SECONDS_MORE, " s")
+    goals.at_most("dockin-status / show-recipes", listed / shown, MOST_TIMES)
+    return goals.status()
 
 
 def timed(build: oe.Build, argv: list[str]) -> float:
