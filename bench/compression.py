@@ -3,12 +3,12 @@
 # SPDX-License-Identifier: MIT
 """The table one needs to choose COMPRESSION_TYPE and DOCKIN_LAYERS: time and memory of the build, size, time of loads.
 
-    bench/compression.py [--release wrynose] [--megabytes 150] [--runs 3] [--only xz,xz6] [--no-loads]
+    bench/compression.py [--release wrynose] [--megabytes 150] [--runs 3] [--only "xz,xz -6 -T0"] [--no-loads]
 
 The image has 8 layers of files of this machine's /usr. Archives come from do_unpack of a real build, commands from the
-class, and they are run as do_compile does. Runs are repeated up to three times, or until 30 s are over; the medians
+class, and they are run as do_compile does. Runs are repeated up to three times, or until 20 s are over; the medians
 count. Memory is the largest resident set of the command. The archive is then loaded into a real Docker, whose data-root
-is an ext4 file system in memory, as often, always into an empty store; medians. Needs root.
+is an ext4 file system in memory, three times or until 6 s are over, into an empty store; medians. Needs root.
 
 Goals: of the class's types, xz with decompressed layers makes the smallest archive (that is why it is the default), and
 zstd loads faster.
@@ -39,7 +39,8 @@ MORE = {
     "xz -6 -T0": "xz -f -k -6 -T0 -c",
 }
 MADE_BY_DEFAULT = ("xz -6 -T0",)
-SECONDS = 30
+SECONDS = 20
+LOAD_SECONDS = 6
 RECIPE = """
 inherit dockin
 SRC_URI = "docker://{address}/bench/middle;tag=1"
@@ -60,7 +61,7 @@ def loads(daemon: docker.Daemon, archive: Path, name: str, runs: int) -> tuple[m
         daemon.docker("image", "rm", name)
         return measure.Cost(seconds, 0, 0)
 
-    found = measure.repeat(once, runs, SECONDS)
+    found = measure.repeat(once, runs, LOAD_SECONDS)
     inside.unlink()
     return found
 

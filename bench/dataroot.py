@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: MIT
 """A data-root written at build time: what writing it takes, and what it saves on the target.
 
-    bench/dataroot.py [--images small,middle,large] [--runs 3] [--kinds none,xz,zstd]
+    bench/dataroot.py [--images middle,large] [--runs 3] [--kinds none,xz,zstd]
 
 The image has 8 layers of files of this machine's /usr. It is written from an uncompressed archive and from compressed ones,
 by root, and under pseudo as do_rootfs does; memory is the largest resident set. Then a Debian with Docker 26.1 (classic
@@ -142,7 +142,7 @@ def _boot(one: machine.Machine, source: installed.Installed, prebuilt: bool) -> 
 def main() -> int:
     """Measure and print; return 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", default="small,middle,large", help=",".join(SIZES))
+    parser.add_argument("--images", default="middle,large", help=",".join(SIZES))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--kinds", help="compressions, none first")
     options = parser.parse_args()
