@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 
@@ -54,14 +55,41 @@ def check(system, archives):
     assert [system.run_image(packages.familiar(name)) for name in (APP, KEPT)] == ["first", "kept"]
 
 
+def check_use(system):
+    """Check that Docker treats what the build wrote as what it has pulled: saves, builds on, removes, loads and restarts."""
+    name = packages.familiar(APP)
+    diff_ids = json.loads(system.output("docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", name))
+    unpack = "mkdir /tmp/saved && tar -C /tmp/saved -xf /tmp/saved.tar"
+    system.output("sh", "-ec", f"docker save --output /tmp/saved.tar {name} && {unpack}")
+    [entry] = json.loads(system.output("cat", "/tmp/saved/manifest.json"))
+    sums = system.output("sha256sum", *(f"/tmp/saved/{layer}" for layer in entry["Layers"])).splitlines()
+    assert [f"sha256:{line.split()[0]}" for line in sums] == diff_ids
+    assert len(system.output("docker", "history", "--quiet", name).splitlines()) == len(diff_ids)
+    build = f"printf 'FROM {name}\\nRUN cat /word /word >/twice\\n' | docker build --quiet --network none --tag built -"
+    system.run("sh", "-ec", build, env={"DOCKER_BUILDKIT": "0"})
+    assert system.run_image("built", "cat", "/twice").split() == ["first", "first"]
+    image = system.images()[name]
+    system.output("docker", "image", "rm", "built", name)
+    assert name not in system.images()
+    for _ in range(2):
+        system.output("docker", "load", "--input", "/tmp/saved.tar")
+        assert system.images()[name] == image
+    assert system.run_image(name) == "first"
+    system.output("systemctl", "restart", "docker.service")
+    assert all(samples.has(system, one) for one in NAMES) and system.run_image(name) == "first"
+    assert system.failed_units() == []
+
+
 @pytest.mark.parametrize(("system", "suite"), [("whole", "bookworm"), ("parted", "trixie")])
 def test_nothing_has_to_be_loaded(put, system, suite):
     one, images = put(system, suite)
     # Flushed, as what the image of a package is on the disk; where the package wants it kept it is.
     archives = {BUSYBOX: False, APP: False, KEPT: system == "parted"}
-    for _ in range(2):
+    for boot in range(2):
         with one.boot() as booted:
             check(booted, archives)
+            if boot:
+                check_use(booted)
             units = {name: booted.show(packages.unit(name), "ActiveState") for name in NAMES}
             assert set(map(str, units.values())) == {"{'ActiveState': 'active'}"}
         assert not booted.faults()

@@ -109,9 +109,7 @@ def images(shop, app, awkward, busybox):
     containerd store, "pod" a store of Podman's.
     """
     build = shop.build("images")
-    shop.add(build, "several")
-    build.recipe("asleep_1.0.bb", ASLEEP.format(app=app))
-    build.recipe("awkward_1.0.bb", AWKWARD.format(hex=awkward.hex))
+    write_recipes(shop, build, app, awkward)
     build.recipe("pods_1.0.bb", PODS.format(awkward=awkward, busybox=busybox))
     build.recipe("storage-conf_1.0.bb", STORAGE_CONF)
     more = {"first": "", "classes": "dockin-dataroot", "types": "tar", "packages": "several asleep awkward"}
@@ -132,6 +130,13 @@ def images(shop, app, awkward, busybox):
         build.recipe(f"{name}_1.0.bb", IMAGE.format(**{**more, **changes}))
     build.bitbake(*recipes, timeout=600).ok()
     return build
+
+
+def write_recipes(shop, build, app, awkward):
+    """Write the recipes of Docker's images into a build directory."""
+    shop.add(build, "several")
+    build.recipe("asleep_1.0.bb", ASLEEP.format(app=app))
+    build.recipe("awkward_1.0.bb", AWKWARD.format(hex=awkward.hex))
 
 
 def other_wic(build):
@@ -406,6 +411,27 @@ def test_the_same_once_more(images, ready, tmp_path):
     images.bitbake("-C", "rootfs", "ready", "parted", timeout=600).ok(tainted)
     assert tree(images.image("ready", "tar"), tmp_path / "rootfs") == ready
     assert images.image("parted", "dockin-ext4").read_bytes() == partition
+
+
+@pytest.mark.release("master")
+def test_packages_from_sstate_and_no_work_left(shop, app, awkward, images, ready, tmp_path):
+    """Another build directory gets the packages, and what is known of them, from sstate, and keeps no work directory."""
+    build = shop.build("from-sstate", f'SSTATE_DIR = "{images.path}/sstate"\nINHERIT += "rm_work"\n')
+    write_recipes(shop, build, app, awkward)
+    packages = "several asleep awkward"
+    text = IMAGE.format(first="", classes="dockin-dataroot", types="tar dockin-ext4", packages=packages)
+    build.recipe("ready_1.0.bb", text)
+    result = build.bitbake("ready", timeout=600).ok()
+    for recipe in packages.split():
+        assert not result.tasks(f"{recipe}-1.0") & {"do_fetch", "do_unpack", "do_compile", "do_package"}, recipe
+    partition = build.image("ready", "dockin-ext4").read_bytes()
+    assert tree(build.image("ready", "dockin-ext4"), tmp_path / "one") == below(ready, DATA_ROOT)
+    assert not (build.work("ready") / "rootfs").exists() and not (build.work("ready") / "dockin-dataroot").exists()
+    # A later change makes the root file system anew, from what is in sstate.
+    build.recipe("ready_1.0.bb", text + 'DOCKIN_DATAROOT_EXTRA_SPACE = "131072"\n')
+    build.bitbake("ready", timeout=600).ok()
+    assert len(build.image("ready", "dockin-ext4").read_bytes()) == len(partition) + (64 << 20)
+    assert tree(build.image("ready", "dockin-ext4"), tmp_path / "two") == below(ready, DATA_ROOT)
 
 
 def test_bills_of_materials_name_the_images(images, shop, app):
