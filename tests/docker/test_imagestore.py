@@ -163,6 +163,8 @@ def prebuilt(request, tmp_path_factory):
         made = {case: install(daemon, content, name_of(case)) for case, content in contents.items()}
         index = images.index([contents["app"]])
         made["pinned"] = install(daemon, index, "registry.example.com/team/app:1", layers="registry")
+        old_form = images.image([base, images.layer({"word": "old\n"}, "gzip")], form="docker")
+        made["old form"] = install(daemon, old_form, "registry.example.com/team/old:1", layers="registry")
         tree, image = folder / "tree", folder / "image"
         dataroot.write(str(tree), [dataroot.read_source(str(one.info)) for one in made.values()], EPOCH)
         argv = [word.format(tree=tree, image=image) for word in maker]
@@ -197,6 +199,7 @@ def test_images_are_mounted(prebuilt):
     for word in ("app", "other"):
         assert prebuilt.engine.mounted(name_of(word), "cat word; ls -A tmp etc").split() == [
             word, "etc:", "passwd", "tmp:"]
+    assert prebuilt.engine.mounted(prebuilt.installed["old form"].name, "cat word") == "old"
     assert prebuilt.own() == 0
 
 
