@@ -9,40 +9,31 @@ import json
 import pytest
 
 from dockin import archive
-from support import docker
+from support import docker, podman
 from support.installed import Shelf
 from support.target import FAILED, NO_ARCHIVE, NO_DOCKER, NO_SPACE, Target
 
-STORAGE = '[storage]\ndriver = "overlay"\ngraphroot = "{root}"\nrunroot = "/run/containers/storage"\n'
 
-
-class Podman:
+class Podman(podman.Podman):
     """What the tests ask of Podman itself."""
 
     name = "podman"
-
-    def __init__(self, daemon):
-        self.daemon = daemon
-        self.root = f"{daemon.directory}/data/podman"
-        daemon.run(["sh", "-c", f"mkdir -p /etc/containers && cat >/etc/containers/storage.conf <<'END'\n"
-                                f"{STORAGE.format(root=self.root)}END"])
 
     def id(self, installed):
         return installed.information.image_id
 
     def read(self, reference):
-        """Return the file /word of an image; crun runs no container where cgroups of both versions are in use."""
-        return self.daemon.run(["sh", "-c", f"cat $(podman image mount {reference})/word && "
-                                            f"podman image umount {reference} >/dev/null"]).stdout.strip()
+        """Return the file /word of an image."""
+        return self.mounted(reference, "cat word")
 
     def remove(self, reference):
-        self.daemon.run(["podman", "image", "rm", reference])
+        self("image", "rm", reference)
 
     def tag(self, reference, other):
-        self.daemon.run(["podman", "tag", reference, other])
+        self("tag", reference, other)
 
     def ids(self):
-        listed = self.daemon.run(["podman", "image", "ls", "--all", "--quiet", "--no-trunc"]).stdout.split()
+        listed = self("image", "ls", "--all", "--quiet", "--no-trunc").split()
         return {f"sha256:{found.removeprefix('sha256:')}" for found in listed}
 
 
