@@ -9,9 +9,9 @@ ASSUME_PROVIDED = (
     "binutils-cross-${TARGET_ARCH} buildtools-tarball cross-localedef-native depmodwrapper-cross dosfstools-native"
     " dpkg-native dwarfsrcfiles-native e2fsprogs-native erofs-utils-native gptfdisk-native gzip-native makedevs-native"
     " meta-extsdk-toolchain mtools-native nativesdk-glibc-locale nativesdk-qemuwrapper-cross opkg-native"
-    " opkg-utils-native parted-native patch-native"
-    " patch-replacement-native pigz-native qemu-helper-native qemu-system-native qemuwrapper-cross quilt-native"
-    " rpm-native squashfs-tools-native systemd-systemctl-native systemd-tools-native tar-replacement-native"
+    " opkg-utils-native parted-native patch-native patch-replacement-native pigz-native qemu-helper-native"
+    " qemu-system-native qemuwrapper-cross quilt-native rpm-native squashfs-tools-native syslinux syslinux-native"
+    " systemd-systemctl-native systemd-tools-native tar-replacement-native"
     " update-rc.d-native virtual/${TARGET_PREFIX}binutils virtual/cross-binutils virtual/update-alternatives-native"
     " zstd-native"
 )
