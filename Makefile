@@ -32,7 +32,7 @@ check-layer: setup ## yocto-check-layer in full, on every release (8 minutes eac
 kill-test: setup ## a hundred first boots that are hit at random instants (20 minutes); needs root
 	@scripts/test --seconds 7500 boot -- -m long -s --timeout=7200 -k test_kill
 
-bench: setup ## measure, into bench/results.md; best on an idle machine; needs root
+bench: setup ## measure, into bench/results.md (25 minutes on an idle machine); needs root
 	@scripts/bench
 
 SECONDS_EACH ?= 30
