@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 
 from dockin import credentials, manifests
 from dockin.errors import DockinError, one_line
-from dockin.reference import ImageReference, is_digest
+from dockin.reference import ImageReference, check_tag, is_digest
 
 ACCEPT = ", ".join((*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES))
 """All four: with fewer, a registry converts what it has, and answers with another digest."""
@@ -53,8 +53,11 @@ class ResolveError(DockinError):
     """A registry did not say what was asked."""
 
     def __init__(self, kind: str, message: str) -> None:
-        """kind is one of skopeo.py's: auth, denied, not-found, rate-limited, network, server, tls, content, other …"""
-        super().__init__(message)
+        """kind is one of skopeo.py's: auth, denied, not-found, rate-limited, network, server, tls, content, other …
+
+        The message may quote what a server says, whatever bytes that has.
+        """
+        super().__init__(one_line(message))
         self.kind = kind
 
 
@@ -200,9 +203,11 @@ class Client:
             self._check(answer, reference)
             try:
                 page = json.loads(answer.body)["tags"] or []
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                if not isinstance(page, list):
+                    raise TypeError(page)
+                tags.update((check_tag(tag, "tags/list"), None) for tag in page)
+            except (ValueError, KeyError, TypeError, RecursionError, DockinError) as error:
                 raise ResolveError("content", f"{_host(reference)} answers with no list of tags") from error
-            tags.update((str(tag), None) for tag in page)
         return list(tags)
 
     def referrers(self, reference: ImageReference) -> list[bytes] | None:
@@ -539,7 +544,7 @@ def _words(answer: Answer) -> str:
         text = str(error.get("message") or error.get("code") or "")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
-    text = one_line(text)[:200]
+    text = text[:200]
     return f" ({text})" if text else ""
 
 

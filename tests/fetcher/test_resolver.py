@@ -371,6 +371,12 @@ def test_connection_that_the_server_has_closed(faulty, resolve, image):
     assert resolver.digest(ref(faulty, "closed/app:v2")) == content.digest
 
 
+@pytest.mark.parametrize("body", ['{"tags": 5}', '{"tags": [5]}', '{"tags": ["v 1"]}', '{"tags": {"v1": 1}}', "[]", "{", ""])
+def test_tags_of_rubbish(faulty, resolve, body):
+    faulty.fail("/tags/list", faults.status(200, {"Content-Type": "application/json"}, body.encode()))
+    assert "no list of tags" in refuse("content", resolve().tags, ref(faulty, "rubbish/app"))
+
+
 def test_pages_of_tags(faulty, resolve):
     def page(handler, answer):
         last = urllib.parse.parse_qs(urllib.parse.urlsplit(handler.path).query).get("last")

@@ -8,13 +8,15 @@ what it says of an input that it takes.
 
 from __future__ import annotations
 
+import hashlib
+import http.client
 import io
 import json
 import os
 import pathlib
+import ssl
 import tarfile
 import tempfile
-import zlib
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ from dockin import (
     recipefile,
     reference,
     registriesconf,
+    registry,
     savedarchive,
     skopeo,
     source,
@@ -39,11 +42,13 @@ from dockin import (
     versions,
 )
 from dockin.errors import DockinError
+from fuzz import chains
 from support import images, layers
 
 AMD64 = platforms.parse("linux/amd64")
 LAYER = images.layer({"etc/motd": "words\n", "bin/x": images.Entry(b"x" * 99)})
 PLAIN = images.layer({"etc/plain": "plain\n"}, "none")
+ZSTD = chains.LAYERS["zstd"]
 IMAGE = images.image([LAYER, PLAIN], "linux/amd64", labels={"org.opencontainers.image.licenses": "MIT"})
 INDEX = images.index([IMAGE, images.image([LAYER], "linux/arm/v7")], attestations=True)
 NAME = reference.parse("docker.io/library/busybox:1.36.1")
@@ -99,6 +104,130 @@ def read_unpinned(data: bytes) -> None:
     path = scratch(data)
     image = tarball.verify(path, AMD64, None)
     archive.assemble(path, image, NAME, archive.DECOMPRESSED, os.devnull)
+
+
+def read_chain(data: bytes) -> None:
+    """Read an image with a damaged piece below right digests, as the fetcher does and as a mirror's; see fuzz.chains."""
+    chain = chains.make(data)
+
+    def read_blob(blob: manifests.Descriptor) -> bytes:
+        if blob.digest not in chain.blobs:
+            raise DockinError("not in the registry")
+        return chain.blobs[blob.digest]
+
+    def fetched() -> tarball.Image:
+        return tarball.make_image(chain.top, chain.blobs[chain.top], AMD64, read_blob)
+
+    path = scratch(chains.pack(chain))
+    image = _agree(fetched, lambda: tarball.load(path, AMD64))
+    for digest, content in image.documents.items():
+        assert content == chain.blobs[digest]
+    assert AMD64.accepts(platforms.Platform(image.config.os, image.config.architecture, image.config.variant))
+    assert tarball.verify(path, AMD64, chain.top) == image
+    for mode in archive.LAYER_MODES:
+        with tempfile.NamedTemporaryFile() as made:
+            archive.assemble(path, image, NAME, mode, made.name)
+            check_archive(made.name, image)
+
+
+def _agree(*ways: Callable[[], tarball.Image]) -> tarball.Image:
+    """Return what all ways give. Raises DockinError where all of them do."""
+    found: list[tarball.Image] = []
+    errors: list[DockinError] = []
+    for way in ways:
+        try:
+            found.append(way())
+        except DockinError as error:
+            assert str(error).isprintable(), error
+            errors.append(error)
+    if errors and not found:
+        raise errors[0]
+    assert not errors and all(one == found[0] for one in found), (found, errors)
+    return found[0]
+
+
+def check_archive(path: str, image: tarball.Image) -> None:
+    """Look at an archive without the code that made it: each piece has its digest, each layer is what the config says."""
+    blobs = {}
+    with tarfile.open(path) as tar:
+        for member in tar:
+            content = tar.extractfile(member)
+            assert content
+            blobs[member.name] = content.read()
+    for name, data in blobs.items():
+        if name.startswith("blobs/"):
+            assert name == "blobs/sha256/" + hashlib.sha256(data).hexdigest()
+    [entry] = json.loads(blobs["manifest.json"])
+    assert blobs[entry["Config"]] == image.config_bytes
+    plain = [chains.unpacked(blobs[name]) for name in entry["Layers"]]
+    assert ["sha256:" + hashlib.sha256(data or b"").hexdigest() for data in plain] == list(image.config.diff_ids)
+
+
+def read_headers(data: bytes) -> None:
+    """Read an image tarball with changed headers whose sums are right; what is taken has the pieces that it had."""
+    chain = chains.make(b"\x03\0")
+    path = scratch(chains.pack(chain, data))
+    image = tarball.verify(path, AMD64, chain.top)
+    assert all(content == chain.blobs[digest] for digest, content in image.documents.items())
+    for digest, extent in tarball.read(path).items():
+        if digest in {layer.digest for layer in image.manifest.layers}:
+            assert b"".join(tarball.chunks(extent)) == chain.blobs[digest]
+
+
+class _Canned(http.client.HTTPConnection):
+    """A connection on which the answers of an input come, one for each request."""
+
+    def __init__(self, answers: list[bytes]) -> None:
+        super().__init__("registry.example")
+        self._answers = answers
+
+    def connect(self) -> None:
+        """Connect to nobody."""
+        self.sock = self
+
+    def sendall(self, data: bytes) -> None:
+        """Send nothing."""
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        """Return the next answer."""
+        return io.BytesIO(self._answers.pop(0) if self._answers else b"")
+
+    def close(self) -> None:
+        """Forget a response that was not read to its end."""
+        self.sock = None
+        super().close()
+
+
+class _CannedClient(registry.Client):
+    """Asks for what an input answers."""
+
+    answers: list[bytes]
+
+    def _connect(self, scheme: str, netloc: str, context: ssl.SSLContext) -> http.client.HTTPConnection:
+        return _Canned(self.answers)
+
+
+_CONTEXT = ssl.create_default_context()
+
+
+def read_answers(data: bytes) -> None:
+    """Ask a registry for what the tools ask one for; answers are parted by dashes. Refused is what answers no question."""
+    asked = reference.parse(f"registry.example/team/app@{IMAGE.digest}")
+    failures = []
+    questions = ("head", "manifest", "tags")
+    for question in questions:
+        client = _CannedClient(
+            credentials.Credentials("", {}), lambda _: registry.Access(_CONTEXT, True), registry.Statistics(), retries=0)
+        client.answers = data.replace(b"\r\n", b"\n").split(b"\n---\n")
+        try:
+            getattr(client, question)(asked)
+        except DockinError as error:
+            assert str(error).isprintable(), error
+            failures.append(error)
+        finally:
+            client.close()
+    if len(failures) == len(questions):
+        raise failures[0]
 
 
 def saved_archive() -> bytes:
@@ -177,16 +306,10 @@ def read_yaml(data: bytes) -> None:
 
 
 def read_layer(data: bytes) -> None:
-    """Decompress a layer; what zlib makes of a single member is what we make of it. zstd is the host's own program."""
-    if data.startswith(b"\x28\xb5\x2f\xfd"):
-        return
-    size = archive.uncompressed_size(iter([data]), "layer")
-    if data.startswith(b"\x1f\x8b"):
-        decoder = zlib.decompressobj(wbits=31)
-        first = decoder.decompress(data)
-        assert size >= len(first)
-    else:
-        assert size == len(data)
+    """Decompress a layer; what Python's gzip and zstandard make of it is what we make of it, where they take it."""
+    plain = b"".join(archive.decompress(iter([data]), "layer"))
+    expected = chains.unpacked(data)
+    assert expected is None or plain == expected
 
 
 def read_layer_tar(data: bytes) -> None:
@@ -238,6 +361,13 @@ insecure = true
 [[registry.mirror]]
 location = "other.example.com"
 '''
+ANSWERS = (
+    b'HTTP/1.1 401 Unauthorized\nWWW-Authenticate: Bearer realm="https://auth.example/token",service="x"\n'
+    b"Content-Length: 0\n\n",
+    b'HTTP/1.1 200 OK\nContent-Type: application/json\n\n{"token": "hush", "expires_in": 60}',
+    b"HTTP/1.1 200 OK\nContent-Type: " + images.OCI_INDEX.encode() + b"\nDocker-Content-Digest: " + INDEX.digest.encode()
+    + b'\nRateLimit-Remaining: 5;w=60\nLink: </v2/x/tags/list?last=v1>; rel="next"\n\n{"tags": ["v1", "v2"]}',
+)
 LOGINS = b'{"auths": {"docker.io": {"auth": "YTpi"}, "x": {"identitytoken": "t"}}, "credHelpers": {"x": "y"}}'
 SRC_URI = b"docker://busybox;tag=1;name=a file://x docker://h:5/a/b;platform=linux/arm/v7"
 TAGS = b'{"Repository": "x", "Tags": ["1.0", "1.1-alpine", "v2", "latest"]}'
@@ -250,6 +380,10 @@ TARGETS = {
     "tarball": Target(read_tarball, (image_tarball(),)),
     "unpinned": Target(read_unpinned, (image_tarball(),)),
     "layer": Target(read_layer, (LAYER.blob("oci").data, PLAIN.tar)),
+    "zstd": Target(read_layer, (ZSTD.data, b"\x50\x2a\x4d\x18\x02\0\0\0ab" + ZSTD.data)),
+    "chain": Target(read_chain, chains.seeds()),
+    "headers": Target(read_headers, (b"",)),
+    "answers": Target(read_answers, (b"\n---\n".join(ANSWERS), ANSWERS[1], ANSWERS[2])),
     "layertar": Target(read_layer_tar, tuple(make()[-1].tar for make in layers.AWKWARD.values())),
     "saved": Target(read_saved, (saved_archive(),)),
     "information": Target(read_information, (INFORMATION.render().encode(),)),

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
-from fuzz import targets
+from fuzz import chains, targets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,3 +38,18 @@ def test_damaged_input_is_taken_or_refused(name, data):
         other = data.draw(st.binary(max_size=4) | st.sampled_from(pieces))
         text = text[:start] + other + text[end:]
     targets.run(name, text)
+
+
+@pytest.mark.parametrize("number", range(len(chains.PIECES)), ids=lambda number: "-".join(
+    (chains.PIECES[number][0], chains.PIECES[number][1].__name__)))
+@settings(deadline=None, max_examples=30)
+@given(st.binary(max_size=24))
+def test_damage_below_right_digests(number, program):
+    """Each piece of an image is damaged in turn, in another way for each program; what is above it fits."""
+    targets.run("chain", bytes([number]) + program)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 511), st.integers(0, 255)), max_size=4))
+def test_headers_with_right_sums(changes):
+    targets.run("headers", b"".join(struct.pack(">BHB", *change) for change in changes))
