@@ -33,7 +33,7 @@ import urllib.parse
 from base64 import b64encode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping, Sequence, Union
+from typing import Any, BinaryIO, Mapping, Sequence, Union
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -210,7 +210,7 @@ class Client:
         self._connection: http.client.HTTPConnection | None = None
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self, method: str, path: str, body: bytes | BinaryIO | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Send one request and return (status, headers, body)."""
         for attempt in (1, 2):  # the server may have closed a kept connection
@@ -233,17 +233,20 @@ class Client:
 
     def push_blob(self, repository: str, blob: Blob) -> None:
         """Upload a blob unless the repository has it."""
-        status, _, _ = self.request("HEAD", f"/v2/{repository}/blobs/{blob.digest}")
+        self.push_stream(repository, blob.digest, blob.size, blob.data)
+
+    def push_stream(self, repository: str, digest: str, size: int, data: bytes | BinaryIO) -> None:
+        """Upload a blob, of which only its digest and size have to be in memory, unless the repository has it."""
+        status, _, _ = self.request("HEAD", f"/v2/{repository}/blobs/{digest}")
         if status == 200:
             return
         status, headers, answer = self.request("POST", f"/v2/{repository}/blobs/uploads/", b"")
-        self._expect(status, 202, f"start the upload of {blob.digest} to {repository}", answer)
+        self._expect(status, 202, f"start the upload of {digest} to {repository}", answer)
         location = urllib.parse.urlsplit(headers["Location"])
-        query = f"{location.query}&digest={urllib.parse.quote(blob.digest)}".lstrip("&")
-        status, _, answer = self.request(
-            "PUT", f"{location.path}?{query}", blob.data, {"Content-Type": "application/octet-stream"}
-        )
-        self._expect(status, 201, f"upload {blob.digest} to {repository}", answer)
+        query = f"{location.query}&digest={urllib.parse.quote(digest)}".lstrip("&")
+        about = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        status, _, answer = self.request("PUT", f"{location.path}?{query}", data, about)
+        self._expect(status, 201, f"upload {digest} to {repository}", answer)
 
     def push_manifest(self, repository: str, manifest: Blob, tag: str | None = None) -> str:
         """Upload a manifest or index under its digest or a tag (which moves there); return its digest."""
