@@ -77,8 +77,10 @@ PIN_CHOICES = ("warn", "require", "ignore")
 # Variables that hold a number, and their defaults.
 _NUMBERS = {"DOCKIN_FETCH_TIMEOUT": 300, "DOCKIN_FETCH_RETRIES": 3}
 
-# Seconds before the first retry; doubled for each further one, and varied so that parallel fetches spread out.
+# Seconds before the first retry; doubled for each further one up to the longest, and varied so that parallel fetches
+# spread out.
 _FIRST_DELAY = 1.0
+_LONGEST_DELAY = 30.0
 
 # Bytes that a download may have beside the blobs: manifest, index and what skopeo notes.
 _SLACK = 16 << 20
@@ -243,11 +245,11 @@ class Docker(FetchMethod):
 
     def _verify(self, ud, d):
         """Hash the chain of digests in the file, once for each state of it; a bad file is renamed."""
-        status = os.stat(ud.localpath)
-        state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        if ud.verified == state:
-            return
         with _fetch_errors(ud):
+            status = os.stat(ud.localpath)
+            state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            if ud.verified == state:
+                return
             platform = _needed_platform(ud)
             try:
                 image = dockin.tarball.verify(ud.localpath, platform, ud.source.reference.digest, ud.sbom)
@@ -361,7 +363,7 @@ class _Skopeo:
                 fault = FetchError(self._explain(failure), self.ud.url)
                 fault.kind = failure.kind
                 raise fault
-            delay = _FIRST_DELAY * 2**attempt * random.uniform(0.5, 1.5)
+            delay = min(_FIRST_DELAY * 2**attempt, _LONGEST_DELAY) * random.uniform(0.5, 1.5)
             bb.note(f"{self.reference.familiar}: {failure.message}; trying again in {delay:.1f} s")
             time.sleep(delay)
             attempt += 1
@@ -547,8 +549,8 @@ class _Download:
             if os.path.lexists(directory) and (os.path.islink(directory) or not os.path.isdir(directory)):
                 os.unlink(directory)
             bb.utils.mkdirhier(directory)
-        for entry in list(os.scandir(self.blobs)):
-            if not entry.is_file(follow_symlinks=False):
+        for entry in [*os.scandir(self.blobs), *os.scandir(self.partial)]:
+            if entry.path != self.blobs and not entry.is_file(follow_symlinks=False):
                 shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
 
     def _top(self):

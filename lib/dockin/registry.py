@@ -55,9 +55,9 @@ class ResolveError(DockinError):
     def __init__(self, kind: str, message: str) -> None:
         """kind is one of skopeo.py's: auth, denied, not-found, rate-limited, network, server, tls, content, other …
 
-        The message may quote what a server says, whatever bytes that has.
+        The message may quote what a server says, whatever bytes that has; a remedy is a line of its own.
         """
-        super().__init__(one_line(message))
+        super().__init__("\n".join(map(one_line, message.split("\n"))))
         self.kind = kind
 
 
@@ -492,7 +492,7 @@ def _challenge(headers: http.client.HTTPMessage, host: str) -> Challenge | None:
             found = {name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(rest)}
             return Challenge(scheme.lower(), found)
     if values:
-        schemes = ", ".join(value.partition(" ")[0] for value in values)
+        schemes = one_line(", ".join(value.partition(" ")[0] for value in values))
         raise Unusual("auth", f"{host} asks for a login of an unknown kind: {schemes}")
     return None
 
@@ -544,7 +544,7 @@ def _words(answer: Answer) -> str:
         text = str(error.get("message") or error.get("code") or "")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
-    text = text[:200]
+    text = one_line(text)[:200]
     return f" ({text})" if text else ""
 
 

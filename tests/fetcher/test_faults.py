@@ -172,12 +172,38 @@ def test_image_without_layers(bench, faulty):
 
 
 @pytest.mark.one_library
-def test_foreign_layer(bench, faulty, content):
-    layer = {**content.layers[0].descriptor(), "urls": ["https://go.example.com/layer"]}
-    layer["mediaType"] = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
+        "application/vnd.example.layer",
+    ],
+)
+def test_layer_of_another_kind(bench, faulty, content, media_type):
+    layer = {**content.layers[0].descriptor(), "urls": ["https://go.example.com/layer"], "mediaType": media_type}
     bad = changed(content, layers=[layer])
     faulty.add(bad, "faults/app", "v1")
-    bench.refuse(address(faulty), "nondistributable", content.layers[0].digest, pin=bad.digest)
+    bench.refuse(address(faulty), media_type, content.layers[0].digest, pin=bad.digest)
+    assert not faulty.log.blobs()
+
+
+@pytest.mark.one_library
+@pytest.mark.parametrize("what", ["index", "manifest", "manifest in an index"])
+def test_unknown_media_type(bench, faulty, content, what):
+    unknown = "application/vnd.example.thing.v9+json"
+    if what == "index":
+        index = images.index([content])
+        data = images.to_json({**json.loads(index.data), "mediaType": unknown})
+        bad = images.Index(unknown, data, index.children)
+    else:
+        bad = changed(content, mediaType=unknown)
+        if what == "manifest in an index":
+            bad = images.index([bad])
+    faulty.add(bad, "faults/app", "v1")
+    bench.refuse(address(faulty), "faults/app", unknown, pin=bad.digest)
+    assert not faulty.log.blobs()
 
 
 @pytest.mark.one_library

@@ -233,13 +233,16 @@ def test_connection_that_stalls_once(bench, faulty, served):
 
 
 @pytest.mark.parametrize("kind", ["fifo", "directory", "link", "link to directory"])
-@pytest.mark.parametrize("which", ["manifest", "layer"])
+@pytest.mark.parametrize("which", ["manifest", "layer", "tarball", "scratch"])
 def test_partial_directory_that_others_write(bench, faulty, served, tmp_path, kind, which):
     """No FIFO is waited for, no good file is written through a link, and the next fetch heals what is of a wrong kind."""
     blobs = bench.dl_dir / f"docker_sha256-{served.hex}_linux-amd64.tar.part" / "sha256"
     blobs.mkdir(parents=True)
     good = tmp_path / "good"
-    path = blobs / (served.hex if which == "manifest" else served.layers[0].hex)
+    path = {
+        "manifest": blobs / served.hex, "layer": blobs / served.layers[0].hex, "tarball": blobs.with_name("image.tar"),
+        "scratch": blobs.with_name("scratch"),
+    }[which]
     if kind == "fifo":
         os.mkfifo(path)
     elif kind == "directory":

@@ -3,6 +3,9 @@
 """PREMIRRORS, MIRRORS and variables that forbid the network: as for https://, never with other content."""
 
 import shutil
+import tarfile
+
+from pathlib import Path
 
 import pytest
 
@@ -219,6 +222,48 @@ def test_wrong_premirror_is_refused_and_the_registry_asked(bench, good, other_im
     assert bench.files("*bad-checksum*") or (kind, how) == ("http", "empty")
     for file in good.files():
         assert not file.is_symlink(), "the mirror's own files stay where they are"
+
+
+def member(name, kind=tarfile.REGTYPE, link="", size=0):
+    """Return a tar header that its sum calls good."""
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.size = kind, link, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+_BLOB = "blobs/sha256/" + "0" * 64
+HOSTILE = {
+    "path traversal": member("../../../escaped"),
+    "absolute path": member("/escaped"),
+    "traversal below blobs": member("blobs/sha256/../../escaped"),
+    "symlink": member(_BLOB, tarfile.SYMTYPE, "/etc/passwd"),
+    "symlink to a directory": member("blobs", tarfile.SYMTYPE, "/"),
+    "hard link": member(_BLOB, tarfile.LNKTYPE, "/etc/passwd"),
+    "device": member(_BLOB, tarfile.CHRTYPE),
+    "fifo": member(_BLOB, tarfile.FIFOTYPE),
+    "exabytes": member(_BLOB, size=1 << 62),
+    "long name of a terabyte": member("././@LongLink", tarfile.GNUTYPE_LONGNAME, size=1 << 40),
+    "pax header of a terabyte": member("x", tarfile.XHDTYPE, size=1 << 40),
+    "sparse": member(_BLOB, tarfile.GNUTYPE_SPARSE, size=1 << 40),
+}
+
+
+@pytest.mark.one_library
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_tarball_of_a_mirror(bench, good, url, content, kind):
+    """Refused before anything of it is read into memory or written by its name; the registry has the image."""
+    file = good.only_file()
+    wanted = sha256_file(file)
+    data = (HOSTILE[kind] + file.read_bytes()).rstrip(b"\0")
+    data += bytes(-len(data) % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
+    file.write_bytes(data + bytes(-len(data) % tarfile.RECORDSIZE))
+    with registry.FileServer(good.dl_dir) as mirror:
+        outcome = bench.fetch(url, content.digest, PREMIRRORS=f"docker://.*/.* {mirror.url}/")
+    assert "image tarball" in outcome.text and "mirrored/app" in outcome.text
+    assert sha256_file(bench.only_file()) == wanted
+    [refused] = bench.files("*bad-checksum*")
+    assert refused.stat().st_size < 1 << 20
+    assert not list(bench.directory.rglob("*escaped*")) and not Path("/escaped").exists()
 
 
 @pytest.mark.parametrize("how", SPOILT)
