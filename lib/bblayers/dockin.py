@@ -22,6 +22,7 @@ if str(_LAYER / "lib") not in sys.path:
     sys.path.insert(0, str(_LAYER / "lib"))
 
 import dockin.completion  # noqa: E402
+import dockin.dockerfetcher  # noqa: E402
 import dockin.exitcodes  # noqa: E402
 import dockin.information  # noqa: E402
 import dockin.parsedrecipes  # noqa: E402

@@ -33,6 +33,7 @@ import dockin.compose  # noqa: E402
 import dockin.creation  # noqa: E402
 # devtool looks for newer versions in its own process, where no addpylib has registered the fetcher.
 import dockin.dockerfetcher  # noqa: E402
+import dockin.layers  # noqa: E402
 import dockin.names  # noqa: E402
 import dockin.newrecipe  # noqa: E402
 import dockin.parsedrecipes  # noqa: E402

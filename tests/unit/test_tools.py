@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
+from pathlib import Path
 
 import pytest
 
 from dockin import comparison, credentials, logins, registriesconf, settings, versions
 from dockin.errors import DockinError
+
+LIB = Path(comparison.__file__).resolve().parent.parent
 
 TAGS = ["1.36.0", "1.36.1", "1.36.2", "1.36.10", "1.37.0", "2.0.0", "2.1", "v3.0.0", "1.36.11-musl", "1.36.12-rc1", "latest"]
 
@@ -152,3 +156,14 @@ def test_settings_that_are_wrong(name, value):
     (None, True), ("", True), ("1", True), ("Yes", True), ("0", False), ("No", False), ("false", False)])
 def test_tls_verify_as_bitbake_reads_booleans(value, expected):
     assert settings.options({"DOCKIN_TLS_VERIFY": value}.get).tls_verify == expected
+
+
+@pytest.mark.parametrize("path", sorted(
+    str(path.relative_to(LIB)) for path in LIB.glob("*/*.py") if "\nimport dockin." in path.read_text()))
+def test_what_is_used_by_its_full_name_is_imported(path):
+    """Else it works only where something else has imported it."""
+    tree = ast.parse((LIB / path).read_text())
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    used = {f"dockin.{node.attr}" for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "dockin"}
+    assert not used - imported
