@@ -67,7 +67,8 @@ FAKEROOTENV:remove = "PSEUDO_PREFIX=${PSEUDO_SYSROOT}${prefix_native}"
 PSEUDO_IGNORE_PATHS ?= "/usr/,/etc/,/lib,/dev/,/run/,${T},${WORKDIR}/recipe-sysroot,${STAMPS_DIR},${DEPLOY_DIR},\
 ${SSTATE_DIR},${TMPDIR}/sstate-control,${TMPDIR}/buildstats,${TMPDIR}/sysroots-components,${TMPDIR}/pkgdata,\
 ${WORKDIR}/deploy-,${WORKDIR}/sstate-build-package_,${WORKDIR}/sstate-install-package_,${WORKDIR}/pkgdata-sysroot,\
-${TOPDIR}/cache,${COREBASE}/scripts"
+${WORKDIR}/sources,${WORKDIR}/intercept_scripts,${WORKDIR}/oe-rootfs-repo,${WORKDIR}/sstate-build-image_complete,\
+${WORKDIR}/build-wic,${TOPDIR}/cache,${COREBASE}/scripts"
 FAKEROOTBASEENV:append = " PSEUDO_IGNORE_PATHS=${@oe.path.canonicalize(d.getVar('PSEUDO_IGNORE_PATHS'))}"
 FAKEROOTENV:append = " PSEUDO_IGNORE_PATHS=${@oe.path.canonicalize(d.getVar('PSEUDO_IGNORE_PATHS'))}"
 """
