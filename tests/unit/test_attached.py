@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tarfile
 
@@ -13,6 +14,8 @@ from dockin import attached, manifests, platforms, reference, tarball
 from dockin.attached import InvalidAttachment, Wanted
 from dockin.errors import DockinError
 from dockin.tarball import InvalidTarball
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import attachments, images
 
 AMD64 = platforms.parse("linux/amd64")
@@ -267,3 +270,40 @@ def test_a_bill_that_is_missing(full):
                  lambda: list(tarball.read_bills(str(path), tarball.load(str(path), AMD64)))):
         with pytest.raises(InvalidTarball, match="is missing"):
             look()
+
+
+# ------------------------------------------------------------------------------------------- foreign bytes
+
+STATEMENT = json.loads(ATTESTATION.layers[1].data)
+LIST = attachments.list_of([referrer(PLAIN)])
+SEEDS = [STATEMENT, *(json.loads(one.data) for one in (ATTESTATION, referrer(PLAIN), LIST))]
+ODD = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9), st.just([]), st.just({}))
+
+
+@st.composite
+def damaged(draw):
+    """Return a document in which a value somewhere is another one, or is gone."""
+    document = json.loads(json.dumps(draw(st.sampled_from(SEEDS))))
+    place = document
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = draw(st.sampled_from(keys))
+        if isinstance(place[key], (dict, list)) and place[key] and draw(st.booleans()):
+            place = place[key]
+            continue
+        if draw(st.booleans()):
+            place[key] = draw(ODD)
+        else:
+            del place[key]
+        return json.dumps(document).encode()
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.one_of(damaged(), st.binary(max_size=99)))
+def test_any_damage(data):
+    statement = manifests.Descriptor(images.IN_TOTO, OTHER, len(data))
+    for read in (lambda: attached.documents([attached.attach(subject(), ATTESTATION.digest, data)]),
+                 lambda: attached.documents([attached.attach(subject(PLAIN), OTHER, data)]),
+                 lambda: attached.candidates(data), lambda: attached.extract(statement, data, subject())):
+        with contextlib.suppress(DockinError):
+            read()
