@@ -7,12 +7,13 @@ from __future__ import annotations
 import collections
 import collections.abc
 import fnmatch
+import glob
 import os
 import pathlib
 import re
 import typing
 
-from dockin import bitbaketext, knownclasses
+from dockin import bitbaketext, knownclasses, recipecode
 
 APPEND = ".bbappend"
 CLASS = ".bbclass"
@@ -23,14 +24,44 @@ _ASSIGNMENT = re.compile(
     [ \t]*(?::|\?\?|\?|\+|\.)?=[+.]?[ \t]*["']""",
     re.MULTILINE | re.VERBOSE,
 )
+_CONTINUATION = re.compile(r"\\[ \t]*\r?\n")
+_TAKING = re.compile(r"^(?P<word>require|include_all|include|inherit_defer|inherit)[ \t]+(?P<names>.+)$", re.MULTILINE)
+# What base.bbclass and bitbake.conf take the classes from that all recipes inherit.
+_FOR_ALL = ("INHERIT", "INHERIT_DISTRO", "USER_CLASSES")
+_INHERITED = re.compile(
+    rf"""^(?:{"|".join(_FOR_ALL)})(?::[^\s=]+)?[ \t]*(?::|\?\?|\?|\+|\.)?=[+.]?[ \t]*(["'])(?P<names>.*)\1""", re.MULTILINE
+)
+# A class for some configurations only, as it is usually written.
+_STRING = r"""\s*["'][^"']*["']\s*,"""
+_CLASS = _STRING.replace("[^\"']*", "([^\"']*)")
+_CHOICE = re.compile(
+    rf"\$\{{@bb\.utils\.(?:filter\({_STRING}{_CLASS}|contains(?:_any)?\({_STRING}{_STRING}{_CLASS}{_CLASS})\s*d\s*\)\}}"
+)
 
 
 class Assignment(typing.NamedTuple):
-    """An assignment in a layer's configuration."""
+    """An assignment in a layer's configuration, or in a class that it has all recipes inherit."""
 
     overrides: list[str]
     path: str
     line: int
+
+
+class Configured(typing.NamedTuple):
+    """Something else in those files: a variable that code changes, or a class that is not at hand."""
+
+    name: str
+    path: str
+    line: int
+
+
+def class_names(word: str) -> tuple[list[str], bool]:
+    """Return the classes that a word behind inherit may name, and whether it surely names them."""
+    if "${" not in word:
+        return [word], True
+    chosen = _CHOICE.fullmatch(word)
+    names = [name for group in chosen.groups("") for name in group.split()] if chosen else [word]
+    return names, False
 
 
 def layer_of(path: str) -> str:
@@ -63,7 +94,7 @@ def walk(directory: str, endings: tuple[str, ...]) -> typing.Iterator[str]:
 
 
 def settings(root: str) -> dict[str, str]:
-    """Return all that a layer's conf/layer.conf gives to each variable."""
+    """Return all that a layer's conf/layer.conf gives to each variable, whatever the overrides."""
     path = os.path.join(root, "conf", "layer.conf")
     try:
         text = pathlib.Path(path).read_text("utf-8", "replace")
@@ -73,7 +104,8 @@ def settings(root: str) -> dict[str, str]:
     for statement in bitbaketext.statements(path, text):
         if statement.variable and not statement.flag:
             value = statement.value.characters.replace("${LAYERDIR}", root)
-            found[statement.variable] = f"{found.get(statement.variable, '')} {value}"
+            name = statement.variable.partition(":")[0]
+            found[name] = f"{found.get(name, '')} {value}"
     return found
 
 
@@ -102,18 +134,22 @@ class Layers:
         """roots are the layers' directories; one that is "" is passed over."""
         self.roots = list({os.path.realpath(root): root for root in roots if root}.values())
         self._assignments: dict[str, list[Assignment]] | None = None
+        self._changes: list[Configured] = []
+        self._missing: list[Configured] = []
         self._appends: list[str] | None = None
         self._optional: set[str] = set()
         # OpenEmbedded's own is known by its classes' names; its configuration is what recipes begin with.
         self._others = [root for root in self.roots if not os.path.isfile(os.path.join(root, "conf", "bitbake.conf"))]
 
-    def classes(self, name: str) -> list[str]:
-        """Return the files of a class, the first of which BitBake takes; none of a class whose name is enough."""
+    def classes(self, name: str, folder: str = "classes-recipe") -> list[str]:
+        """Return the files of a class, the first of which BitBake takes; none of a class whose name is enough.
+
+        folder is classes-global for one that all recipes inherit.
+        """
         if name in knownclasses.OWN:
             return []
         roots = self._others if name in knownclasses.HARMLESS else self.roots
-        folders = ("classes-recipe", "classes")
-        candidates = (os.path.join(root, folder, name + CLASS) for root in roots for folder in folders)
+        candidates = (os.path.join(root, kind, name + CLASS) for root in roots for kind in (folder, "classes"))
         return [path for path in candidates if os.path.isfile(path)]
 
     def appends(self) -> list[str]:
@@ -124,36 +160,103 @@ class Layers:
 
     def is_optional(self, path: str) -> bool:
         """Tell whether an append counts only where another layer is, too."""
-        return path in self._optional
+        return os.path.realpath(path) in self._optional
 
     def _appends_of(self, root: str) -> typing.Iterator[str]:
         known = settings(root)
         always = known.get("BBFILES", "")
         # collection:pattern, or !collection:pattern
         sometimes = " ".join(entry.partition(":")[2] for entry in known.get("BBFILES_DYNAMIC", "").split())
-        for path in walk(root, (APPEND,)):
-            if not always.strip() or "${" in always + sometimes or is_recipe_place(always, path):
-                yield path
-            elif is_recipe_place(sometimes, path):
-                self._optional.add(path)
-                yield path
+        if not always.strip() or "${" in always + sometimes:
+            yield from walk(root, (APPEND,))
+            return
+        taken = sorted(_taken_in(always))
+        yield from taken
+        for path in sorted(_taken_in(sometimes).difference(taken)):
+            self._optional.add(os.path.realpath(path))
+            yield path
 
     def assignments(self) -> dict[str, list[Assignment]]:
-        """Return what the configurations assign, by the variable's name without overrides."""
+        """Return what the configurations assign, by the variable's name without overrides.
+
+        With them what they include, and the classes that they have all recipes inherit.
+        """
         if self._assignments is None:
             self._assignments = collections.defaultdict(list)
+            done: set[str] = set()
             for root in self._others:
                 for path in walk(os.path.join(root, "conf"), (".conf", ".inc")):
-                    self._add(path)
+                    self._add(path, root, done)
         return self._assignments
 
-    def _add(self, path: str) -> None:
+    def changes(self) -> list[Configured]:
+        """Return the variables that code of classes changes that all recipes inherit; "" is any."""
+        self.assignments()
+        return self._changes
+
+    def missing(self) -> list[Configured]:
+        """Return the classes that the configurations have all recipes inherit, and that are not at hand."""
+        self.assignments()
+        return self._missing
+
+    def _add(self, path: str, root: str, done: set[str]) -> None:
+        """Take notice of a file of the configuration, in the layer with a root."""
         assert self._assignments is not None
+        if os.path.realpath(path) in done:
+            return
+        done.add(os.path.realpath(path))
         try:
             text = pathlib.Path(path).read_text("utf-8", "replace")
         except OSError:
             return
         for match in _ASSIGNMENT.finditer(text):
             overrides = match["overrides"].split(":")[1:]
-            line = text.count("\n", 0, match.start()) + 1
-            self._assignments[match["name"]].append(Assignment(overrides, path, line))
+            self._assignments[match["name"]].append(Assignment(overrides, path, bitbaketext.line_of(text, match.start())))
+        if path.endswith(CLASS):
+            for change in recipecode.changes(text):
+                self._changes.append(Configured(change.name, path, bitbaketext.line_of(text, change.offset)))
+        # Of as many lines, for their numbers.
+        joined = _CONTINUATION.sub("\v", text)
+        for match in _TAKING.finditer(joined):
+            names = _words(match["names"].partition("#")[0])
+            if match["word"].startswith("inherit"):
+                self._add_classes(names, path, _line(joined, match.start()), root, done)
+            else:
+                self._add_included(names, path, root, done)
+        for match in _INHERITED.finditer(joined):
+            self._add_classes(_words(match["names"]), path, _line(joined, match.start()), root, done)
+
+    def _add_included(self, names: list[str], path: str, root: str, done: set[str]) -> None:
+        for name in names:
+            for folder in (os.path.dirname(path), *self._others):
+                candidate = os.path.normpath(os.path.join(folder, name.replace("${LAYERDIR}", root)))
+                if os.path.isfile(candidate):
+                    self._add(candidate, root, done)
+
+    def _add_classes(self, words: list[str], path: str, line: int, root: str, done: set[str]) -> None:
+        # What those are is read where it is assigned.
+        words = [word for word in words if word not in (f"${{{name}}}" for name in _FOR_ALL)]
+        for name in (name for word in words for name in class_names(word)[0]):
+            found = self.classes(name, "classes-global")
+            for file in found:
+                self._add(file, root, done)
+            if not found and name not in knownclasses.HARMLESS:
+                self._missing.append(Configured(name, path, line))
+
+
+def _words(text: str) -> list[str]:
+    return [word.characters for word in bitbaketext.plain(text).split()]
+
+
+def _line(joined: str, offset: int) -> int:
+    """Return the number of the line that an offset is in, of a text with \\v for continuations."""
+    return 1 + joined.count("\n", 0, offset) + joined.count("\v", 0, offset)
+
+
+def _taken_in(entries: str) -> set[str]:
+    """Return the appends that entries of BBFILES take in, as BitBake does: directories, or patterns of files."""
+    found: set[str] = set()
+    for entry in entries.split():
+        paths = walk(entry, (APPEND,)) if os.path.isdir(entry) else glob.iglob(entry)
+        found.update(os.path.normpath(path) for path in paths if path.endswith(APPEND))
+    return found

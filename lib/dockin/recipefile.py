@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from dockin import bitbaketext, knownclasses, recipecode, reference, source
 from dockin.bitbaketext import Place, Scope, Spot, Statement, Text
 from dockin.errors import DockinError
-from dockin.layers import APPEND, CLASS, RECIPE, Assignment, Layers, layer_of, layers_of, walk
+from dockin.layers import APPEND, CLASS, RECIPE, Assignment, Layers, class_names, layer_of, layers_of, walk
 
 INCLUDE = ".inc"
 
@@ -42,12 +42,6 @@ _IN_CODE = re.compile(r"docker://[^\s\"'\\]*")
 _INHERITS = re.compile(r"^\s*inherit(?:_defer)?\s(?:.*\s)?dockin(?:\s|$)", re.MULTILINE)
 _CONTINUATION = re.compile(r"\\[ \t]*\r?\n")
 _TARGETS = re.compile(r"(?:-native|-cross|-initial|-intermediate|-crosssdk|-cross-canadian)$")
-# A class for some configurations only, as it is usually written.
-_STRING = r"""\s*["'][^"']*["']\s*,"""
-_CLASS = _STRING.replace("[^\"']*", "([^\"']*)")
-_CHOICE = re.compile(
-    rf"\$\{{@bb\.utils\.(?:filter\({_STRING}{_CLASS}|contains(?:_any)?\({_STRING}{_STRING}{_CLASS}{_CLASS})\s*d\s*\)\}}"
-)
 _FAMILIES = re.compile(r"^(?:nativesdk-|lib(?:32|64|x32)-)")
 _LOGIN = re.compile(r"(?<=docker://)[^;\s]*@(?!sha256:)")
 _PARAMETER = re.compile(r";([^;=]*)=[^;]*")
@@ -441,14 +435,23 @@ class _Reader:
         for name, assignments in self.layers.assignments().items():
             for one in assignments:
                 self._configured(name, one)
+        for change in self.layers.changes():
+            self._changed_by_code(change.name, f"{self.recipe.shown(change.path)}:{change.line}")
+        for missing in self.layers.missing():
+            where = f"{self.recipe.shown(missing.path)}:{missing.line}"
+            self._not_read(f"the class {missing.name} at {where}, which is not at hand")
 
     def _configured(self, name: str, one: Assignment) -> None:
         # What is for another recipe alone does not matter.
         recipes = [override for override in one.overrides if override.startswith("pn-") and "$" not in override]
-        if name == _VARIABLE or any(override != f"pn-{self.recipe.name}" for override in recipes):
+        if any(override != f"pn-{self.recipe.name}" for override in recipes):
             return
         where = f"{self.recipe.shown(one.path)}:{one.line}"
-        if one.overrides:
+        if name == _VARIABLE:
+            # What is added stands beside the rest; all without an override gives way to the recipe.
+            if one.overrides and one.overrides[0] not in ("append", "prepend"):
+                self._fix_doubt(name, f"{':'.join([name, *one.overrides])} at {where} changes, too")
+        elif one.overrides:
             self.scope.overridden.setdefault(name, f"{':'.join([name, *one.overrides])} at {where} changes, too")
         else:
             self.scope.configured.setdefault(name, f"{where} sets, too")
@@ -644,7 +647,7 @@ class _Reader:
             return
         where = self._where(statement)
         for text in self.scope.guess(statement.value).split():
-            names, sure = _class_names(text.characters)
+            names, sure = class_names(text.characters)
             for name in names:
                 if name in self.inherited:
                     continue
@@ -866,15 +869,6 @@ def _replaced(image: Image, **changes: typing.Any) -> Image:
     return Image(**{**image.__dict__, **changes})
 
 
-def _class_names(word: str) -> tuple[list[str], bool]:
-    """Return the classes that a word behind inherit may name, and whether it surely names them."""
-    if "${" not in word:
-        return [word], True
-    chosen = _CHOICE.fullmatch(word)
-    names = [name for group in chosen.groups("") for name in group.split()] if chosen else [word]
-    return names, False
-
-
 def _is_plain(variable: str) -> bool:
     """Tell whether an assignment is to SRC_URI, whatever the machine."""
     return variable in (_VARIABLE, f"{_VARIABLE}:append", f"{_VARIABLE}:prepend")
@@ -931,7 +925,7 @@ def _may_name_image(paths: list[str], layers: Layers) -> bool:
             if statement.word in ("require", "include", "include_all"):
                 return True
             if statement.word.startswith("inherit"):
-                names = (name for word in statement.value.split() for name in _class_names(word.characters)[0])
+                names = (name for word in statement.value.split() for name in class_names(word.characters)[0])
                 if any(map(layers.classes, names)):
                     return True
     return False

@@ -106,6 +106,21 @@ RIGHT = {
     "an include of a layer that is given": (
         {"mine/a/x_1.bb": 'require t.inc\nT ?= "1"\n' + VARIABLE, "other/t.inc": 'T = "2"\n'}, ["mine/a/x_1.bb", "other"],
         "other"),
+    "an append of BBFILES that is elsewhere": (
+        {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "shared/x_1.bbappend": 'T = "2"\n',
+         "mine/conf/layer.conf": 'BBFILES += "${LAYERDIR}/a/*.bb"\nBBFILES:append = " ${LAYERDIR}/../shared/*.bbappend"\n'},
+        ["mine/a/x_1.bb"], "other"),
+    "classes of the configuration that leave tags alone": (
+        {"mine/a/x_1.bb": 'T ?= "1"\n' + VARIABLE, "mine/classes/tags.bbclass": 'OTHER = "2"\ndef T(d):\n    return "2"\n',
+         "mine/conf/distro/mine.conf": 'INHERIT += "buildhistory tags ${USER_CLASSES} ${INHERIT_DISTRO}"\n'},
+        ["mine/a/x_1.bb"], "new"),
+    "OpenEmbedded's own configuration, which another takes in": (
+        {"mine/a/x_1.bb": 'T ?= "1"\n' + VARIABLE, "mine/conf/layer.conf": "require conf/multilib.conf\n",
+         "other/conf/bitbake.conf": "", "other/conf/multilib.conf": 'INHERIT += "multilib_global"\nT = "2"\n'},
+        ["mine/a/x_1.bb", "other"], "new"),
+    "files that are added by the configuration": (
+        {"mine/a/x_1.bb": LITERAL, "mine/conf/layer.conf": 'SRC_URI:append:pn-x = " file://a"\nSRC_URI:pn-y = "file://b"\n'},
+        ["mine/a/x_1.bb"], "new"),
     "another recipe's override in the configuration": (
         {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "mine/conf/layer.conf": 'T:pn-y = "2"\n'}, ["mine/a/x_1.bb"], "new"),
     "a default of the configuration that the recipe takes the place of": (
@@ -190,6 +205,27 @@ DOUBTFUL = {
         'T = "1"\n' + VARIABLE, {"mine/conf/layer.conf": '#\nT:pn-x = "2"\n'}, "T:pn-x at conf/layer.conf:2 changes"),
     "a value of the configuration": (
         'T ?= "1"\n' + VARIABLE, {"mine/conf/distro/mine.conf": 'T = "2"\n'}, "conf/distro/mine.conf:1 sets"),
+    "a class that the configuration inherits": (
+        'T ?= "1"\n' + VARIABLE, {"mine/conf/layer.conf": 'INHERIT += "rm_work \\\n  tags"\n',
+                                 "mine/classes/tags.bbclass": 'T = "2"\n'}, "classes/tags.bbclass:1 sets, too"),
+    "a class that a class of the configuration inherits": (
+        'T = "1"\n' + VARIABLE, {"mine/conf/distro/mine.conf": "USER_CLASSES:append = ' of-mine'\n",
+                                "mine/classes-global/of-mine.bbclass": "inherit dockin \\\n tags\n",
+                                "mine/classes/tags.bbclass": 'T:pn-x = "2"\n'}, "T:pn-x at classes/tags.bbclass:1 changes"),
+    "code of a class that the configuration inherits": (
+        'T = "1"\n' + VARIABLE, {"mine/conf/layer.conf": 'INHERIT:append = " tags"\n',
+                                "mine/classes-global/tags.bbclass": "#\npython () {\n    d.setVar('T', '2')\n}\n"},
+        "Python code at classes-global/tags.bbclass:3 changes"),
+    "a class of the configuration that is not at hand": (
+        'T ?= "1"\n' + VARIABLE, {"mine/conf/layer.conf": "#\nINHERIT += \"${@bb.utils.filter('A', 'tags', d)}\"\n"},
+        "the class tags at conf/layer.conf:2, which is not at hand"),
+    "an include of the configuration": (
+        'T ?= "1"\n' + VARIABLE, {"mine/conf/layer.conf": "require ${LAYERDIR}/site/tags.conf\n",
+                                 "mine/site/tags.conf": "include site/more.inc\n", "mine/site/more.inc": 'T = "2"\n'},
+        "site/more.inc:1 sets, too"),
+    "images of the configuration": (
+        LITERAL, {"mine/conf/layer.conf": 'SRC_URI:pn-x = "docker://h.io/x;tag=2"\n'},
+        "SRC_URI:pn-x at conf/layer.conf:1 changes"),
     "an append for where another layer is": (
         'T = "1"\n' + VARIABLE, {"mine/conf/layer.conf": CONF, "mine/dynamic-layers/y/x_1.bbappend": 'T = "2"\n'},
         "dynamic-layers/y/x_1.bbappend:1 sets where another layer is"),
