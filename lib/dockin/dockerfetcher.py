@@ -474,18 +474,30 @@ class _Download:
         """Write the image tarball to its place in DL_DIR, whole or not at all."""
         digest, top = self._top()
         descriptor, data, manifest = dockin.tarball.resolve(digest, top, self.platform, self._manifest)
-        # The config is small, and says what the image is built for: until it is known to fit, no layer is asked for. The
-        # manifest is in hand: what the registry serves from now on under its name does not matter.
-        image = dockin.tarball.make_image(
-            digest,
-            top,
-            self.platform,
-            lambda blob: data if blob.digest == descriptor.digest else self._config(descriptor, blob),
-        )
+
+        def image():
+            # The manifest is in hand: what the registry serves from now on under its name does not matter.
+            return dockin.tarball.make_image(
+                digest,
+                top,
+                self.platform,
+                lambda blob: data if blob.digest == descriptor.digest else self._config(descriptor, blob),
+            )
+
         self._prepare()
-        self._keep_good(manifest.layers)
-        self._reuse(manifest.layers)
-        self._obtain(descriptor.digest, manifest.layers, manifest.blobs)
+        self._keep_good(manifest.blobs)
+        try:
+            # An index says what its entries are built for. Of a single manifest only the config does, which is small:
+            # until it is known to fit, no layer is asked for. For an entry that would be a request more, and one that
+            # registries count.
+            if descriptor.digest == digest:
+                image()
+            self._reuse(manifest.layers)
+            self._obtain(descriptor.digest, manifest.layers, manifest.blobs)
+            image = image()
+        except dockin.platforms.PlatformError:
+            _remove_directory(self.partial)
+            raise
         if self.ud.sbom:
             image = dataclasses.replace(image, attachments=tuple(self._attachments(image.subject)))
         self._write(image)
@@ -565,7 +577,11 @@ class _Download:
         return self._document(descriptor.digest, "manifest", self.skopeo.inspect, descriptor.digest)
 
     def _config(self, manifest, config):
-        return self._document(config.digest, "config", self.skopeo.config, manifest.digest)
+        path = self._path(config)
+        if not os.path.exists(path):
+            data = self._document(config.digest, "config", self.skopeo.config, manifest.digest)
+            pathlib.Path(path).write_bytes(data)
+        return pathlib.Path(path).read_bytes()
 
     def _document(self, digest, what, ask, name):
         """Return an index, manifest or config by its digest, from DL_DIR or else as ask(<name>@<digest>) has it."""
