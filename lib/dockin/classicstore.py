@@ -76,6 +76,11 @@ class ClassicStore:
         """Return the ID of a layer on a parent's, empty for the base."""
         return chain_id(parent, diff_id)
 
+    @staticmethod
+    def layer_name(layer: str) -> str:
+        """Return the name that a layer has in a record of dockin-preload."""
+        return cache_id(layer)
+
     def has_layer(self, chain: str) -> bool:
         """Tell whether a layer is there. Raises InvalidDataRoot for one that somebody else wrote."""
         path = self._folder.at(f"{_LAYERS}/{hex_of(chain)}/cache-id")

@@ -82,10 +82,10 @@ def write(
                 raise InvalidDataRoot(f"Two images are called {name}: {names[name]} and {source.information.image_id}")
         try:
             with _opened(source, scratch) as tar:
-                _Image(store, ArchivedImage(source.information, tar, source.archive), epoch).write(added)
+                layers = _Image(store, ArchivedImage(source.information, tar, source.archive), epoch).write(added)
         except tarfile.TarError as error:
             raise InvalidDataRoot(f"{source.archive} is no archive that 'docker load' can read: {error}") from error
-        record = source.information.render_record(source.information.image_id)
+        record = source.information.render_record(source.information.image_id, list(map(store.layer_name, layers)))
         folder.write_file(f"{storefolder.RECORDS}/{source.stem}", record, 0o600)
     folder.set_times(store.layers)
     return added
@@ -116,8 +116,8 @@ class _Image:
         self._image = image
         self._epoch = epoch
 
-    def write(self, added: dict[str, int]) -> None:
-        """Write layers, then all else; note in added what was not there."""
+    def write(self, added: dict[str, int]) -> list[str]:
+        """Write layers, then all else; note in added what was not there. Return the IDs of the image's layers."""
         config, layers = self._documents()
         chain: list[str] = []
         for diff_id, member in layers:
@@ -126,6 +126,7 @@ class _Image:
                 unpack = functools.partial(self._unpack, diff_id, member)
                 added[chain[-1]] = self._store.write_layer(chain, diff_id, unpack, self._image, member)
         self._store.write_image(self._image, config, layers, chain[-1] if chain else "")
+        return chain
 
     def _documents(self) -> tuple[bytes, list[tuple[str, str]]]:
         """Return the config, and the diff IDs and names in the archive of the layers."""

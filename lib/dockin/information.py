@@ -9,6 +9,7 @@ dockin-preload, a shell script: no value holds anything that a reference, a dige
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from dockin import runtimes
@@ -65,13 +66,15 @@ class ImageInformation:
             lines.append(f"{field.name}={value}\n")
         return "".join(lines)
 
-    def render_record(self, found_id: str) -> str:
+    def render_record(self, found_id: str, layers: Sequence[str]) -> str:
         """Return the text by which dockin-preload notes, in its own file, that the image is whole in Docker's store.
 
-        found_id is the .Id that it has there: on a classic store the image_id.
+        found_id is the .Id that it has there: on a classic store the image_id. layers are the names of its layers'
+        directories, the top one last: they are others when the image is made anew.
         """
         values = {"format": FORMAT, "reference": self.reference, "name": self.name, "id": found_id}
         values.update({key: getattr(self, key) for key in ("image_id", "manifest_digest", "source_digest")})
+        values.update({"made": layers[-1] if layers else "", "layers": " ".join(layers)})
         return _RECORD_HEADER + "".join(f"{key}={value}\n" for key, value in values.items())
 
 

@@ -80,6 +80,11 @@ class OverlayStore:
         """Return the ID of a layer on a parent's, empty for the base: 64 hex digits."""
         return hashlib.sha256(f"{parent}+{hex_of(diff_id)}".encode()).hexdigest() if parent else hex_of(diff_id)
 
+    @staticmethod
+    def layer_name(layer: str) -> str:
+        """Return the name that a layer has in a record of dockin-preload."""
+        return f"{layer}.{link_id(layer)}"
+
     def has_layer(self, layer: str) -> bool:
         """Tell whether a layer is there."""
         return any(other["id"] == layer for other in self._folder.read_json(_LAYERS, []))

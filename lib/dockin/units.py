@@ -22,9 +22,6 @@ PREFIX = "dockin-preload-"
 TARGET = "dockin-preload.target"
 HELPER = "/usr/bin/dockin-preload"
 DROP_IN = "dockin-preload.conf"
-# An end there must be, or a daemon that hangs would keep the target from being reached for ever; but a large image on
-# slow flash takes long, and loads go one after another, so that the last one also waits for those before it.
-START_TIMEOUT = "2h"
 
 # UNIT_NAME_MAX of systemd counts the final NUL; file systems allow 255 too.
 _MAX_NAME = 255
@@ -32,7 +29,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # What stands in a unit without quotes and means itself.
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=@+,-]+")
 _DIRECTORY = re.compile(r"(?:/[A-Za-z0-9._+-]+)+")
-_TIMEOUT = re.compile(r"infinity|(?:[0-9]+(?:us|ms|s|min|h|d)?)(?: [0-9]+(?:us|ms|s|min|h|d)?)*")
 
 _TEMPLATE = """\
 # Made by meta-dockin for {canonical}.
@@ -49,7 +45,8 @@ Type=oneshot
 # Done once a boot; stays active so that other units can require it.
 RemainAfterExit=yes
 ExecStart={command}
-TimeoutStartSec={timeout}
+# The command has limits of its own, which do not count the time that it waits for the loads of other images.
+TimeoutStartSec=infinity
 # What it knows of this boot alone; the units of all images share it.
 RuntimeDirectory={runtime_directory}
 RuntimeDirectoryPreserve=yes
@@ -153,8 +150,6 @@ class Preload:
     """Whether prune leaves the last one before."""
     helper: str = HELPER
     """The installed command dockin-preload."""
-    timeout: str = START_TIMEOUT
-    """A systemd time span."""
 
     @property
     def options(self) -> list[str]:
@@ -169,7 +164,7 @@ def render_unit(reference: ImageReference, info_path: str, preload: Preload) -> 
     """Return the text of an image's preload unit.
 
     info_path is the image information file on the target, beside its archive.
-    Raises InvalidUnit for a path or a time span that can't stand in a unit.
+    Raises InvalidUnit for a path that can't stand in a unit.
     """
     check_path(info_path, "image information file")
     check_path(preload.data_root, "data-root")
@@ -179,9 +174,6 @@ def render_unit(reference: ImageReference, info_path: str, preload: Preload) -> 
             f"Invalid path {preload.helper!r} of the command: systemd takes no spaces, quotes, '$' or '%' in a program's"
             " path; check bindir"
         )
-    if not _TIMEOUT.fullmatch(preload.timeout):
-        raise InvalidUnit(
-            f"Invalid start timeout {preload.timeout!r}: expected a systemd time span as 30min, 2h or infinity")
     service = preload.runtime.service
     archives = posixpath.dirname(info_path)
     mounts = [archives, preload.data_root]
@@ -197,7 +189,6 @@ def render_unit(reference: ImageReference, info_path: str, preload: Preload) -> 
         target=TARGET,
         mounts=" ".join(map(quote, mounts)),
         command=" ".join([preload.helper, "load", *preload.options, quote_argument(info_path)]),
-        timeout=preload.timeout,
         runtime_directory=PREFIX.rstrip("-"),
         environment=_CONTAINERD_ROOT.format(quote(f"DOCKIN_CONTAINERD_ROOT={preload.data_root}"))
         if preload.runtime is runtimes.CONTAINERD

@@ -93,7 +93,7 @@ def test_no_start_is_ended_early_whatever_the_default(built, make_machine):
         assert system.state == "running"
         assert system.show("docker.socket", "TimeoutUSec") == {"TimeoutUSec": "7s"}
         assert system.show(UNIT, "TimeoutStartUSec", "JobTimeoutUSec") == {
-            "TimeoutStartUSec": "2h", "JobTimeoutUSec": "infinity"}
+            "TimeoutStartUSec": "infinity", "JobTimeoutUSec": "infinity"}
 
 
 def test_what_failed_or_vanished_is_loaded_when_docker_is_started_again(built, make_machine):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -134,10 +135,9 @@ def test_order_on_the_disk(shelf, daemon):
 
     def changes(some):
         return [f"{call[0]} {call[last[call[0]]]}" if call[0] in last else "sync" for call in some
-                if call[0] in ("sync", *last) and "/queue/" not in call[-1] and not call[-1].endswith(".error")]
+                if call[0] in ("sync", *last) and not call[-1].startswith("/run/")]
 
-    # Contents of the marker, its name and what came before it.
-    assert changes(calls[:load]) == ["sync", f"mv {marker}", "sync"]
+    assert changes(calls[:load]) == ["sync", f"mv {marker}"]
     assert steps[load:][:2] == ["docker load", "docker image"]
     # The image; contents of the notes, their names; and only then the marker and the archive go.
     assert changes(calls[load:]) == [
@@ -156,10 +156,6 @@ def test_io_error_of_sync_is_no_success(shelf, daemon):
     assert "could not be written to the disk" in output
     assert installed.archive.exists()
     assert not target.exists(target.record(installed))
-    # Before the load, nothing is loaded.
-    shelf.daemon.docker("image", "rm", installed.name)
-    assert "so nothing is loaded" in target("load", "--flush", installed.info, status=FAILED, first=first)
-    assert not shelf.daemon.docker("image", "ls", "--quiet", installed.name)
     target("load", "--flush", installed.info)
     assert not installed.archive.exists()
 
@@ -273,6 +269,46 @@ def test_killed_load_repeats_and_succeeds(shelf, preload, victim):
         preload("load", "--flush", installed.info)
     assert shelf.daemon.run_image(installed.name) == shelf.output()
     assert not installed.archive.exists()
+
+
+def test_the_limit_of_a_load_does_not_count_the_wait_for_others(shelf, preload):
+    installed = shelf.install(shelf.image())
+    records = shelf.daemon.data_root / "dockin"
+    shelf.daemon.run(["mkdir", "-p", str(records)])
+    holder = shelf.daemon.popen(["flock", str(records / ".lock"), "sleep", "6"])
+    preload("load", installed.info, DOCKIN_PRELOAD_LIMIT="3")
+    assert holder.wait(10) == 0
+    assert preload.exists(preload.record(installed))
+
+
+def test_a_load_that_never_ends_is_given_up(shelf, preload):
+    installed = shelf.install(shelf.image())
+    real = f"{preload.directory}/bin/docker"
+    first = preload.script("docker", f'[ "$1" != load ] || exec sleep 600; exec {real} "$@"', "hangs")
+    environment = preload.environment(first, DOCKIN_PRELOAD_LIMIT="3", DOCKIN_PRELOAD_PROGRESS="1")
+    with open(shelf.directory / "output", "wb") as output:
+        run = shelf.daemon.popen(preload.argv("load", "--flush", installed.info), stdout=output, stderr=output,
+                                 env=environment)
+    assert run.wait(30) != OK
+    text = (shelf.directory / "output").read_text()
+    assert f"{installed.name}: not done after 3 s" in text
+    known = installed.information
+    total = sum(-(-size // 1024) * 1024 for size in (known.unpacked_size, known.layers_size))
+    assert re.search(rf"loading since [12] s: 0 bytes of about {total} are written", text), text
+    assert '"error": "' in preload("status", "--json", installed.info, status=FAILED)
+    assert installed.archive.exists() and not preload.exists(preload.record(installed))
+    preload("load", "--flush", installed.info)
+    assert shelf.daemon.run_image(installed.name) == shelf.output()
+
+
+def test_progress_of_a_load(shelf, preload):
+    """Seconds, and the bytes that the runtime has written, as it does not say them itself."""
+    installed = shelf.install(shelf.image(extra=[filler(shelf, 16 * MIB)]))
+    first = preload.script("docker", f'[ "$1" != load ] || {{ {preload.directory}/bin/docker "$@"; exec sleep 3; }}; '
+                                     f'exec {preload.directory}/bin/docker "$@"', "slow")
+    output = preload("load", installed.info, first=first, DOCKIN_PRELOAD_PROGRESS="1")
+    [*_, last] = re.findall(r"loading since (\d+) s: (\d+) bytes of about (\d+) are written", output)
+    assert int(last[0]) >= 1 and 16 * MIB <= int(last[1]) <= int(last[2])
 
 
 def test_waits_for_a_daemon_that_starts_late(shelf, preload):
@@ -499,7 +535,7 @@ def test_containerd_of_its_own(busybox):
         target("load", elsewhere.info, DOCKIN_CONTAINERD_ROOT="/nowhere")
         target("load", "--flush", installed.info, first=first,
                DOCKIN_CONTAINERD_ROOT=f"{daemon.directory}/data/containerd")
-        # Everything, before the load and before and after the notes, as its file systems are not known.
-        assert log.read_text().split() == ["1", "0", "0", "1", "1", "0"]
+        # Everything, before and after the notes, as its file systems are not known.
+        assert log.read_text().split() == ["1", "0", "1", "1", "0"]
         assert daemon.run_image(installed.name) == shelf.output()
         assert not installed.archive.exists()

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -12,6 +13,15 @@ from dockin import archive
 from support import docker, podman
 from support.installed import Shelf
 from support.target import FAILED, NO_ARCHIVE, NO_DOCKER, NO_SPACE, Target
+
+
+def reboot(daemon):
+    """Boot again, with all on the disk."""
+    daemon.run(["sync"])
+    daemon.cut_power()
+    # What is in memory, such as Podman's locks; cut_power() keeps it.
+    daemon.run(["sh", "-c", "rm -rf /run/containers /run/libpod /dev/shm/libpod*"])
+    daemon.start()
 
 
 class Podman(podman.Podman):
@@ -160,22 +170,60 @@ def test_a_new_digest_and_the_way_back(bench, engine):
     assert {engine.id(versions["first"]), engine.id(versions["third"])} <= found
 
 
-def test_a_load_that_was_interrupted_in_an_earlier_boot(bench, engine):
+def test_layers_of_an_earlier_boot_that_no_record_has(bench, engine):
     """Its files are empty, as after a power cut, and a further load would take its layers for whole."""
     installed = bench.install()
     bench("load", installed.info)
-    known = installed.information
     record = f"{engine.root}/dockin/{installed.info.stem}"
-    marker = f"{engine.root}/dockin/.{installed.info.stem}.loading"
     text = bench.shelf.output()
     engine.daemon.run(["sh", "-c", f': >"$(grep -rlx "{text}" {engine.root} --include word)"'])
-    engine.daemon.run(["sh", "-c", f"rm {record} && cat >{marker} <<END\n"
-                       f"boot=another\ninfo={installed.info}\nname={known.reference}\nimage_id={known.image_id}\n"
-                       f"manifest_digest={known.manifest_digest}\nsource_digest={known.source_digest}\nEND"])
     assert bench.read(installed) == ""
-    bench("load", "--flush", installed.info)
+    engine.daemon.run(["rm", record])
+    reboot(engine.daemon)
+    assert "has damaged files" in bench("load", "--flush", installed.info)
     assert bench.read(installed) == text
     assert not installed.archive.exists()
+    # Whole, it is only recorded.
+    engine.daemon.run(["rm", record])
+    reboot(engine.daemon)
+    output = bench("load", "--flush", installed.info)
+    assert "checking its files" in output and "loaded in" not in output
+    assert "nothing to do" in bench("load", installed.info)
+
+
+def test_an_image_that_was_removed_and_came_again_is_another(bench, engine):
+    """With the digest that is recorded, but not with the files."""
+    installed = bench.install()
+    bench("load", installed.info)
+    engine.remove(installed.information.reference)
+    assert "loaded in" in bench("load", installed.info)
+    record = f"{engine.root}/dockin/{installed.info.stem}"
+    saved = engine.daemon.run(["cat", record]).stdout
+    time.sleep(1.1)  # containerd's files are told apart by inode and second
+    engine.remove(installed.information.reference)
+    assert "loaded in" in bench("load", installed.info)
+    assert engine.daemon.run(["cat", record]).stdout != saved
+    engine.daemon.run(["sh", "-c", f"cat >{record} <<'END'\n{saved}END"])
+    assert "nothing to do" not in bench("load", installed.info)
+
+
+@pytest.mark.parametrize("engine", [Containerd], ids=["containerd"], indirect=True)
+def test_a_container_of_the_name_keeps_the_earlier_image(bench, engine):
+    """Made before the update, under the name that is the new image's now; one that was made after it keeps nothing."""
+    first = bench.install("first")
+    bench("load", first.info)
+    holder = f"docker.io/library/dockin-previous:{engine.id(first)[7:]}"
+    engine.tag(first.information.reference, holder)
+    engine.daemon.run([*engine.ctr, "containers", "create", first.information.reference, "old"])
+    bench.shelf.directory = engine.daemon.directory / f"{bench.shelf.number}-second"
+    second = bench.install("second")
+    assert "stays for the container(s) old" in bench("load", "--prune", second.info)
+    assert engine.id(first) in engine.ids()
+    engine.daemon.run([*engine.ctr, "containers", "create", second.information.reference, "new"])
+    engine.daemon.run([*engine.ctr, "containers", "rm", "old"])
+    assert "removed its earlier image" in bench("load", "--prune", second.info)
+    assert engine.id(first) not in engine.ids()
+    engine.daemon.run([*engine.ctr, "containers", "rm", "new"])
 
 
 def test_no_answer_and_no_command(bench, engine):

@@ -242,6 +242,6 @@ def test_the_order_of_several_units(tight):
 
 def test_a_dead_process_in_the_queue_stops_nobody(shelf, preload, daemon):
     installed = shelf.install(shelf.image())
-    daemon.run(["sh", "-c", "mkdir -p /run/dockin-preload/queue && : >/run/dockin-preload/queue/999999999999-1"])
+    daemon.run(["sh", "-c", "mkdir -p /run/dockin-preload/queue && : >/run/dockin-preload/queue/0000000000000000-1"])
     preload("load", installed.info)
     assert daemon.run(["ls", "/run/dockin-preload/queue"]).stdout == ""

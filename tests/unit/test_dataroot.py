@@ -86,7 +86,9 @@ def test_files(tmp_path):
     assert sorted(os.listdir(root / "overlay2" / base_id)) == ["committed", "diff", "link"]
     assert sorted(os.listdir(root / "overlay2" / upper_id)) == ["diff", "link", "lower", "work"]
     assert (root / "overlay2/l" / upper_link / "srv/data").read_text() == "x" * 5000
-    assert (root / "dockin/team-app-1").read_text() == made.information.render_record(made.config_digest)
+    record = (root / "dockin/team-app-1").read_text()
+    assert record == made.information.render_record(made.config_digest, [base_id, upper_id])
+    assert record.endswith(f"\nmade={upper_id}\nlayers={base_id} {upper_id}\n")
 
 
 def test_the_names_docker_looks_for():

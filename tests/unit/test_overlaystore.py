@@ -68,7 +68,10 @@ def test_files(tmp_path):
     assert (root / "overlay" / upper / "lower").read_text() == f"l/{link_id(base)}"
     assert (root / "overlay/l" / link_id(upper) / "srv/data").read_text() == "x" * 5000
     assert sorted(os.listdir(root / "overlay" / base)) == ["diff", "empty", "link", "merged", "work"]
-    assert (root / "dockin/team-app-1").read_text() == made.information.render_record(made.config_digest)
+    record = (root / "dockin/team-app-1").read_text()
+    layers = [f"{layer}.{link_id(layer)}" for layer in (base, upper)]
+    assert record == made.information.render_record(made.config_digest, layers)
+    assert record.endswith(f"\nmade={layers[1]}\nlayers={' '.join(layers)}\n")
 
 
 @pytest.mark.parametrize("compression", installed.COMPRESSIONS)
