@@ -51,6 +51,7 @@ class Recipe:
     images: Mapping[str, Content]
     version: str = "1.0"
     flush: bool = True
+    prune: bool = False
     enabled: bool = True
     runtime: runtimes.Runtime = runtimes.DOCKER
     services: Sequence[str] = ()
@@ -61,7 +62,8 @@ class Recipe:
     @property
     def text(self) -> str:
         """The recipe as BitBake reads it."""
-        lines = ["inherit dockin", f'DOCKIN_PRELOAD_FLUSH = "{int(self.flush)}"']
+        lines = ["inherit dockin", f'DOCKIN_PRELOAD_FLUSH = "{int(self.flush)}"',
+                 f'DOCKIN_PRELOAD_PRUNE = "{int(self.prune)}"']
         if self.runtime != runtimes.DOCKER:
             lines.append(f'DOCKIN_RUNTIME = "{self.runtime.name}"')
         if not self.enabled:
@@ -206,7 +208,8 @@ def _image_packages(directory: Path, recipe: Recipe) -> list[Path]:
     for name, content in recipe.images.items():
         made = installed.install(archives / ARCHIVES[1:], content, name, compression="xz")
         made.rewrite(runtime=recipe.runtime.name)
-        settings = units.Preload(runtime=recipe.runtime, data_root=recipe.runtime.data_root, flush=recipe.flush)
+        settings = units.Preload(runtime=recipe.runtime, data_root=recipe.runtime.data_root, flush=recipe.flush,
+                                 prune=recipe.prune)
         text = units.render_unit(reference.parse(name), f"{ARCHIVES}/{made.info.name}", settings)
         names.append(unit(name))
         source = directory / unit(name)
