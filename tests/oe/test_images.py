@@ -420,7 +420,8 @@ def test_the_same_once_more(images, ready, tmp_path):
 @pytest.mark.release("master")
 def test_packages_from_sstate_and_no_work_left(shop, app, awkward, images, ready, tmp_path):
     """Another build directory gets the packages, and what is known of them, from sstate, and keeps no work directory."""
-    build = shop.build("from-sstate", f'SSTATE_DIR = "{images.path}/sstate"\nINHERIT += "rm_work"\n')
+    build = shop.build("from-sstate", f'SSTATE_DIR = "{images.path}/sstate"\n'
+                       'BB_HASHSERVE_DB_DIR = "${SSTATE_DIR}"\nINHERIT += "rm_work"\n')
     write_recipes(shop, build, app, awkward)
     packages = "several asleep awkward"
     text = IMAGE.format(first="", classes="dockin-dataroot", types="tar dockin-ext4", packages=packages)

@@ -42,7 +42,7 @@ BBMASK += "@MASK@"
 BBFILE_PATTERN_IGNORE_EMPTY_core = "1"
 ASSUME_PROVIDED += "@ASSUME_PROVIDED@"
 HOSTTOOLS += "apt-ftparchive apt-get dpkg dpkg-deb dpkg-query dpkg-scanpackages dpkg-split"
-HOSTTOOLS += "debugfs fsck.ext4 mkfs.erofs mkfs.ext4 mksquashfs parted sfdisk sgdisk"
+HOSTTOOLS += "debugfs dumpe2fs fsck.ext4 mkfs.erofs mkfs.ext4 mksquashfs parted sfdisk sgdisk"
 SKIP_FILEDEPS = "1"
 
 # Images without kernel, dynamic linker's cache and scripts of packages that are left for the first boot.
