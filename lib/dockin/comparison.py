@@ -131,8 +131,12 @@ def compare(
     comparison = _Comparison(rules, resolver, now or datetime.datetime.now(datetime.timezone.utc))
     wanted = list(zip(questions, [*tags] or [Tags()] * len(questions)))
     different = _mixed(list(dict.fromkeys(wanted)))
-    with concurrent.futures.ThreadPoolExecutor(max(1, rules.jobs)) as pool:
+    pool = concurrent.futures.ThreadPoolExecutor(max(1, rules.jobs))
+    try:
         found = dict(zip(different, pool.map(comparison.finding, different)))
+    finally:
+        # Without waiting: all are done, or somebody has interrupted it.
+        pool.shutdown(wait=False, cancel_futures=True)
     return [replace(found[one]) for one in wanted]
 
 

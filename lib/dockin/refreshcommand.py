@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import collections.abc
-import io
 import os
 import pathlib
 import re
@@ -16,6 +15,7 @@ import typing
 from dockin import comparison, completion, exitcodes, gitcommit, outcome, platforms, refresh, settings, versions
 from dockin.errors import DockinError
 from dockin.resolver import Resolver
+from dockin.stdout import take_bytes
 
 DESCRIPTION = (
     "Look up what the tags of container images stand for now, and write the new digests into the recipes, at the places"
@@ -95,10 +95,7 @@ def run(
     getvar gives DOCKIN_ variables; environment is the user's.
     """
     stdout, stderr = stdout or sys.stdout, stderr or sys.stderr
-    for stream in (stdout, stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # Recipes may hold bytes that are no UTF-8, and a diff of them does so, too.
-            stream.reconfigure(errors="surrogateescape")
+    take_bytes(stdout, stderr)
     if (arguments.tag_regex and not arguments.upgrade) or (arguments.signoff and not arguments.commit):
         needed = "--upgrade" if arguments.tag_regex and not arguments.upgrade else "--commit"
         print(f"ERROR: {'--tag-regex' if needed == '--upgrade' else '--signoff'} needs {needed}", file=stderr)

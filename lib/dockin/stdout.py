@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import typing
@@ -23,3 +24,10 @@ def reserved() -> typing.Iterator[typing.TextIO]:
         sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def take_bytes(*streams: typing.TextIO) -> None:
+    """Have streams print text as UTF-8 whatever the locale, and bytes of recipes that are no UTF-8 as they are."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")

@@ -238,6 +238,21 @@ def test_a_registry_that_hangs_does_not_hold_up_others(server, layer):
     assert (document["summary"]["current"], document["summary"]["errors"]) == (4, 4)
 
 
+@pytest.mark.parametrize("command", [["check"], ["status", "--remote"]])
+def test_interrupted(layer, command):
+    """Ctrl-C does not wait for the registries that are asked."""
+    with faults.Silent() as silent:
+        for number in range(6):
+            layer.pinned(f"app{number}_1.0.bb", f"{silent.address}/x/y{number};tag=v1", "sha256:" + "0" * 64)
+        with layer.start(*command, "--timeout", "60") as process:
+            silent.wait(SECONDS)
+            start = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            err = process.communicate(timeout=SECONDS)[1]
+    assert time.monotonic() - start < 10
+    assert (process.returncode, err) == (-signal.SIGINT, "")
+
+
 def test_pin_that_is_gone(own_server, layer):
     old = own_server.push(make("lost"), "refresh/lost", "v1")
     path = layer.pinned("app_1.0.bb", f"{own_server.address}/refresh/lost;tag=v1", old)
@@ -326,6 +341,19 @@ def test_json(server, layer):
     assert document["images"][1]["status"] == "unpinned"
     assert document["network"]["requests"] == 4
     assert layer.json("check", "--platform", "linux/arm64", code=3) == document
+
+
+@pytest.mark.parametrize("command", [["check"], ["refresh", "--dry-run"], ["status"]])
+def test_output_is_utf_8_whatever_the_locale(server, layer, command):
+    """A diff is of the files' bytes."""
+    digest = server.push(make("locale"), "refresh/locale")
+    text = f'SUMMARY = "caf\u00e9"\nSRC_URI = "docker://{server.address}/refresh/locale;tag=v1 docker://\u00e9;name=e"\n'
+    layer.recipe("app_1.0.bb", f'{text}SRC_URI[sha256sum] = "{digest[7:]}"\n')
+    server.push(make("locale too"), "refresh/locale", "v1")
+    with layer.start(*command, PYTHONIOENCODING="ascii:strict") as process:
+        out, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, "Traceback" in err) == (0 if command == ["status"] else 4, False)
+    assert "\u00e9" in out
 
 
 def test_output_to_a_file(server, layer):

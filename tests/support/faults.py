@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import select
 import socket
 import struct
 import threading
@@ -320,6 +321,10 @@ class Silent:
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def wait(self, seconds: float) -> None:
+        """Return when somebody has come, or the time is over."""
+        select.select([self._socket], [], [], seconds)
 
     def __enter__(self) -> Silent:
         return self
