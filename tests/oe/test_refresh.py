@@ -103,6 +103,12 @@ class Desk:
                               env={**self.build.environment, "DOCKIN_TLS_VERIFY": "0"}, text=True, timeout=120, check=False)
 
 
+def push_versions(server):
+    """Push what v1.0 of team/app stands for first, and then; return the digests."""
+    contents = [images.index([images.image([images.layer({"app": name})], "linux/amd64")]) for name in ("one", "two")]
+    return [server.push(content, "team/app", "v1.0") for content in contents]
+
+
 @pytest.fixture(scope="module")
 def desk(bench):
     layer = bench.folder("meta-pins")
@@ -116,8 +122,7 @@ def desk(bench):
         account.ordinary().own_folders(folder)
     build.environment["HOME"] = str(home)
     with registries.Registry(bench.root / "pins-registry") as server:
-        contents = [images.index([images.image([images.layer({"app": name})], "linux/amd64")]) for name in ("one", "two")]
-        digests = [server.push(content, "team/app", "v1.0") for content in contents]
+        digests = push_versions(server)
         server.push(images.index([images.image([images.layer({"still": "one"})], "linux/amd64")]), "team/still", "v1")
         server.move_tag("team/app", "v1.0", digests[0])
         build.local_conf(f'DOCKIN_TLS_VERIFY = "0"\nMIRROR_OF_MINE = "{server.address}"\nMACHINE = "qemux86-64"\n'
@@ -202,6 +207,40 @@ def test_commit_and_errors(desk):
     assert desk.build.run("devtool", "refresh-docker", "--jobs", "0").returncode == 2
     plain = desk.build.run("bitbake-layers", "-q", "dockin-refresh", "--check", "plain")
     assert plain.returncode == 0, plain.output
+
+
+@pytest.mark.parametrize("command", [("devtool", "refresh-docker"), ("bitbake-layers", "dockin-refresh")],
+                         ids=lambda command: command[0])
+def test_half_of_the_registries_are_down(desk, command):
+    """Exit code 4, and the pins of the others are written."""
+    old, new = desk.digests
+    desk.fill(old)
+    with registries.Registry(desk.build.bench.root / f"{command[0]}-half") as second:
+        assert push_versions(second) == [old, new]
+        hosts = {"one": desk.registry.address, "two": second.address, "three": desk.down, "four": faults.closed_address()}
+        paths = {name: desk.path(f"recipes/half-{name}_1.0.bb") for name in hosts}
+        texts = {name: f'{HEAD}SRC_URI = "docker://{host}/team/app;tag=v1.0;digest={old}"\n' for name, host in hosts.items()}
+        desk.registry.move_tag("team/app", "v1.0", new)
+        try:
+            for name, path in paths.items():
+                desk.build.bench.write(path, texts[name])
+            account.ordinary().own_folders(desk.layer)
+            for options in (["--check"], []):
+                report = desk.build.path / "half.json"
+                result = desk.build.run(*command, *options, "half-*", "--json", "--output", str(report))
+                assert result.returncode == 4, result.output
+                found = json.loads(report.read_text())["images"]
+                done = "stale" if options else "updated"
+                assert {one["recipe"][5:]: one["status"] for one in found} == {
+                    "one": done, "two": done, "three": "error", "four": "error"}
+                assert {one["error"]["kind"] for one in found if one["error"]} == {"network"}
+                written = new if not options else old
+                for name, path in paths.items():
+                    digest = written if name in ("one", "two") else old
+                    assert path.read_text() == texts[name].replace(old, digest)
+        finally:
+            for path in paths.values():
+                path.unlink(missing_ok=True)
 
 
 def test_pin_that_is_gone(desk):
