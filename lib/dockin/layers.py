@@ -19,17 +19,17 @@ APPEND = ".bbappend"
 CLASS = ".bbclass"
 RECIPE = ".bb"
 
+# Blanks, which may be a continuation that is taken out, around an operator.
+_OPERATOR = r"[ \t\v]*(?::|\?\?|\?|\+|\.)?=[+.]?[ \t\v]*"
 _ASSIGNMENT = re.compile(
-    r"""^(?:export[ \t]+)?(?P<name>[\w\-+.${}/~]+)(?P<overrides>(?::[\w\-+.${}/~]+)*)
-    [ \t]*(?::|\?\?|\?|\+|\.)?=[+.]?[ \t]*["']""",
-    re.MULTILINE | re.VERBOSE,
+    rf"""^(?:export[ \t]+)?(?P<name>[\w\-+.${{}}/~]+)(?P<overrides>(?::[\w\-+.${{}}/~]+)*){_OPERATOR}["']""", re.MULTILINE
 )
 _CONTINUATION = re.compile(r"\\[ \t]*\r?\n")
 _TAKING = re.compile(r"^(?P<word>require|include_all|include|inherit_defer|inherit)[ \t]+(?P<names>.+)$", re.MULTILINE)
 # What base.bbclass and bitbake.conf take the classes from that all recipes inherit.
 _FOR_ALL = ("INHERIT", "INHERIT_DISTRO", "USER_CLASSES")
 _INHERITED = re.compile(
-    rf"""^(?:{"|".join(_FOR_ALL)})(?::[^\s=]+)?[ \t]*(?::|\?\?|\?|\+|\.)?=[+.]?[ \t]*(["'])(?P<names>.*)\1""", re.MULTILINE
+    rf"""^(?:{"|".join(_FOR_ALL)})(?::(?!remove)[^\s=]+)?{_OPERATOR}(["'])(?P<names>.*)\1""", re.MULTILINE
 )
 # A class for some configurations only, as it is usually written.
 _STRING = r"""\s*["'][^"']*["']\s*,"""
@@ -209,14 +209,14 @@ class Layers:
             text = pathlib.Path(path).read_text("utf-8", "replace")
         except OSError:
             return
-        for match in _ASSIGNMENT.finditer(text):
+        # Of as many lines, for their numbers.
+        joined = _CONTINUATION.sub("\v", text)
+        for match in _ASSIGNMENT.finditer(joined):
             overrides = match["overrides"].split(":")[1:]
-            self._assignments[match["name"]].append(Assignment(overrides, path, bitbaketext.line_of(text, match.start())))
+            self._assignments[match["name"]].append(Assignment(overrides, path, _line(joined, match.start())))
         if path.endswith(CLASS):
             for change in recipecode.changes(text):
                 self._changes.append(Configured(change.name, path, bitbaketext.line_of(text, change.offset)))
-        # Of as many lines, for their numbers.
-        joined = _CONTINUATION.sub("\v", text)
         for match in _TAKING.finditer(joined):
             names = _words(match["names"].partition("#")[0])
             if match["word"].startswith("inherit"):

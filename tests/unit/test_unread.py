@@ -112,7 +112,8 @@ RIGHT = {
         ["mine/a/x_1.bb"], "other"),
     "classes of the configuration that leave tags alone": (
         {"mine/a/x_1.bb": 'T ?= "1"\n' + VARIABLE, "mine/classes/tags.bbclass": 'OTHER = "2"\ndef T(d):\n    return "2"\n',
-         "mine/conf/distro/mine.conf": 'INHERIT += "buildhistory tags ${USER_CLASSES} ${INHERIT_DISTRO}"\n'},
+         "mine/conf/distro/mine.conf": 'INHERIT += "buildhistory tags ${USER_CLASSES} ${INHERIT_DISTRO}"\n'
+                                     'INHERIT:remove = "of-others"\n'},
         ["mine/a/x_1.bb"], "new"),
     "OpenEmbedded's own configuration, which another takes in": (
         {"mine/a/x_1.bb": 'T ?= "1"\n' + VARIABLE, "mine/conf/layer.conf": "require conf/multilib.conf\n",
@@ -205,6 +206,8 @@ DOUBTFUL = {
         'T = "1"\n' + VARIABLE, {"mine/conf/layer.conf": '#\nT:pn-x = "2"\n'}, "T:pn-x at conf/layer.conf:2 changes"),
     "a value of the configuration": (
         'T ?= "1"\n' + VARIABLE, {"mine/conf/distro/mine.conf": 'T = "2"\n'}, "conf/distro/mine.conf:1 sets"),
+    "a value of the configuration in the next line": (
+        'T ?= "1"\n' + VARIABLE, {"mine/conf/layer.conf": 'A = "\\\n"\nT = \\\n  "2"\n'}, "conf/layer.conf:3 sets"),
     "a class that the configuration inherits": (
         'T ?= "1"\n' + VARIABLE, {"mine/conf/layer.conf": 'INHERIT += "rm_work \\\n  tags"\n',
                                  "mine/classes/tags.bbclass": 'T = "2"\n'}, "classes/tags.bbclass:1 sets, too"),
