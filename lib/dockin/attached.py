@@ -33,9 +33,9 @@ SUFFIXES = {
 """Names of bills of materials, by media type."""
 
 MAX_SIZE = 256 << 20
-"""Bytes of an attachment with bills of materials."""
+"""Bytes of all attachments with bills of materials of one image."""
 MAX_ATTACHED = 100
-"""Manifests that are looked at for one image."""
+"""Manifests that are looked at for one image, as the index, lists and pins name them; each costs a request at least."""
 
 _IN_TOTO = "application/vnd.in-toto+json"
 _PREDICATES = (
@@ -104,28 +104,39 @@ def wanted(choice: str, pins: str | None, flag: str) -> Wanted | None:
     digests = (pins or "").split()
     for digest in digests:
         reference.check_digest(digest, f"SRC_URI[{flag}]")
-    return None if choice == "0" else Wanted(tuple(sorted(set(digests))), choice == "require")
+    chosen = tuple(sorted(set(digests)))
+    if len(chosen) > MAX_ATTACHED:
+        raise DockinError(f"SRC_URI[{flag}] names {len(chosen)} manifests, at most {MAX_ATTACHED} are looked at")
+    return None if choice == "0" else Wanted(chosen, choice == "require")
 
 
 def attestations(subject: Subject) -> list[manifests.Descriptor]:
-    """Return the attestation manifests that an index names for a platform's image."""
+    """Return the attestation manifests that an index names for a platform's image. Raises InvalidAttachment."""
     if not isinstance(subject.top, manifests.Index):
         return []
-    return [
+    found = [
         entry
         for entry in subject.top.manifests
         if entry.annotations.get(_REFERENCE_TYPE) == _ATTESTATION
         and entry.annotations.get(_REFERENCE_DIGEST) == subject.manifest_digest
     ]
+    if len(found) > MAX_ATTACHED:
+        raise InvalidAttachment(
+            f"The index {subject.digest} names {len(found)} attestations of one image, at most {MAX_ATTACHED} are looked at"
+        )
+    return found
 
 
-def candidates(data: bytes) -> list[str]:
-    """Return the digests of what a list of referrers names and may be a bill of materials, sorted. Raises DockinError."""
-    document = manifests.parse(data)
-    if not isinstance(document, manifests.Index):
-        raise InvalidAttachment("Invalid list of what is attached: it is no index")
+def candidates(pages: typing.Iterable[bytes]) -> list[str]:
+    """Return the digests of what lists of referrers name and may be a bill of materials, sorted. Raises DockinError."""
     kinds = (*SUFFIXES, *_VAGUE)
-    found = {entry.digest for entry in document.manifests if entry.artifact_type in kinds}
+    found: set[str] = set()
+    for page in pages:
+        document = manifests.parse(page)
+        if not isinstance(document, manifests.Index):
+            raise InvalidAttachment("Invalid list of what is attached: it is no index")
+        entries = [entry for entry in document.manifests if entry.media_type in manifests.MANIFEST_TYPES]
+        found.update(entry.digest for entry in entries if entry.artifact_type in kinds)
     if len(found) > MAX_ATTACHED:
         raise InvalidAttachment(f"{len(found)} manifests are attached, at most {MAX_ATTACHED} are looked at")
     return sorted(found)
@@ -176,13 +187,14 @@ def documents(attachments: typing.Sequence[Attachment]) -> list[tuple[Attachment
     Raises InvalidAttachment for what is too large.
     """
     found: dict[str, tuple[Attachment, manifests.Descriptor, str]] = {}
+    size = 0
     for one in attachments:
-        # skopeo would download all of it.
-        size = sum(layer.size for layer in one.artifact.layers) if one.documents else 0
-        if size > MAX_SIZE:
-            raise InvalidAttachment(f"The attachment {one.digest} has {size} bytes, at most {MAX_SIZE} are accepted")
         for document in one.documents:
             found.setdefault(document.digest, (one, document, _format(document)))
+        # skopeo downloads all of it.
+        size += sum(layer.size for layer in one.artifact.layers) if one.documents else 0
+        if size > MAX_SIZE:
+            raise InvalidAttachment(f"With the attachment {one.digest} it is {size} bytes, at most {MAX_SIZE} are accepted")
     return list(found.values())
 
 
@@ -203,12 +215,17 @@ def extract(document: manifests.Descriptor, data: bytes, subject: Subject) -> by
         return data
     try:
         statement = json.loads(data)
-        about = {"sha256:" + str(one["digest"]["sha256"]) for one in statement["subject"]}
+        about = {"sha256:" + one["digest"]["sha256"] for one in statement["subject"]}
         predicate = statement["predicate"]
+        wrong = [digest for digest in about if not reference.is_digest(digest)]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InvalidAttachment(f"Invalid statement {document.digest}: {error!r}") from error
+        # Not as repr() has it, which quotes the document where that is no UTF-8.
+        raise InvalidAttachment(f"Invalid statement {document.digest}: {type(error).__name__}: {error}") from error
+    if wrong:
+        raise InvalidAttachment(f"Invalid statement {document.digest}: it is about what is no digest")
     if not about & set(subject.digests):
-        raise InvalidAttachment(f"The statement {document.digest} is about {', '.join(sorted(about))}, not about the image")
+        others = min(about) if len(about) == 1 else f"{len(about)} other images" if about else "nothing"
+        raise InvalidAttachment(f"The statement {document.digest} is about {others}, not about the image {subject.digest}")
     if not isinstance(predicate, dict):
         raise InvalidAttachment(f"Invalid statement {document.digest}: its predicate is no JSON object")
     return (json.dumps(predicate, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")

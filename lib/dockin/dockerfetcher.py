@@ -537,8 +537,7 @@ class _Download:
     def _listed(self, subject):
         """Return what the registry lists as attached to the image, and has bills of materials."""
         pages = [page for digest in subject.digests for page in self._lists(digest)]
-        digests = {digest for page in pages for digest in dockin.attached.candidates(page)}
-        found = [self._attachment(subject, digest) for digest in sorted(digests)]
+        found = [self._attachment(subject, digest) for digest in dockin.attached.candidates(pages)]
         return dockin.attached.choose(subject, found)
 
     def _lists(self, digest):

@@ -259,11 +259,14 @@ def load(path: str, wanted: platforms.Platform) -> Image:
     top = _read_member(members, blob_name(digest), manifests.MAX_MANIFEST_SIZE, path)
     check_bytes(top, digest, "index or manifest")
     image = make_image(digest, top, wanted, read_blob)
+    if not more:
+        return image
+    subject, found = image.subject, []
     for digest in more:
         data = _read_member(members, blob_name(digest), manifests.MAX_MANIFEST_SIZE, path)
         check_bytes(data, digest, "manifest of an attachment")
-        image = replace(image, attachments=(*image.attachments, attached.attach(image.subject, digest, data)))
-    return image
+        found.append(attached.attach(subject, digest, data))
+    return replace(image, attachments=tuple(found))
 
 
 def verify(path: str, wanted: platforms.Platform, pin: str | None, sbom: attached.Wanted | None = None) -> Image:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import tarfile
 
@@ -59,7 +58,9 @@ def test_what_is_wanted(choice, pins, expected):
         ("yes", None, "Invalid DOCKIN_FETCH_SBOM = 'yes': expected '0', '1', 'require'"),
         ("0", "0" * 64, r"Invalid digest '0+' in 'SRC_URI\[app.sbom\]'"),
         ("1", OTHER.upper(), "Invalid digest"),
+        ("1", " ".join(f"sha256:{number:064x}" for number in range(101)), r"SRC_URI\[app.sbom\] names 101 .*at most 100"),
     ],
+    ids=["choice", "no prefix", "letters", "many"],
 )
 def test_what_can_not_be_wanted(choice, pins, words):
     with pytest.raises(DockinError, match=words):
@@ -120,12 +121,36 @@ def test_candidates():
     kinds = ["application/spdx+json", "application/vnd.cyclonedx+json", "application/vnd.in-toto+json", "",
              "application/vnd.oci.empty.v1+json", "application/vnd.dev.cosign.artifact.sig.v1+json", "text/markdown"]
     made = [attachments.referrer(PLAIN, attachments.bill_blob(kind), kind) for kind in kinds]
-    assert attached.candidates(attachments.list_of(made).data) == sorted(one.digest for one in made[:5])
-    many = [referrer(PLAIN, str(number)) for number in range(attached.MAX_ATTACHED + 1)]
-    with pytest.raises(InvalidAttachment, match="101 manifests are attached, at most 100"):
-        attached.candidates(attachments.list_of(many).data)
+    assert attached.candidates([attachments.list_of(made).data]) == sorted(one.digest for one in made[:5])
     with pytest.raises(InvalidAttachment, match="no index"):
-        attached.candidates(CHILDREN[0].data)
+        attached.candidates([CHILDREN[0].data])
+
+
+def test_what_is_no_manifest_is_no_candidate():
+    """An index may be attached as well, such as a signature for each platform."""
+    content = json.loads(attachments.list_of([referrer(PLAIN)]).data)
+    content["manifests"][0].update(mediaType=images.OCI_INDEX, artifactType="")
+    assert attached.candidates([images.to_json(content)]) == []
+
+
+def test_more_candidates_than_are_looked_at():
+    """Each costs requests, so all pages of all lists count together; a manifest that is listed twice counts once."""
+    most = attached.MAX_ATTACHED
+    many = [referrer(PLAIN, str(number)) for number in range(most + 1)]
+    pages = [attachments.list_of(many[start:start + 40]).data for start in range(0, most, 40)]
+    assert len(attached.candidates([*pages[:2], pages[0]])) == 80
+    with pytest.raises(InvalidAttachment, match=f"{most + 1} manifests are attached, at most {most}"):
+        attached.candidates(pages)
+
+
+def test_more_attestations_than_are_looked_at():
+    entries = [{**ATTESTATION.descriptor(), "digest": f"sha256:{number:064x}", "annotations": dict(ATTESTATION.annotations)}
+               for number in range(attached.MAX_ATTACHED + 1)]
+    content = json.loads(PLAIN.data)
+    content["manifests"] += entries
+    many = attached.Subject(PLAIN.digest, manifests.parse(images.to_json(content)), CHILDREN[0].digest)
+    with pytest.raises(InvalidAttachment, match="101 attestations .*at most 100"):
+        attached.attestations(many)
 
 
 def test_the_manifests_go_before_the_indexs():
@@ -154,30 +179,46 @@ def test_a_bill_by_itself_is_taken_as_it_is():
     assert attached.extract(document, b"\xff\x00a", subject()) == b"\xff\x00a"
 
 
+def statement(*subjects):
+    return json.dumps({"subject": [{"digest": digests} for digests in subjects], "predicate": {}}).encode()
+
+
 @pytest.mark.parametrize(
-    ("statement", "words"),
+    ("data", "words"),
     [
         (b"{", "Invalid statement"),
         (b"[]", "Invalid statement"),
         (b"[" * 100_000, "Invalid statement"),
+        (b"\xff" * 100_000, "Invalid statement"),
+        (statement({"\x1b[2J" * 999: "1"}), "Invalid statement"),
+        (statement({"sha256": "\x1b[2J" + "5" * 99_999}), "Invalid statement"),
+        (statement(*({"sha256": f"{number:064x}"} for number in range(999))), "is about 999 other images"),
         (b'{"subject": [{"digest": {}}]}', "Invalid statement"),
-        (b'{"subject": [], "predicate": {}}', "is about"),
-        (json.dumps({"subject": [{"digest": {"sha256": "5" * 64}}], "predicate": {}}).encode(), "is about sha256:5555"),
+        (statement(), "is about nothing, not about the image sha256:"),
+        (statement({"sha256": "5" * 64}), "is about sha256:5555"),
         (json.dumps({"subject": [{"digest": {"sha256": CHILDREN[0].hex}}], "predicate": []}).encode(), "no JSON object"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_statements_that_are_wrong(statement, words):
-    with pytest.raises(InvalidAttachment, match=words):
-        attached.extract(manifests.Descriptor(images.IN_TOTO, OTHER, 1), statement, subject())
+def test_statements_that_are_wrong(data, words):
+    with pytest.raises(InvalidAttachment, match=words) as caught:
+        attached.extract(manifests.Descriptor(images.IN_TOTO, OTHER, 1), data, subject())
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 400
 
 
-def test_a_bill_that_is_too_large():
-    large = images.Blob("application/spdx+json", b"")
-    content = json.loads(attachments.referrer(PLAIN, large).data)
-    content["layers"][0]["size"] = attached.MAX_SIZE + 1
-    made = images.Blob(images.OCI_MANIFEST, images.to_json(content))
-    with pytest.raises(InvalidAttachment, match="at most"):
-        attached.documents([attach(made, PLAIN)])
+def sized(name, size):
+    """Return an attachment that says of its bill of materials to have a size."""
+    content = json.loads(referrer(PLAIN, name).data)
+    content["layers"][0]["size"] = size
+    return attach(images.Blob(images.OCI_MANIFEST, images.to_json(content)), PLAIN)
+
+
+def test_bills_that_are_too_large():
+    """All together: a hundred large ones would fill the disk as well."""
+    attached.documents([sized("one", attached.MAX_SIZE - 1), sized("two", 1)])
+    for found in ([sized("one", attached.MAX_SIZE + 1)], [sized("one", attached.MAX_SIZE), sized("two", 1)]):
+        with pytest.raises(InvalidAttachment, match=f"{attached.MAX_SIZE + 1} bytes, at most {attached.MAX_SIZE}"):
+            attached.documents(found)
 
 
 # ------------------------------------------------------------------------------------------- image tarballs
@@ -304,6 +345,8 @@ def test_any_damage(data):
     statement = manifests.Descriptor(images.IN_TOTO, OTHER, len(data))
     for read in (lambda: attached.documents([attached.attach(subject(), ATTESTATION.digest, data)]),
                  lambda: attached.documents([attached.attach(subject(PLAIN), OTHER, data)]),
-                 lambda: attached.candidates(data), lambda: attached.extract(statement, data, subject())):
-        with contextlib.suppress(DockinError):
+                 lambda: attached.candidates([data]), lambda: attached.extract(statement, data, subject())):
+        try:
             read()
+        except DockinError as error:
+            assert str(error).isprintable(), error
