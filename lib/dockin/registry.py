@@ -12,6 +12,7 @@ each host and thread; what a host wants of a login, and its tokens, are remember
 from __future__ import annotations
 
 import collections
+import contextlib
 import email.utils
 import http.client
 import json
@@ -34,6 +35,8 @@ ACCEPT = ", ".join((*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES))
 
 MAX_REDIRECTS = 5
 MAX_PAGES = 1000
+MAX_LIST = 64 << 20
+"""Bytes of all pages of a list: a million tags."""
 MAX_ANSWER = 1 << 20
 """Bytes of a token or an error."""
 LONGEST_WAIT = 60
@@ -229,15 +232,22 @@ class Client:
 
     def _pages(self, reference: ImageReference, path: str, headers: dict[str, str]) -> typing.Iterator[Answer]:
         """Yield the answers to a request for a list, and for its following pages. Raises ResolveError."""
-        for _ in range(MAX_PAGES):
+        seen: set[str] = set()
+        size = 0
+        while len(seen) < MAX_PAGES and path not in seen:
+            seen.add(path)
             answer = self._ask(reference, "GET", path, headers, manifests.MAX_MANIFEST_SIZE)
+            size += len(answer.body)
+            if size > MAX_LIST:
+                raise ResolveError("content", f"{_host(reference)} sends a list of more than {MAX_LIST} bytes")
             yield answer
             link = _LINK.search(answer.headers.get("Link", ""))
             target = urllib.parse.urlsplit(urllib.parse.urljoin(path, link[1])) if link else None
             following = f"{target.path}?{target.query}" if target else path
             if following == path:
-                break
+                return
             path = following
+        raise ResolveError("content", f"{_host(reference)} sends a list without an end: {len(seen)} pages, and a next one")
 
     def _ask(
         self, reference: ImageReference, method: str, path: str, headers: dict[str, str], limit: int = MAX_ANSWER
@@ -328,7 +338,7 @@ class Client:
     def _token(self, reference: ImageReference, challenge: Challenge) -> tuple[str, float]:
         """Return a token for pulling from a repository and for how many seconds it is good."""
         login = self._login(reference)
-        realm = urllib.parse.urlsplit(challenge.parameters.get("realm", ""))
+        realm = _without_user(urllib.parse.urlsplit(challenge.parameters.get("realm", "")))
         if realm.scheme not in ("https", "http") or not realm.netloc:
             raise Unusual("auth", f"{_host(reference)} names no place to get a token from")
         if login and realm.scheme == "http" and not self._is_plain(reference):
@@ -364,7 +374,7 @@ class Client:
             document = json.loads(answer.body)
             token = document.get("token") or document["access_token"]
             seconds = float(document.get("expires_in") or 60)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             raise ResolveError("content", f"{realm.netloc} answers with no token") from None
         return str(token), seconds
 
@@ -406,7 +416,7 @@ class Client:
                 if method == "GET" and "/manifests/" in path and answer.status == 200:
                     self.statistics.count(0, 1)
                 return answer
-            url = urllib.parse.urlsplit(urllib.parse.urljoin(url.geturl(), answer.headers["Location"]))
+            url = _without_user(urllib.parse.urlsplit(urllib.parse.urljoin(url.geturl(), answer.headers["Location"])))
             if url.scheme not in ("https", "http") or (url.scheme == "http" and not access.insecure):
                 raise ResolveError("tls", f"{host} sends its client to {url.scheme}://{url.netloc}, which has no TLS")
         raise ResolveError("server", f"{host} sends its client from one place to the next")
@@ -431,14 +441,17 @@ class Client:
             if connection is None:
                 connection = pool[key] = self._connect(scheme, netloc, context)
             try:
-                connection.request(method, path, body, {"User-Agent": "meta-dockin", **headers})
-                self.statistics.count(1)
-                response = connection.getresponse()
-                try:
-                    data = _read(response, limit, time.monotonic() + self._timeout)
-                finally:
-                    # Not the connection: read1() leaves a response open, and the connection busy.
-                    response.close()
+                if connection.sock is None:
+                    connection.connect()
+                with _limited(connection.sock, self._timeout):
+                    connection.request(method, path, body, {"User-Agent": "meta-dockin", **headers})
+                    self.statistics.count(1)
+                    response = connection.getresponse()
+                    try:
+                        data = _read(response, limit)
+                    finally:
+                        # Not the connection: read1() leaves a response open, and the connection busy.
+                        response.close()
                 if response.will_close:
                     self._forget(pool, key)
                 return Answer(response.status, response.headers, data)
@@ -497,7 +510,41 @@ def _challenge(headers: http.client.HTTPMessage, host: str) -> Challenge | None:
     return None
 
 
-def _read(response: http.client.HTTPResponse, limit: int, deadline: float) -> bytes:
+def _without_user(url: urllib.parse.SplitResult) -> urllib.parse.SplitResult:
+    """Return an address that a server has sent without user and password, which would be sent nowhere, but shown."""
+    return url._replace(netloc=url.netloc.rpartition("@")[2])
+
+
+@contextlib.contextmanager
+def _limited(connected: socket.socket, seconds: float) -> typing.Iterator[None]:
+    """End what is done with a socket when it takes too long. Raises socket.timeout then.
+
+    The socket's own time limit is for each step, so that headers, or "100 Continue", could come for ever.
+    """
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        with contextlib.suppress(OSError):
+            # Not SSLSocket's: it would let the thread that reads go on without TLS.
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        if late.is_set():
+            raise socket.timeout("the answer takes too long") from error
+        raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        raise socket.timeout("the answer takes too long")
+
+
+def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
     """Return a body of at most limit bytes. Raises ResolveError, OSError, HTTPException."""
     parts: list[bytes] = []
     size = 0
@@ -509,8 +556,6 @@ def _read(response: http.client.HTTPResponse, limit: int, deadline: float) -> by
         size += len(part)
         if size > limit:
             raise ResolveError("content", f"an answer of more than {limit} bytes, which nothing here should have")
-        if time.monotonic() > deadline:
-            raise socket.timeout("the answer takes too long")
     if response.length:
         raise http.client.IncompleteRead(b"", response.length)
     return b"".join(parts)

@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import socket
+import threading
 import time
 import urllib.parse
 
@@ -387,6 +390,81 @@ def test_pages_of_tags(faulty, resolve):
     assert resolve().tags(ref(faulty, "pages/app")) == ["b", "a", "c"]
 
 
+@pytest.mark.parametrize("loop", ["other", "next"])
+def test_pages_without_an_end(faulty, resolve, monkeypatch, loop):
+    """From one to the other and back, or each to one more: no part of a list is taken for all of it."""
+    monkeypatch.setattr("dockin.registry.MAX_PAGES", 30)
+
+    def page(handler, answer):
+        number = int(urllib.parse.parse_qs(urllib.parse.urlsplit(handler.path).query).get("page", ["0"])[0])
+        following = 1 - number % 2 if loop == "other" else number + 1
+        handler.send(faults.Answer(200, {"Content-Type": "application/json",
+                                         "Link": f'</v2/pages/app/tags/list?page={following}>; rel="next"'},
+                                   json.dumps({"tags": [f"v{number}"]}).encode()))
+    faulty.fail("/tags/list", page)
+    resolver = resolve()
+    assert "without an end" in refuse("content", resolver.tags, ref(faulty, "pages/app"))
+    assert resolver.statistics.requests == {"other": 3, "next": 30}[loop]
+
+
+def test_pages_that_would_fill_the_memory(faulty, resolve, monkeypatch):
+    monkeypatch.setattr("dockin.registry.MAX_LIST", 100_000)
+    digest = "sha256:" + "1" * 64
+    path = f"/v2/pages/app/referrers/{digest}"
+    empty = images.to_json({"schemaVersion": 2, "manifests": []})
+    faulty.refer(path, *(images.Blob(images.OCI_INDEX, empty + b" " * 30_000) for _ in range(9)))
+    resolver = resolve()
+    assert "more than 100000 bytes" in refuse("content", resolver.referrers, ref(faulty, f"pages/app@{digest}"))
+    assert resolver.statistics.requests == 4
+
+
+class Babbler:
+    """A server that begins an answer with some bytes, and then sends others again and again until the client leaves."""
+
+    def __init__(self, first, more, pause):
+        self._first, self._more, self._pause = first, more, pause
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                self._answer(self._server.accept()[0])
+
+    def _answer(self, connection):
+        with contextlib.suppress(OSError), connection:
+            connection.recv(4096)
+            connection.sendall(self._first)
+            end = time.monotonic() + 30
+            while time.monotonic() < end:
+                connection.sendall(self._more)
+                time.sleep(self._pause)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+
+@pytest.mark.parametrize(("first", "more", "pause"), [
+    (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 50, 0.001),
+    (b"HTTP/1.1 200 OK\r\n", b"X", 0.1),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n" * 50, 0.001),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n", b"X", 0.1),
+], ids=["continue", "header", "trailer", "body"])
+def test_answer_that_never_ends(resolve, first, more, pause):
+    """Each byte comes in time; the whole answer has to."""
+    with Babbler(first, more, pause) as server:
+        start = time.monotonic()
+        message = refuse("network", resolve("http", timeout=1, retries=0).tags, ref(server, "a"))
+        assert time.monotonic() - start < 15
+    assert "has not answered within 1 s" in message
+
+
 @pytest.fixture
 def post(monkeypatch):
     monkeypatch.setattr(faults.Handler, "do_POST", faults.Handler.do_GET, raising=False)
@@ -453,7 +531,9 @@ def test_place_of_tokens_that_is_none(faulty, resolve, realm):
         resolve("http", retries=0).digest(ref(faulty, "odd/app:v1"))
 
 
-@pytest.mark.parametrize("body", [b'{"token": "hush\\nhush"}', b"[" * 900000])
+@pytest.mark.parametrize("body", [
+    b'{"token": "hush\\nhush"}', b"[" * 900000, b'{"token": "hush", "expires_in": 1%s}' % (b"0" * 400),
+], ids=["lines", "depth", "lifetime"])
 def test_token_that_is_none(faulty, resolve, body):
     faulty.fail("/manifests/", faults.status(401, {"WWW-Authenticate": f'Bearer realm="http://{faulty.address}/token"'}))
     faulty.fail("/token", faults.status(200, {}, body))
@@ -464,6 +544,21 @@ def test_token_that_is_none(faulty, resolve, body):
 def test_redirect_to_nowhere(faulty, resolve, target):
     faulty.fail("/manifests/", faults.status(307, {"Location": target}))
     refuse("content", resolve("http", retries=0).digest, ref(faulty, "odd/app:v1"))
+
+
+def test_redirect_with_a_password(faulty, resolve, image):
+    """It is not shown, and the host is asked without it."""
+    content = image("password")
+    with faults.FaultyRegistry() as other:
+        other.add(content, "redirect/app", "v1")
+        faulty.fail("/manifests/v1", faults.status(307, {
+            "Location": f"http://someone:hunter2@{other.address}/v2/redirect/app/manifests/v1"}))
+        assert resolve("http").digest(ref(faulty, "redirect/app:v1")) == content.digest
+    for place in (f"http://someone:hunter2@{faults.closed_address()}/x", "ftp://someone:hunter2@h/x"):
+        faulty.fail("/manifests/v2", faults.status(307, {"Location": place}), times=1)
+        with pytest.raises(ResolveError) as caught:
+            resolve("http", retries=0).digest(ref(faulty, "redirect/app:v2"))
+        assert "hunter2" not in str(caught.value)
 
 
 def test_redirect_to_another_host_has_no_login(faulty, resolve, image, secure_server):
