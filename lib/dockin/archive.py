@@ -263,7 +263,10 @@ def _gunzip(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[byte
                     if not data:
                         break
                     decoder = zlib.decompressobj(wbits=31)
-                yield decoder.decompress(data, _STEP)
+                content = decoder.decompress(data, _STEP)
+                # There may be any number of members without content, which whoever collects chunks would collect.
+                if content:
+                    yield content
                 if decoder.eof:
                     data, decoder = decoder.unused_data, None
                 else:
