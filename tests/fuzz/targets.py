@@ -19,10 +19,11 @@ import tarfile
 import tempfile
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dockin import (
     archive,
+    attached,
     compose,
     credentials,
     information,
@@ -43,7 +44,7 @@ from dockin import (
 )
 from dockin.errors import DockinError
 from fuzz import chains
-from support import images, layers
+from support import attachments, images, layers
 
 AMD64 = platforms.parse("linux/amd64")
 LAYER = images.layer({"etc/motd": "words\n", "bin/x": images.Entry(b"x" * 99)})
@@ -52,6 +53,11 @@ ZSTD = chains.LAYERS["zstd"]
 IMAGE = images.image([LAYER, PLAIN], "linux/amd64", labels={"org.opencontainers.image.licenses": "MIT"})
 INDEX = images.index([IMAGE, images.image([LAYER], "linux/arm/v7")], attestations=True)
 NAME = reference.parse("docker.io/library/busybox:1.36.1")
+BILLS = {attachments.PROVENANCE: {"builder": {}}, attachments.SPDX: attachments.bill("app")}
+ATTESTED = attachments.attested([IMAGE], BILLS)
+ATTESTATION = ATTESTED.manifests()[1]
+STATEMENT = ATTESTATION.layers[1]
+REFERRERS = [attachments.referrer(IMAGE, attachments.bill_blob(name)) for name in ("one", "two")]
 
 
 @dataclass(frozen=True)
@@ -163,6 +169,82 @@ def check_archive(path: str, image: tarball.Image) -> None:
     assert ["sha256:" + hashlib.sha256(data or b"").hexdigest() for data in plain] == list(image.config.diff_ids)
 
 
+def read_referrers(data: bytes) -> None:
+    """Read a list of what is attached to an image, its pages parted by dashes; what is taken is few, and named by digest."""
+    found = attached.candidates(data.split(b"\n---\n"))
+    assert len(found) <= attached.MAX_ATTACHED and found == sorted(filter(reference.is_digest, set(found)))
+
+
+def read_attachment(data: bytes) -> None:
+    """Read a manifest as one that is attached to an image: named by its index, listed, or pinned."""
+    digest = manifests.digest_of(data)
+    _go_all(
+        lambda: _attached_as(ATTESTED, ATTESTATION.digest, data), lambda: _attached_as(INDEX, digest, data))
+
+
+def _attached_as(content: images.Index, digest: str, data: bytes) -> None:
+    subject = attached.Subject(content.digest, manifests.parse(content.data), IMAGE.digest)
+    one = attached.attach(subject, digest, data)
+    bills = attached.documents([one, one])
+    assert len({blob.digest for _, blob, _ in bills}) == len(bills)
+    assert all(media_type in attached.SUFFIXES and blob.size <= attached.MAX_SIZE for _, blob, media_type in bills)
+    assert attached.choose(subject, [one]) == ([one] if bills and one.artifact.subject else [])
+    attached.check(subject, [one], attached.Wanted())
+
+
+def _go_all(*ways: Callable[[], None]) -> None:
+    """Go all ways. Raises DockinError where none of them takes the input; what they say can be printed."""
+    errors = []
+    for way in ways:
+        try:
+            way()
+        except DockinError as error:
+            assert str(error).isprintable(), error
+            errors.append(error)
+    if len(errors) == len(ways):
+        raise errors[0]
+
+
+def read_statement(data: bytes) -> None:
+    """Read an in-toto statement about the image; what is taken out of it is JSON, the same as in it."""
+    subject = attached.Subject(IMAGE.digest, manifests.parse(IMAGE.data), IMAGE.digest)
+    document = manifests.Descriptor(images.IN_TOTO, manifests.digest_of(data), len(data))
+    try:
+        bill = attached.extract(document, data, subject)
+    except DockinError as error:
+        assert str(error).isprintable() and len(str(error)) < 500, error
+        raise
+    expected = json.loads(data)["predicate"]
+    # By repr(), as a number that is none (NaN) is not equal to itself.
+    assert repr(json.loads(bill)) == repr(expected)
+
+
+def bills_tarball() -> bytes:
+    """Return a good image tarball with bills of materials of both kinds."""
+    known = {**ATTESTED.blobs(), **{digest: blob for one in REFERRERS for digest, blob in one.blobs().items()}}
+    with tempfile.TemporaryDirectory() as folder:
+        image = tarball.make_image(ATTESTED.digest, ATTESTED.data, AMD64, lambda blob: known[blob.digest].data)
+        found = [attached.attach(image.subject, one.digest, one.data) for one in (ATTESTATION, *REFERRERS)]
+        image = replace(image, attachments=tuple(found))
+        extents = {}
+        for blob in image.blobs:
+            path = os.path.join(folder, blob.digest[7:])
+            pathlib.Path(path).write_bytes(known[blob.digest].data)
+            extents[blob.digest] = tarball.Extent(path, 0, blob.size)
+        target = os.path.join(folder, "image.tar")
+        tarball.write(target, image, extents)
+        return pathlib.Path(target).read_bytes()
+
+
+def read_bills(data: bytes) -> None:
+    """Read an image tarball of a mirror with bills of materials; those that are taken are the ones that were attached."""
+    path = scratch(data)
+    image = tarball.verify(path, AMD64, ATTESTED.digest, attached.Wanted())
+    good = {json.dumps(attachments.bill(name)) for name in ("app", "one", "two")}
+    for _, media_type, bill in tarball.read_bills(path, image):
+        assert media_type == attachments.SPDX_TYPE and json.dumps(json.loads(bill)) in good
+
+
 def read_headers(data: bytes) -> None:
     """Read an image tarball with changed headers whose sums are right; what is taken has the pieces that it had."""
     chain = chains.make(b"\x03\0")
@@ -214,7 +296,7 @@ def read_answers(data: bytes) -> None:
     """Ask a registry for what the tools ask one for; answers are parted by dashes. Refused is what answers no question."""
     asked = reference.parse(f"registry.example/team/app@{IMAGE.digest}")
     failures = []
-    questions = ("head", "manifest", "tags")
+    questions = ("head", "manifest", "tags", "referrers")
     for question in questions:
         client = _CannedClient(
             credentials.Credentials("", {}), lambda _: registry.Access(_CONTEXT, True), registry.Statistics(), retries=0)
@@ -372,6 +454,7 @@ LOGINS = b'{"auths": {"docker.io": {"auth": "YTpi"}, "x": {"identitytoken": "t"}
 SRC_URI = b"docker://busybox;tag=1;name=a file://x docker://h:5/a/b;platform=linux/arm/v7"
 TAGS = b'{"Repository": "x", "Tags": ["1.0", "1.1-alpine", "v2", "latest"]}'
 FAILURE = b'time="2026-11-23T10:00:00Z" level=fatal msg="reading manifest v1 in docker.io/x: toomanyrequests: \\"slow\\""'
+LISTS = tuple(attachments.list_of([one]).data for one in REFERRERS)
 REFERENCES = (b"busybox", b"[::1]:5000/team/app:v1@" + IMAGE.digest.encode(), b"localhost/x:y")
 
 TARGETS = {
@@ -383,6 +466,10 @@ TARGETS = {
     "zstd": Target(read_layer, (ZSTD.data, b"\x50\x2a\x4d\x18\x02\0\0\0ab" + ZSTD.data)),
     "chain": Target(read_chain, chains.seeds()),
     "headers": Target(read_headers, (b"",)),
+    "referrers": Target(read_referrers, (LISTS[0], b"\n---\n".join(LISTS))),
+    "attachment": Target(read_attachment, (ATTESTATION.data, REFERRERS[0].data)),
+    "statement": Target(read_statement, (STATEMENT.data,)),
+    "bills": Target(read_bills, (bills_tarball(),)),
     "answers": Target(read_answers, (b"\n---\n".join(ANSWERS), ANSWERS[1], ANSWERS[2])),
     "layertar": Target(read_layer_tar, tuple(make()[-1].tar for make in layers.AWKWARD.values())),
     "saved": Target(read_saved, (saved_archive(),)),
