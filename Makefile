@@ -3,7 +3,7 @@
 
 TIERS := unit fetcher oe docker boot
 
-.PHONY: help setup test lint demo check-layer kill-test bench fuzz clean $(TIERS:%=test-%)
+.PHONY: help setup test lint demo check-layer kill-test long-test bench fuzz clean $(TIERS:%=test-%)
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -31,6 +31,9 @@ check-layer: setup ## yocto-check-layer in full, on every release (8 minutes eac
 
 kill-test: setup ## a hundred first boots that are hit at random instants (20 minutes); needs root
 	@scripts/test --seconds 7500 boot -- -m long -s --timeout=7200 -k test_kill
+
+long-test: setup ## the fetcher: 3 GB of layers, 300 killed fetches, 15,000 random recipes (15 minutes, 20 GB)
+	@scripts/test --seconds 7500 fetcher -- -m long -s -n 0
 
 bench: setup ## measure, into bench/results.md (25 minutes on an idle machine); needs root
 	@scripts/bench

@@ -394,3 +394,25 @@ def test_tasks_depend_on_all_code_that_writes_a_data_root(module: str) -> None:
 def test_demo_recipes_pin_every_image(recipe: Path) -> None:
     text = recipe.read_text()
     assert len(re.findall(r"docker://", text)) == len(re.findall(r'SRC_URI\[(?:\w+\.)?sha256sum\] = "[0-9a-f]{64}"', text))
+
+
+def named_tests() -> list[str]:
+    """Return the tests that the page about faults names, each as file::test; one without a file is in the one before."""
+    found, file = [], ""
+    for row in re.findall(r"^\| .* \| .* \| (.*) \|$", (LAYER / "docs" / "faults.md").read_text(), re.MULTILINE):
+        for name in re.findall(r"`([\w./…]+(?:::\w+)?)`", row):
+            path, _, test = name.rpartition("::")
+            file = (path if "/" in path else f"tests/fetcher/{path}") if path else file
+            found.append(f"{file}::{test}")
+    return found
+
+
+@pytest.mark.parametrize("name", named_tests())
+def test_a_fault_has_the_tests_that_the_page_names(name: str) -> None:
+    path, _, test = name.partition("::")
+    assert re.search(rf"^def {re.escape(test).replace('…', '.*')}\(", (LAYER / path).read_text(), re.MULTILINE)
+
+
+def test_every_fault_has_tests() -> None:
+    rows = [line for line in (LAYER / "docs" / "faults.md").read_text().splitlines() if line.startswith("| ")]
+    assert len(rows) > 30 and all("::test_" in row for row in rows[1:])
