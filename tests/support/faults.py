@@ -161,7 +161,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Answer a request, with a fault if one is due."""
         answer = self.registry.answer(self.path)
         fault = self.registry.due(self.path)
-        code = answer.status
+        log = self.registry.log
+        request = Request(self.command, self.path, answer.status, len(answer.body))
+        # Before the answer, after which the client may be done, and its test look.
+        log.append(request)
         try:
             if fault:
                 fault(self, answer)
@@ -169,8 +172,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send(answer)
         except OSError:  # the client went away
             self.close_connection = True
-            code = 499
-        self.registry.log.append(Request(self.command, self.path, code, len(answer.body)))
+            log.aborted(request)
 
     do_HEAD = do_GET  # noqa: N815
 

@@ -35,7 +35,7 @@ import sys
 import threading
 import time
 import urllib.parse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Iterator, Sequence
 
@@ -95,6 +95,12 @@ class Requests(list):
             for request in self
             if request.method == "GET" and request.is_manifest and request.status == 200
         ]
+
+    def aborted(self, request: Request) -> None:
+        """Note that the client of a request in the list went away before its answer ended; the list may be cleared."""
+        for place, known in enumerate(self):
+            if known is request:
+                self[place] = replace(request, status=499)
 
     def total_bytes(self) -> int:
         """Return how many bytes were sent."""
