@@ -390,7 +390,8 @@ def dockin_name_in_spdx_22(name, elements, d):
         for one in element.attached:
             image.externalRefs.append(oe.spdx.SPDXExternalReference(
                 referenceCategory='OTHER', referenceType='sbom', referenceLocator=one.location))
-        image.sourceInfo = '; '.join(dockin.sbom.comment(one) for one in element.attached) or None
+        if element.attached:
+            image.sourceInfo = '; '.join(dockin.sbom.comment(one) for one in element.attached)
         document.packages.append(image)
         document.add_relationship(oe.sbom.get_package_spdxid(name), 'CONTAINS', image)
     with path.open('wb') as file:
