@@ -434,9 +434,26 @@ def dockin_name_in_spdx_30(name, elements, d):
 
 dockin_name_in_spdx_30[vardepsexclude] += "SPDXDEPLOY"
 
+# An upgrade runs no scripts of the old package's (see below): units that only that has would be left as running, failed or
+# enabled. What they are stands in its preset file, which at this moment is still there with all three package managers.
+pkg_preinst:${PN}-preload () {
+    presets=${systemd_unitdir}/system-preset/98-${PN}-preload.preset
+    if [ -z "$D" ] && [ -f "$presets" ] && systemctl >/dev/null 2>/dev/null; then
+        while read -r _ unit; do
+            case " ${SYSTEMD_SERVICE:${PN}-preload} " in
+            *" $unit "*) continue ;;
+            esac
+            systemctl --quiet disable --now "$unit" || true
+            systemctl reset-failed "$unit" 2>/dev/null || true
+        done < "$presets"
+    fi
+}
+
 # systemd.bbclass stops and disables the units, but one that failed would stay known to systemd as such. Images stay, since
-# containers may use them.
+# containers may use them. OE-core keeps dpkg and rpm from running this in an upgrade, but not opkg: services that require
+# a unit would stop with it, and stay so when it is started again.
 pkg_prerm:${PN}-preload () {
+    [ "$1" != upgrade ] || exit 0
     if [ -z "$D" ] && systemctl >/dev/null 2>/dev/null; then
         systemctl reset-failed ${SYSTEMD_SERVICE:${PN}-preload} 2>/dev/null || true
     fi

@@ -59,6 +59,11 @@ do_install() {
 SYSTEMD_SERVICE:${PN} = "dockin-preload.target"
 FILES:${PN} += "${systemd_system_unitdir}/dockin-preload.target ${systemd_system_unitdir}/*.service.d"
 
+# As for the units of images in dockin.bbclass: opkg must not stop in an upgrade what requires the target.
+pkg_prerm:${PN} () {
+    [ "$1" != upgrade ] || exit 0
+}
+
 # What the engine waits for has to be forgotten, too.
 pkg_postrm:${PN} () {
     if [ -z "$D" ] && systemctl >/dev/null 2>/dev/null; then

@@ -18,15 +18,22 @@ CONTAINERD = {"features": {"containerd-snapshotter": True}}
 
 
 class Built:
-    """Packages by recipe, and how they came about: a release, or why there is none."""
+    """Packages by kind and recipe, and how they came about: a release, or why there is none."""
 
-    def __init__(self, debs, release=None, missing=""):
-        self.debs = debs
+    def __init__(self, packages, release=None, missing=""):
+        self.packages = packages
         self.release = release
         self.missing = missing
 
     def __getitem__(self, recipe):
-        return self.debs[recipe]
+        """Return a recipe's .deb packages, or the file system images."""
+        return self.packages["deb"].get(recipe) or self.packages["image"][recipe]
+
+    def of(self, kind, recipe):
+        """Return a recipe's packages of a kind; skip where there are none."""
+        if kind not in self.packages:
+            pytest.skip(f"unavailable: {self.missing}")
+        return self.packages[kind][recipe]
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +49,7 @@ def by_hand(contents, tmp_path_factory):
         packages.Recipe("large", {samples.LARGE: contents["large"]}),
         packages.Recipe("large", {samples.LARGE: contents["large-2"]}, version="2.0"),
     ]
-    return Built(packages.make(tmp_path_factory.mktemp("by-hand"), [*samples.recipes(contents), *more]))
+    return Built({"deb": packages.make(tmp_path_factory.mktemp("by-hand"), [*samples.recipes(contents), *more])})
 
 
 @pytest.fixture(scope="session")
@@ -64,11 +71,11 @@ def built(request, bootable, contents, tmp_path_factory):
         if not usable:
             raise oe.Unavailable(cache.releases()[-1].unavailable)
         with oe.Bench(usable[-1]) as bench, registry.Registry(tmp_path_factory.mktemp("registry")) as server:
-            debs = packages.build(bench, server, tmp_path_factory.mktemp("built"), samples.recipes(contents), demos,
+            made = packages.build(bench, server, tmp_path_factory.mktemp("built"), samples.recipes(contents), demos,
                                   samples.systems())
     except oe.Unavailable as reason:
-        return Built(request.getfixturevalue("by_hand").debs, missing=str(reason))
-    return Built(debs, release=usable[-1])
+        return Built(request.getfixturevalue("by_hand").packages, missing=str(reason))
+    return Built(made, release=usable[-1])
 
 
 @pytest.fixture

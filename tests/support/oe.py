@@ -46,7 +46,7 @@ from support.deb import Deb
 
 LAYER = Path(__file__).resolve().parent.parent.parent
 HOST_PROGRAMS = ("apt-ftparchive", "dpkg-deb", "gzip", "mkfs.erofs", "mkfs.ext4", "mksquashfs", "parted", "pseudo",
-                 "sfdisk", "sgdisk", "skopeo", "systemctl", "xz", "zstd")
+                 "rpmbuild", "sfdisk", "sgdisk", "skopeo", "systemctl", "xz", "zstd")
 PREFIX = "dockin-oe-"
 SECONDS = 300
 OUTPUT_SHOWN = 12000  # characters, from the end
@@ -374,6 +374,13 @@ class Build:
         assert name in found, f"no package {name} was built, only {sorted(found)}"
         return found[name]
 
+    def package(self, name: str, kind: str) -> Path:
+        """Return the file of a built package, of its newest version, of a kind: deb, rpm or ipk."""
+        separator = "-" if kind == "rpm" else "_"
+        found = sorted(self.tmp().glob(f"deploy/{kind}/*/{name}{separator}[0-9]*.{kind}"))
+        assert found, f"no {kind} package {name} was built"
+        return found[-1]
+
     def image(self, recipe: str, suffix: str) -> Path:
         """Return the latest built file of an image, such as suffix "ext4"."""
         found = [path for path in self.tmp().glob(f"deploy/images/*/{recipe}-*.{suffix}") if path.is_symlink()]
@@ -468,6 +475,7 @@ class Build:
         xz = oe_conf.fill(oe_conf.XZ_RECIPE, **programs)
         apt = oe_conf.fill(oe_conf.APT_RECIPE, **programs)
         self.bench.write(recipes / "apt" / "apt-native_1.0.bb", _complete(apt))
+        self.bench.write(recipes / "opkg" / "opkg-utils-native_1.0.bb", _complete(oe_conf.OPKG_RECIPE))
         self.bench.write(recipes / "pseudo" / "pseudo-native_1.0.bb", _complete(oe_conf.PSEUDO_RECIPE))
         self.bench.write(recipes / "xz" / "xz-native_1.0.bb", _complete(xz))
         self.bench.write(recipes / "target" / "target-packages_1.0.bb", _complete(target))

@@ -9,7 +9,7 @@ ASSUME_PROVIDED = (
     "binutils-cross-${TARGET_ARCH} buildtools-tarball cross-localedef-native depmodwrapper-cross dosfstools-native"
     " dpkg-native dwarfsrcfiles-native e2fsprogs-native erofs-utils-native gptfdisk-native gzip-native makedevs-native"
     " meta-extsdk-toolchain mtools-native nativesdk-glibc-locale nativesdk-qemuwrapper-cross opkg-native"
-    " opkg-utils-native parted-native patch-native patch-replacement-native pigz-native qemu-helper-native"
+    " parted-native patch-native patch-replacement-native pigz-native qemu-helper-native"
     " qemu-system-native qemuwrapper-cross quilt-native rpm-native squashfs-tools-native syslinux syslinux-native"
     " systemd-systemctl-native systemd-tools-native tar-replacement-native"
     " update-rc.d-native virtual/${TARGET_PREFIX}binutils virtual/cross-binutils virtual/update-alternatives-native"
@@ -42,6 +42,7 @@ BBMASK += "@MASK@"
 BBFILE_PATTERN_IGNORE_EMPTY_core = "1"
 ASSUME_PROVIDED += "@ASSUME_PROVIDED@"
 HOSTTOOLS += "apt-ftparchive apt-get dpkg dpkg-deb dpkg-query dpkg-scanpackages dpkg-split"
+HOSTTOOLS += "rpm rpmbuild"
 HOSTTOOLS += "debugfs dumpe2fs fsck.ext4 mkfs.erofs mkfs.ext4 mksquashfs parted sfdisk sgdisk"
 SKIP_FILEDEPS = "1"
 
@@ -128,6 +129,27 @@ do_install() {
     install -d ${D}${bindir}
     printf '#!/bin/sh\\nexec @XZ@ "$@"\\n' > ${D}${bindir}/xz
     chmod 0755 ${D}${bindir}/xz
+}
+"""
+
+# An .ipk package is a .deb one but for a folder's name.
+OPKG_RECIPE = """
+SUMMARY = "Stands for OE-core's opkg-build, with dpkg-deb"
+INHIBIT_DEFAULT_DEPS = "1"
+inherit native
+do_install() {
+    install -d ${D}${bindir}
+    cat > ${D}${bindir}/opkg-build <<'END'
+#!/bin/sh
+set -e
+while [ $# != 2 ]; do shift; done
+mv "$1/CONTROL" "$1/DEBIAN"
+dpkg-deb --build -Zgzip "$1" "$2/new.$1"
+mv "$1/DEBIAN" "$1/CONTROL"
+file="$1_$(dpkg-deb --show --showformat='${Version}_${Architecture}' "$2/new.$1").ipk"
+mv "$2/new.$1" "$2/$file"
+END
+    chmod 0755 ${D}${bindir}/opkg-build
 }
 """
 

@@ -3,8 +3,8 @@
 """The packages that the boot tests install: built by BitBake from recipes with the class dockin, or made by hand.
 
     app = packages.Recipe("apps", {"docker.io/library/busybox:1.36.1": content, …})
-    built = packages.build(bench, registry, directory, [app], {})   # built["apps"]: the .deb files, dockin-preload's first
-    built = packages.make(directory, [app])                         # the same, without OE-core
+    built = packages.build(bench, registry, directory, [app], {})   # built["deb"]["apps"]: files, dockin-preload's first
+    built = packages.make(directory, [app])                         # what is in built["deb"], without OE-core
 
 By hand, the layer's modules write the archives, information files and units as the class does; what is not tested then
 are the class and the recipe of dockin-preload.
@@ -33,6 +33,9 @@ HELPER_NAME = "dockin-preload"
 HELPER = oe.LAYER / "recipes-support" / HELPER_NAME / "files"
 DPKG_SECONDS = 60
 BUILD_SECONDS = 600
+
+# Of packages: the suffixes of their files, and of OE-core's classes.
+KINDS = ("deb", "rpm", "ipk")
 
 # OE-core's machine that runs the programs of this one.
 MACHINES = {"x86_64": "qemux86-64", "aarch64": "qemuarm64"}
@@ -124,17 +127,19 @@ def compose_example(web: tuple[str, Content], probe: tuple[str, Content]) -> Rec
 
 
 def build(bench: oe.Bench, server: registry.Registry, directory: Path, recipes: Sequence[Recipe],
-          demos: Mapping[str, Mapping[str, tuple[str, Content]]], systems: Sequence[System] = ()) -> dict[str, list[Path]]:
-    """Build recipes with BitBake; return each one's packages, as "apps" and, for later versions of it, "apps_2.0".
+          demos: Mapping[str, Mapping[str, tuple[str, Content]]],
+          systems: Sequence[System] = ()) -> dict[str, dict[str, list[Path]]]:
+    """Build recipes with BitBake; return packages by kind and recipe, which for later versions of it is "apps_2.0".
 
-    Those of systems are file system images, in the order of their types. All are copied into directory.
+    Those of systems are file system images, in the order of their types, below "image". All are copied into directory.
 
     demos are recipes of this layer: for each name of a pin its image's reference, and the image that is to stand for it.
     """
     machine = MACHINES.get(platform.machine())
     if not machine:
         raise Unavailable(f"no machine of OE-core runs the programs of this one ({platform.machine()})")
-    made = bench.build("boot", f'MACHINE = "{machine}"')
+    classes = " ".join(f"package_{kind}" for kind in KINDS)
+    made = bench.build("boot", f'MACHINE = "{machine}"\nPACKAGE_CLASSES = "{classes}"\n')
     names = {reference.parse(name).registry for recipe in recipes for name in recipe.images} | {"docker.io"}
     conf = made.path / "registries.conf"
     bench.write(conf, "".join(f'[[registry]]\nprefix = "{name}"\nlocation = "{server.address}"\ninsecure = true\n'
@@ -145,7 +150,7 @@ def build(bench: oe.Bench, server: registry.Registry, directory: Path, recipes: 
         made.recipe(f"{name}_%.bbappend", "".join(lines))
         for image, content in pins.values():
             _push(server, image, content)
-    found: dict[str, list[Path]] = {}
+    found: dict[str, dict[str, list[Path]]] = {kind: {} for kind in (*KINDS, "image")}
     for number, others in enumerate(_rounds(recipes)):
         for recipe in others:
             made.recipe(f"{recipe.name}_{recipe.version}.bb", recipe.text)
@@ -158,10 +163,11 @@ def build(bench: oe.Bench, server: registry.Registry, directory: Path, recipes: 
             made.recipe(f"{system.name}_1.0.bb", system.text)
         made.bitbake(*targets, *(system.name for system in wanted), HELPER_NAME, timeout=BUILD_SECONDS).ok()
         for system in wanted:
-            found[system.name] = [Path(shutil.copy(made.image(system.name, kind), directory)) for kind in system.types]
-        for name, key in targets.items():
-            debs = [made.deb(package) for package in (HELPER_NAME, name, f"{name}-preload")]
-            found[key] = [Path(shutil.copy(deb.path, directory)) for deb in debs]
+            images = [made.image(system.name, kind) for kind in system.types]
+            found["image"][system.name] = [Path(shutil.copy(image, directory)) for image in images]
+        for (name, key), kind in itertools.product(targets.items(), KINDS):
+            files = [made.package(package, kind) for package in (HELPER_NAME, name, f"{name}-preload")]
+            found[kind][key] = [Path(shutil.copy(file, directory)) for file in files]
     return found
 
 

@@ -10,6 +10,7 @@ from support.packages import Content, Recipe, System
 
 BUSYBOX, WEB = "docker.io/library/busybox:1.36.1", "docker.io/library/busybox:1.37.0"
 APP, KEPT, OFF, LARGE, POD = (f"registry.example.com/team/{name}:v1" for name in ("app", "kept", "off", "large", "pod"))
+RENAMED = "registry.example.com/team/kept:v2"
 
 # What the preload says when it has loaded an image, and only then.
 LOADED = r"\bloaded in [0-9]+ s\b"
@@ -43,6 +44,7 @@ def recipes(content: dict[str, Content]) -> list[Recipe]:
         Recipe("apps", {BUSYBOX: busybox, APP: content["app"]}),
         Recipe("apps", {BUSYBOX: busybox, APP: content["app-2"]}, version="2.0"),
         Recipe("kept", {KEPT: content["kept"]}, flush=False),
+        Recipe("kept", {RENAMED: content["kept"]}, version="2.0", flush=False),
         Recipe("off", {OFF: content["off"]}, enabled=False),
         Recipe("pods", {BUSYBOX: busybox, POD: content["app"]}, runtime=runtimes.PODMAN),
     ]

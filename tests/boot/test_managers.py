@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Packages that are installed, upgraded and removed by dpkg on a machine that runs."""
+"""Packages that are installed, upgraded and removed by dpkg, rpm and as opkg does, on a machine that runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import time
 
 import pytest
 
-from support import packages, samples
-from support.samples import APP, BUSYBOX, LARGE, LOADED
+from support import managers, packages, samples
+from support.samples import APP, BUSYBOX, KEPT, LARGE, LOADED, RENAMED
 
 UNIT, OTHER_UNIT, LARGE_UNIT = packages.unit(APP), packages.unit(BUSYBOX), packages.unit(LARGE)
 DOCKER = ("/usr/bin/docker", "/etc/init.d/docker", "/lib/systemd/system/docker.service", "/lib/systemd/system/docker.socket")
+USER = "needs-app.service"
 SECONDS = 60
 
 
@@ -23,33 +24,46 @@ def wait_for(condition, what):
         time.sleep(0.05)
 
 
-def dpkg(system, *arguments):
-    """Run dpkg on the machine; it must have nothing to complain of."""
-    done = system.run("dpkg", "--force-unsafe-io", *arguments)
-    output = done.stdout + done.stderr
-    assert "warning" not in output and "error" not in output, output
-    return output
+@pytest.fixture(params=packages.KINDS)
+def kind(request):
+    return request.param
 
 
-def states(system, names):
-    """Return dpkg's state of packages."""
-    listed = system.output("dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n")
-    found = dict(line.split() for line in listed.splitlines())
-    return [found.get(name, "") for name in names]
+@pytest.fixture
+def make_managed(make_machine, kind):
+    """Return a function that makes a machine, and the manager of its packages."""
+
+    def make():
+        one = make_machine()
+        try:
+            return one, managers.make(kind, one)
+        except managers.Unavailable as reason:
+            pytest.skip(f"unavailable: {reason}")
+
+    return make
 
 
 def left(one):
     """Return what is left of the units in a machine's own configuration."""
-    return sorted(path.name for path in one.path("/etc/systemd/system").rglob("*dockin-preload-*"))
+    return sorted({path.name for path in one.path("/etc/systemd/system").rglob("*dockin-preload-*")})
 
 
-def test_an_upgrade_after_the_flush(built, make_machine):
-    """New digest, same tag: dpkg misses no file, systemd has the new unit, the image is the new one."""
-    one = make_machine()
-    one.install(*built["apps"])
+def listed(system):
+    """Return the preload units that systemd knows, in whatever state."""
+    lines = system.output("systemctl", "list-units", "--all", "--plain", "--no-legend", "--full", "dockin-preload-*")
+    return [line.split()[0] for line in lines.splitlines()]
+
+
+def test_an_upgrade_after_the_flush(built, kind, make_managed):
+    """New digest, same tag: no file is missed, systemd has the new unit, the image is the new one, its users run."""
+    one, manager = make_managed()
+    manager.install_offline(*built.of(kind, "apps"))
+    one.write(f"/etc/systemd/system/{USER}", f"[Unit]\nRequires={UNIT} dockin-preload.target\nAfter={UNIT}\n"
+                                             "[Service]\nExecStart=/usr/bin/sleep infinity\n")
     with one.boot() as system:
         assert not system.exists(packages.archive(APP))
-        dpkg(system, "--install", *one.copy_in(built["apps_2.0"], "/var/tmp/debs"))
+        system.run("systemctl", "start", USER)
+        manager.install(system, *built.of(kind, "apps_2.0"))
         # The scripts do not wait for the units that they restart; this joins their jobs.
         system.run("systemctl", "start", UNIT, OTHER_UNIT)
         assert system.run_image(packages.familiar(APP)) == "second"
@@ -57,31 +71,53 @@ def test_an_upgrade_after_the_flush(built, make_machine):
         wanted = {"NeedDaemonReload": "no", "ActiveState": "active"}
         for unit in (UNIT, OTHER_UNIT, "dockin-preload.target", "docker.service"):
             assert system.show(unit, *wanted) == wanted
+            assert system.output("systemctl", "is-enabled", unit) == "enabled"
+        wait_for(lambda: system.show(USER, *wanted) == wanted, "what needs the image runs")
         assert not system.exists(packages.archive(BUSYBOX)), "it came with the package again, and is not needed"
     assert len(system.journal.grep(LOADED, OTHER_UNIT)) == 1, "the same image was loaded again"
 
 
-def test_a_removal_leaves_the_images_alone(built, make_machine):
-    one = make_machine()
-    one.install(*built["apps"])
+def test_an_upgrade_to_another_tag(built, kind, make_managed):
+    """The unit of the image that is no longer there goes as if it were removed, also if it had failed."""
+    if built.missing:
+        pytest.skip(f"unavailable: {built.missing}")
+    one, manager = make_managed()
+    manager.install_offline(*built.of(kind, "kept"))
+    archive = one.path(packages.archive(KEPT))
+    archive.write_bytes(bytes(archive.stat().st_size))
+    with one.boot() as system:
+        assert system.failed_units() == [packages.unit(KEPT)]
+        manager.install(system, *built.of(kind, "kept_2.0"))
+        system.run("systemctl", "start", packages.unit(RENAMED))
+        assert system.run_image(packages.familiar(RENAMED)) == "kept"
+        assert not archive.exists() and system.exists(packages.archive(RENAMED))
+        assert left(one) == listed(system) == [packages.unit(RENAMED)]
+        assert system.failed_units() == []
+    with one.boot() as system:
+        assert (system.state, system.failed_units()) == ("running", [])
+        assert left(one) == listed(system) == [packages.unit(RENAMED)]
+
+
+def test_a_removal_leaves_the_images_alone(built, kind, make_managed):
+    one, manager = make_managed()
+    manager.install_offline(*built.of(kind, "apps"))
     archive = one.path(packages.archive(BUSYBOX))
     archive.write_bytes(bytes(archive.stat().st_size))
     with one.boot() as system:
         assert system.failed_units() == [OTHER_UNIT]
         image = system.images()[packages.familiar(APP)]
-        dpkg(system, "--remove", "apps-preload", "apps")
-        assert set(states(system, ["apps", "apps-preload"])) <= {"", "config-files", "not-installed"}
+        manager.remove(system, "apps-preload", "apps")
+        assert not {"apps", "apps-preload"} & manager.installed(system)
         assert left(one) == []
         assert not one.path(packages.info(APP)).parent.exists()
         # No unit is left, neither as active nor as failed.
-        listed = system.output("systemctl", "list-units", "--all", "--plain", "--no-legend", "dockin-preload-*")
-        assert listed == ""
+        assert listed(system) == []
         assert system.failed_units() == []
         assert system.images()[packages.familiar(APP)] == image
-        dpkg(system, "--remove", "dockin-preload")
+        manager.remove(system, "dockin-preload")
         assert "dockin" not in system.output("systemctl", "show", "--property=DropInPaths", "docker.service")
         # The same package again finds what it left.
-        dpkg(system, "--install", *one.copy_in(built["apps"], "/var/tmp/debs"))
+        manager.install(system, *built.of(kind, "apps"))
         system.run("systemctl", "start", UNIT, OTHER_UNIT)
         assert samples.has(system, APP) and samples.has(system, BUSYBOX)
     assert [len(system.journal.grep(LOADED, unit)) for unit in (UNIT, OTHER_UNIT)] == [1, 1]
@@ -90,23 +126,23 @@ def test_a_removal_leaves_the_images_alone(built, make_machine):
     assert not system.journal.grep(LOADED)
 
 
-@pytest.mark.parametrize("running", [True, False])
-def test_docker_may_come_later(built, make_machine, running):
+@pytest.mark.parametrize("kind, running", [("deb", False), *((kind, True) for kind in packages.KINDS)])
+def test_docker_may_come_later(built, kind, make_managed, running):
     """Packages are installed where there is no Docker, by an image build or on the machine."""
-    one = make_machine()
+    one, manager = make_managed()
     files = {path: one.path(path) for path in DOCKER}
     saved = {path: (place.read_bytes(), place.stat().st_mode) for path, place in files.items()}
     for place in files.values():
         place.unlink()
     if not running:
-        one.install(*built["apps"])
+        manager.install_offline(*built.of(kind, "apps"))
     else:
         # What the packages need beside Docker.
         one.install()
     with one.boot() as system:
         if running:
-            dpkg(system, "--install", *one.copy_in(built["apps"], "/var/tmp/debs"))
-        assert states(system, ["apps", "apps-preload", "dockin-preload"]) == ["installed"] * 3
+            manager.install(system, *built.of(kind, "apps"))
+        assert {"apps", "apps-preload", "dockin-preload"} <= manager.installed(system)
         wait_for(lambda: set(system.failed_units()) == {UNIT, OTHER_UNIT}, "both units find no Docker")
         assert system.exists(packages.archive(APP))
         for path, (content, mode) in saved.items():
@@ -134,11 +170,11 @@ def test_an_upgrade_during_a_load(by_hand, make_machine):
     with one.boot(wait=False) as system:
         wait_for(lambda: is_loading(one), "the load")
         system.run("systemctl", "kill", "--kill-who=main", "--signal=STOP", "docker.service")
-        dpkg(system, "--unpack", *debs)
+        system.run("dpkg", "--force-unsafe-io", "--unpack", *debs)
         system.run("systemctl", "kill", "--kill-who=main", "--signal=CONT", "docker.service")
         wait_for(lambda: system.show(LARGE_UNIT, "ActiveState")["ActiveState"] != "activating", "the end of the load")
         assert system.exists(packages.archive(LARGE)), "the archive that was not loaded yet is gone"
-        dpkg(system, "--configure", "--pending")
+        system.run("dpkg", "--force-unsafe-io", "--configure", "--pending")
         system.run("systemctl", "start", LARGE_UNIT)
         assert system.run_image(packages.familiar(LARGE)) == "large second"
         assert samples.has(system, LARGE) and not system.exists(packages.archive(LARGE))
