@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from support import cache, packages, samples
@@ -55,6 +57,31 @@ def check_two_boots(built, one):
     for unit in units.values():
         assert second.started("docker.service") <= second.starting(unit)
         assert second.has_started(unit) and not second.grep(LOADED, unit)
+
+
+@pytest.mark.parametrize(("suite", "store"), [("bookworm", "classic"), ("trixie", "containerd")])
+def test_a_full_disk_fails_the_units_until_a_boot_finds_room(built, make_machine, suite, store):
+    one = make_machine(suite, store)
+    one.install(*built["apps"])
+    units = {name: packages.unit(name) for name in (BUSYBOX, APP)}
+    disk = os.statvfs(one.data)
+    one.outside("fallocate", "-l", str(disk.f_bavail * disk.f_frsize - (8 << 20)), f"{one.folder}/data/filler")
+    with one.boot() as system:
+        assert (system.state, set(system.failed_units())) == ("degraded", set(units.values()))
+        assert system.show("dockin-preload.target", "ActiveState") == {"ActiveState": "active"}
+        for name, unit in units.items():
+            assert system.show(unit, "ExecMainStatus") == {"ExecMainStatus": "5"}
+            assert not samples.has(system, name) and system.exists(packages.archive(name))
+    for unit in units.values():
+        assert system.journal.grep("too little space in .*: the load needs [0-9]+ MiB, [0-9]+ MiB are free, [1-9][0-9]* MiB "
+                                   "are missing", unit)
+    one.outside("rm", f"{one.folder}/data/filler")
+    with one.boot() as system:
+        assert (system.state, system.failed_units()) == ("running", [])
+        for name in units:
+            assert samples.has(system, name) and not system.exists(packages.archive(name))
+        assert system.run_image(packages.familiar(APP)) == "first"
+    assert not system.faults()
 
 
 def test_the_archive_is_kept_with_flush_off(built, make_machine):

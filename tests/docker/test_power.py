@@ -16,7 +16,7 @@ import pytest
 
 from support import docker, images
 from support.installed import Shelf
-from support.target import FAILED, MIB, NO_ARCHIVE, NO_DOCKER, NO_SPACE, Target, filler, wait_for
+from support.target import FAILED, MIB, NO_ARCHIVE, NO_DOCKER, NO_SPACE, OK, Target, filler, wait_for
 
 SEED = 20261123
 IN_DOUBT = "older than this boot and not recorded"
@@ -47,6 +47,7 @@ def powered(request, busybox):
         yield daemon, Target(daemon, "dash"), Shelf(daemon, busybox)
 
 
+only_containerd = pytest.mark.parametrize("powered", docker.KINDS[2:], ids=str, indirect=True)
 every_kind = pytest.mark.parametrize("powered", docker.KINDS, ids=str, indirect=True)
 both_stores = pytest.mark.parametrize("powered", (docker.KINDS[0], docker.KINDS[2]), ids=str, indirect=True)
 
@@ -347,7 +348,48 @@ def test_a_process_that_was_killed_is_no_power_cut(powered):
     assert is_recorded(target, installed) and not installed.archive.exists()
 
 
-@pytest.mark.parametrize("powered", docker.KINDS[2:], ids=str, indirect=True)
+@only_containerd
+@pytest.mark.parametrize("answers", ["later", "never", "no more"])
+def test_a_containerd_that_gives_no_answer_proves_nothing(powered, answers):
+    """Not at first: what is there is in doubt. Never: it stays as it is. Or not after the repair: that is no repair."""
+    daemon, target, shelf = powered
+    installed = shelf.install(shelf.image())
+    daemon.docker("load", "--input", str(installed.archive))
+    damage(daemon, installed.name)
+    reboot(daemon)
+    silent = {
+        "later": 'case "$*" in *"snapshots "*ls) [ -e "$0.asked" ] || { : >"$0.asked"; exit 1; } ;; esac',
+        "never": "exit 1",
+        "no more": 'case "$*" in *"leases rm --sync"*) : >"$0.asked" ;; *"snapshots "*ls) ! [ -e "$0.asked" ] || exit 1 ;; esac',
+    }[answers]
+    first = target.script("ctr", f'{silent}\nexec {target.directory}/bin/ctr "$@"', "silent")
+    output = target("load", "--flush", installed.info, status=FAILED if answers == "no more" else OK, first=first)
+    if answers == "later":
+        assert "has damaged files" in output and "loaded in" in output
+    else:
+        assert "loaded in" not in output and installed.archive.exists() and not is_recorded(target, installed)
+        assert ("can't be checked" if answers == "never" else "no answer") in output
+        output = target("load", "--flush", installed.info)
+        assert answers == "no more" or "has damaged files" in output
+    assert daemon.run_image(installed.name) == shelf.output()
+    assert is_recorded(target, installed) and not installed.archive.exists()
+
+
+@only_containerd
+def test_an_image_that_was_not_unpacked_is_loaded(powered):
+    """A load was cut short before the first layer of all."""
+    daemon, target, shelf = powered
+    installed = shelf.install(shelf.image())
+    ctr = ["ctr", "--address", daemon.containerd_socket, "--namespace", "moby"]
+    daemon.run([*ctr, "images", "import", "--no-unpack", str(installed.archive)])
+    assert daemon.docker("image", "inspect", "--format", "{{.Id}}", installed.name)
+    assert daemon.run([*ctr, "snapshots", "ls"]).stdout.count("Committed") == 0
+    assert "loaded in" in target("load", "--flush", installed.info)
+    assert daemon.run([*ctr, "snapshots", "ls"]).stdout.count("Committed") == 2
+    assert is_recorded(target, installed) and not installed.archive.exists()
+
+
+@only_containerd
 def test_what_a_killed_load_has_left_in_containerd_is_not_taken_for_whole(powered):
     """A lease of the killed load keeps its snapshots for a day; without ctr they can't be told, and nothing is recorded."""
     daemon, target, shelf = powered

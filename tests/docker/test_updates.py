@@ -182,12 +182,17 @@ def test_a_data_root_that_is_wiped_or_restored(busybox):
 def test_a_volatile_data_root_keeps_the_archives(busybox):
     for kind in DAEMONS:
         with docker.start(kind=kind, volatile=True) as daemon:
-            target, shelf = Target(daemon, "busybox"), Shelf(daemon, busybox)
+            target, shelf = Target(daemon, "dash"), Shelf(daemon, busybox)
             installed = shelf.install(shelf.image())
             output = target("load", "--flush", installed.info)
             assert "the archive stays" in output and "is on tmpfs" in output
             assert installed.archive.exists()
             assert "the archive stays" in target("load", "--flush", installed.info)
+            # Nor is it known that it is none.
+            first = target.script("df", 'case "$*" in "-P -- "*) printf "a\\n/b 1 1 1 1%% /there is none\\n"; exit ;; esac\n'
+                                        f'exec {target.directory}/bin/df "$@"', "nowhere")
+            assert "/proc/mounts does not name" in target("load", "--flush", installed.info, first=first)
+            assert installed.archive.exists()
             daemon.stop()
             daemon.run(["sh", "-c", f'rm -r "{daemon.data_root}"'])
             daemon.start()
@@ -220,24 +225,46 @@ def test_the_order_of_several_images_of_one_call(tight):
     assert daemon.run_image(small.name) and daemon.run_image(large.name)
 
 
-def test_the_order_of_several_units(tight):
-    """Started at the same time, the small one first, while a load runs."""
-    daemon, target, small, large = tight
+@pytest.fixture
+def queue(tight):
+    """Hold the lock of loads; return a function that lets it go, and one that counts those who wait."""
+    daemon, *_ = tight
     records = daemon.data_root / "dockin"
     daemon.run(["mkdir", "-p", str(records)])
     holder = daemon.popen(["flock", str(records / ".lock"), "sleep", "600"])
+
+    def let_go():
+        daemon.run(["sh", "-c", "kill $(pidof sleep)"], check=False)
+        holder.wait(10)
+
+    return let_go, lambda: int(daemon.run(["sh", "-c", "ls /run/dockin-preload/queue | wc -l"]).stdout)
+
+
+def test_the_order_of_several_units(tight, queue):
+    """Started at the same time, the small one first, while a load runs."""
+    daemon, target, small, large = tight
+    let_go, waiting = queue
     runs = []
-    queue = ["sh", "-c", "ls /run/dockin-preload/queue | wc -l"]
     for number, installed in enumerate((small, large), 1):
         with open(target.directory / f"order{number}", "wb") as output:
             runs.append(daemon.popen(target.argv("load", installed.info), stdout=output, stderr=output,
                                      env=target.environment()))
-        wait_for(lambda number=number: int(daemon.run(queue).stdout) == number)
-    daemon.run(["sh", "-c", "kill $(pidof sleep)"], check=False)
-    holder.wait(10)
+        wait_for(lambda number=number: waiting() == number)
+    let_go()
     assert [run.wait(60) for run in runs] == [OK, OK], [(target.directory / f"order{n}").read_text() for n in (1, 2)]
     assert daemon.run_image(small.name) and daemon.run_image(large.name)
-    assert int(daemon.run(queue).stdout) == 0
+    assert waiting() == 0
+
+
+def test_a_queue_that_was_cleared_away_stops_nobody(tight, queue):
+    daemon, target, small, _ = tight
+    let_go, waiting = queue
+    run = daemon.popen(target.argv("load", small.info), env=target.environment())
+    wait_for(lambda: waiting() == 1)
+    daemon.run(["sh", "-c", "rm /run/dockin-preload/queue/*"])
+    let_go()
+    assert run.wait(60) == OK
+    assert daemon.run_image(small.name)
 
 
 def test_a_dead_process_in_the_queue_stops_nobody(shelf, preload, daemon):

@@ -100,6 +100,12 @@ while read -r _ place _; do
     case $place in "$1"/*) umount -l "$place" || : ;; esac
 done </proc/mounts
 umount "$1"
+# What was unmounted lazily may have the file system yet, as the power cut has left it, and mount would take that.
+tries=0
+while [ "$(losetup -j "$2")" ] && [ "$tries" -lt 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
 mount -o loop "$2" "$1"
 mount --bind "$3" /proc/sys/kernel/random/boot_id
 """
