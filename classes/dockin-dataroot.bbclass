@@ -47,14 +47,14 @@ EXTRA_IMAGECMD:dockin-ext4 ?= "-i 4096 -m 0 -L ${DOCKIN_RUNTIME}"
 IMAGE_CMD:dockin-ext4 = "dockin_make_partition ${IMGDEPLOYDIR}/${IMAGE_NAME}.dockin-ext4 ${EXTRA_IMAGECMD}"
 do_image_dockin_ext4[depends] += "e2fsprogs-native:do_populate_sysroot"
 do_image_dockin_ext4[prefuncs] += "dockin_set_partition_size"
-do_image_dockin_ext4[file-checksums] += "${@dockin_code('partition', d)}"
+do_image_dockin_ext4[file-checksums] += "${@dockin_code('deeptree partition', d)}"
 IMAGE_TYPEDEP:wic:append = "${@' dockin-ext4' if dockin_has_partition(d) else ''}"
 
 IMAGE_CMD_TAR:append = "${@dockin_tar_options(d)}"
 
 ROOTFS_POSTUNINSTALL_COMMAND += "${@'dockin_write_dataroot' if dockin_dataroot_wanted(d) else ''}"
 do_rootfs[cleandirs] += "${DOCKIN_DATAROOT_WORKDIR}"
-do_rootfs[file-checksums] += "${@dockin_code('archive attached classicstore dataroot errors information layertar layertree \
+do_rootfs[file-checksums] += "${@dockin_code('archive attached classicstore dataroot deeptree errors information layertar layertree \
     manifests overlaystore platforms reference runtimes savedarchive storefolder tarball tarsplit', d) \
     if dockin_dataroot_wanted(d) else ''}"
 do_rootfs[file-checksums] += "${@dockin_code('storageconf', d) if dockin_dataroot_wanted(d) else ''}"

@@ -17,7 +17,6 @@ import base64
 import hashlib
 import json
 import os
-import shutil
 import typing
 from dataclasses import replace
 
@@ -102,7 +101,7 @@ class ClassicStore:
         try:
             for name, mode in ((home, 0o710), (f"{home}/diff", 0o755), (f"{notes}.new", 0o700)):
                 # What an interrupted run left.
-                shutil.rmtree(root.at(name), ignore_errors=True)
+                root.remove_directory(name)
                 root.make_directory(name, mode)
             size = unpack(root.at(f"{home}/diff"), root.at(f"{notes}.new/tar-split.json.gz")).size
             root.write_file(f"{home}/link", link_id(chain[-1]))
@@ -116,8 +115,8 @@ class ClassicStore:
                 root.write_file(f"{notes}.new/{name}", value)
             os.rename(root.at(f"{notes}.new"), root.at(notes))
         except BaseException:
-            shutil.rmtree(root.at(home), ignore_errors=True)
-            shutil.rmtree(root.at(f"{notes}.new"), ignore_errors=True)
+            root.remove_directory(home)
+            root.remove_directory(f"{notes}.new")
             raise
         return size
 

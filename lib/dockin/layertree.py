@@ -18,7 +18,7 @@ import posixpath
 import stat
 import typing
 
-from dockin import layertar
+from dockin import deeptree, layertar
 from dockin.errors import DockinError
 
 _WHITEOUT = b".wh."
@@ -135,7 +135,10 @@ class Tree:
             self._parent = (above, *self._walk(above, create))
         _, descriptor, path, direct = self._parent
         outside = posixpath.normpath(name or b".").startswith(b"../")
-        return Place(descriptor, leaf, path + b"/" + leaf if path else leaf, direct and not outside)
+        whole = path + b"/" + leaf if path else leaf
+        if len(whole) > _MAX_PATH:
+            raise InvalidEntry(f"its path has more than {_MAX_PATH} bytes without the links in it")
+        return Place(descriptor, leaf, whole, direct and not outside)
 
     def _walk(self, path: bytes, create: bool) -> tuple[int, bytes, bool]:
         """Return a descriptor of a directory, its path without links, and whether that is the path given."""
@@ -340,14 +343,7 @@ class Tree:
     def _remove(self, place: Place, old: os.stat_result) -> None:
         """Remove what a later entry replaces."""
         if stat.S_ISDIR(old.st_mode):
-            for _, folders, names, descriptor in os.fwalk(place.leaf, False, _fail, dir_fd=place.parent):
-                for name in names:
-                    os.unlink(name, dir_fd=descriptor)
-                for name in folders:
-                    # Links to directories are among them.
-                    found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                    (os.rmdir if stat.S_ISDIR(found.st_mode) else os.unlink)(name, dir_fd=descriptor)
-            os.rmdir(place.leaf, dir_fd=place.parent)
+            deeptree.remove(place.parent, place.leaf)
             below = place.path + b"/"
             for path in [path for path in self._directories if path == place.path or path.startswith(below)]:
                 del self._directories[path]
@@ -362,9 +358,8 @@ class Tree:
         """Return the bytes of all files and links, each hard-linked file once."""
         total = 0
         seen: set[tuple[int, int]] = set()
-        for _, folders, names, descriptor in os.fwalk(b".", True, _fail, dir_fd=self._root):
-            for name in (*names, *folders):
-                found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        for _, _, entries in deeptree.walk(self._root):
+            for found in entries.values():
                 inode = found.st_dev, found.st_ino
                 if stat.S_ISDIR(found.st_mode) or inode in seen:
                     continue
@@ -386,10 +381,6 @@ def _opened(name: bytes, directory: int, flags: int = _DIRECTORY) -> typing.Iter
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _fail(error: OSError) -> typing.NoReturn:
-    raise error
 
 
 def _write(file: typing.Any, data: bytes) -> None:

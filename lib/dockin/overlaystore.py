@@ -20,7 +20,6 @@ import datetime
 import hashlib
 import os
 import re
-import shutil
 import stat
 import typing
 
@@ -97,7 +96,7 @@ class OverlayStore:
         home, split = f"overlay/{layer}", f"overlay-layers/{layer}.tar-split.gz"
         try:
             # What an interrupted run left.
-            shutil.rmtree(root.at(home), ignore_errors=True)
+            root.remove_directory(home)
             root.make_directory(home, 0o700)
             self._make_diff(home, chain)
             found = unpack(root.at(f"{home}/diff"), root.at(split))
@@ -123,7 +122,7 @@ class OverlayStore:
             }
             root.write_json(_LAYERS, [*root.read_json(_LAYERS, []), _without_empty(entry)], 0o600)
         except BaseException:
-            shutil.rmtree(root.at(home), ignore_errors=True)
+            root.remove_directory(home)
             for name in (split, f"overlay/l/{link_id(layer)}"):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(root.at(name))

@@ -4,44 +4,68 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import stat
+import typing
+
+from dockin import deeptree
 
 BLOCK = 4096
 ALIGNMENT_KIB = 1024
+
+# Of ext4's directories, in bytes: an entry with a name of 255 bytes, and the checksum of a block.
+_LONGEST_ENTRY, _CHECKSUM = 264, 12
 
 # Of ext4 with an inode for every 4096 bytes (6.3 %) and a journal as mke2fs has it (12.5 % at most).
 _OVERHEAD = 1.3
 
 
 def content_size(tree: str) -> int:
-    """Return the bytes that a tree takes up in a file system: whole blocks, and one at least for each inode."""
+    """Return the bytes that a tree takes up in ext4: whole blocks, and one at least for each inode.
+
+    The file system that the tree is in makes no difference.
+    """
     seen: set[tuple[int, int]] = set()
     blocks = 0
-    for folder, folders, files in os.walk(tree):
-        for path in (folder, *(os.path.join(folder, name) for name in (*files, *_links(folder, folders)))):
-            found = os.lstat(path)
-            if (found.st_dev, found.st_ino) in seen:
-                continue
-            seen.add((found.st_dev, found.st_ino))
-            sized = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
-            blocks += max(1, _blocks(path, found)) if sized else 1
+    root = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for _, directory, entries in deeptree.walk(root):
+            blocks += _blocks_of_names(entries)
+            for name, found in entries.items():
+                inode = found.st_dev, found.st_ino
+                if not stat.S_ISDIR(found.st_mode) and inode not in seen:
+                    seen.add(inode)
+                    blocks += max(1, _blocks(name, directory, found)) if stat.S_ISREG(found.st_mode) else 1
+    finally:
+        os.close(root)
     return blocks * BLOCK
 
 
-def _blocks(path: str, found: os.stat_result) -> int:
-    """Return the blocks of a directory, or of a file without its holes: mke2fs makes them again."""
+def _blocks_of_names(names: typing.Iterable[bytes]) -> int:
+    """Return the blocks of a directory, each with room left for the longest name, its own checksum, and two names always."""
+    size = 24 + sum(8 + -(-len(name) // 4) * 4 for name in names)
+    return -(-size // (BLOCK - _LONGEST_ENTRY - _CHECKSUM)) if size > BLOCK - _CHECKSUM else 1
+
+
+def _blocks(name: bytes, directory: int, found: os.stat_result) -> int:
+    """Return the blocks of a file without its holes: mke2fs makes them again."""
     whole = -(-found.st_size // BLOCK)
-    if not stat.S_ISREG(found.st_mode) or found.st_blocks * 512 >= found.st_size:
+    if found.st_blocks * 512 >= found.st_size:
         return whole
     # The number of its blocks does not tell: the host's file system may compress.
     blocks, end = 0, 0
-    with open(path, "rb", buffering=0) as file, contextlib.suppress(OSError):  # ENXIO after the last data
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
         while end < found.st_size:
-            start = os.lseek(file.fileno(), end, os.SEEK_DATA)
-            end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            start = os.lseek(file, end, os.SEEK_DATA)
+            end = os.lseek(file, start, os.SEEK_HOLE)
             blocks += -(-end // BLOCK) - start // BLOCK
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # after the last data
+            raise
+    finally:
+        os.close(file)
     return blocks
 
 
@@ -49,8 +73,3 @@ def size_kib(tree: str, extra_kib: int) -> int:
     """Return the KiB of an ext4 file system that has a tree and room for extra_kib more; whole MiB."""
     needed = int(content_size(tree) * _OVERHEAD) // 1024 + 1 + extra_kib
     return -(-needed // ALIGNMENT_KIB) * ALIGNMENT_KIB
-
-
-def _links(folder: str, folders: list[str]) -> list[str]:
-    """Return the names of links to directories, which os.walk() has among the directories."""
-    return [name for name in folders if os.path.islink(os.path.join(folder, name))]

@@ -54,8 +54,8 @@ def add_store(text: str, store: str, path: str) -> str:
             value = match[2] + "".join(lines[number + 1 : end])
             if (table, match[1]) == ("storage", "driver"):
                 _check_driver(value, path)
-            elif (table, match[1]) == ("storage", "options"):
-                raise _error(path, "'options' of [storage] is no table [storage.options]")
+            elif (table, match[1]) in (("", "storage"), ("storage", "options")):
+                raise _error(path, f"line {number + 1} has {match[1]!r} as a value: [storage.options] has to be a table")
             elif (table, match[1]) == ("storage.options", _STORES):
                 return "".join(lines[:number]) + _with_store(lines[number:end], store, path) + "".join(lines[end:])
             number = end - 1

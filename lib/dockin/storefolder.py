@@ -12,7 +12,7 @@ import tarfile
 import typing
 from dataclasses import dataclass, field
 
-from dockin import archive, reference, savedarchive
+from dockin import archive, deeptree, reference, savedarchive
 from dockin.errors import DockinError
 from dockin.information import ImageInformation
 
@@ -118,6 +118,15 @@ class Folder:
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.at(name), 0o700)
             os.chmod(self.at(name), mode)
+
+    def remove_directory(self, name: str) -> None:
+        """Remove a directory, if it is there and can be removed."""
+        with contextlib.suppress(OSError):
+            root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                deeptree.remove(root, os.fsencode(name))
+            finally:
+                os.close(root)
 
     def write_file(self, name: str, content: bytes | str, mode: int = 0o644) -> None:
         """Write a file: a whole one or none."""

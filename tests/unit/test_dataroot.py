@@ -274,6 +274,15 @@ def test_modes(tmp_path):
     assert stat.S_IMODE((tmp_path / "docker").stat().st_mode) == modes["overlay2"] == 0o710
 
 
+def test_a_deep_layer_that_is_damaged(tmp_path):
+    """Nothing is left of it, though shutil.rmtree() does not get down there."""
+    made = install(tmp_path, [BASE, layers.layer(("a/" * 2000 + "f", {}, b"x"), ("other", layers.hard("nothing")))])
+    root = tmp_path / "docker"
+    with pytest.raises(InvalidDataRoot, match="entry 'other': a hard link to 'nothing'"):
+        dataroot.write(str(root), sources(made))
+    assert sorted(os.listdir(root / "overlay2")) == sorted(["l", classicstore.cache_id(BASE.diff_id)])
+
+
 def test_a_source_without_its_archive(tmp_path):
     made = install(tmp_path, [BASE])
     made.archive.unlink()

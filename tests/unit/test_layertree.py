@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dockin import layertar, layertree
+from dockin import deeptree, layertar, layertree
 from dockin.layertree import InvalidEntry
 from support import layers, trees
 from support.fixtures import like_root  # noqa: F401
@@ -241,3 +241,20 @@ def test_holes_take_no_space(tmp_path):
     with open(path, "rb") as file:
         file.seek(999_999)
         assert file.read(5) == b"\0end\0"
+
+
+DEEP = "a/" * 2000
+
+
+def test_as_deep_as_a_path_can_be(tmp_path):
+    members = (DEEP + "f", {}, b"deep"), ("b/" + DEEP[2:] + "f", {}, b"lost"), ("b", {}, b"file")
+    assert unpack(tmp_path / "layer", *members) == (4 + 4, {1})
+    assert (tmp_path / "layer/b").read_text() == "file"
+    deeptree.remove(os.open(tmp_path, os.O_RDONLY), b"layer")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_path_that_is_too_long_without_the_links_in_it(tmp_path):
+    with pytest.raises(InvalidEntry, match="its path has more than 4095 bytes without the links in it"):
+        unpack(tmp_path / "layer", (DEEP, DIRECTORY), ("to", link(DEEP)), ("to/" + DEEP, DIRECTORY))
+    deeptree.remove(os.open(tmp_path, os.O_RDONLY), b"layer")

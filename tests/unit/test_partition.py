@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dockin import partition
+from dockin import deeptree, partition
 
 
 def test_every_inode_takes_a_block_and_hard_links_take_one_together(tmp_path: Path) -> None:
@@ -20,8 +20,34 @@ def test_every_inode_takes_a_block_and_hard_links_take_one_together(tmp_path: Pa
     (tmp_path / "folder").mkdir()
     (tmp_path / "to-folder").symlink_to("folder")
     os.link(tmp_path / "file", tmp_path / "again")
-    folders = sum(max(1, -(-path.stat().st_size // 4096)) for path in (tmp_path, tmp_path / "folder"))
-    assert partition.content_size(str(tmp_path)) == 4096 * (2 + 1 + 1 + 1 + folders)
+    assert partition.content_size(str(tmp_path)) == 4096 * (2 + 1 + 1 + 1 + 2)
+
+
+def test_the_host_has_no_part_in_the_size_of_a_directory(tmp_path: Path) -> None:
+    """There it may have been larger once, or be counted in bytes; as many names always take as many blocks."""
+    for number in range(1000):
+        (tmp_path / f"{number:0200}").touch()
+    assert 1000 + 208_000 // 4096 < partition.content_size(str(tmp_path)) // 4096 < 1000 + 208_000 // 3800 + 2
+    for path in tmp_path.iterdir():
+        path.unlink()
+    assert partition.content_size(str(tmp_path)) == 4096
+
+
+def test_a_tree_deeper_than_the_stack_and_longer_than_a_path(tmp_path: Path) -> None:
+    made = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("ab", dir_fd=made)
+        below = os.open("ab", os.O_RDONLY, dir_fd=made)
+        os.close(made)
+        made = below
+    os.close(made)
+    root = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert partition.content_size(str(tmp_path)) == 4096 * 3001
+        deeptree.remove(root, b"ab")
+    finally:
+        os.close(root)
+    assert not list(tmp_path.iterdir())
 
 
 def test_holes_take_no_blocks(tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ def test_the_result_is_toml():
 
 @pytest.mark.parametrize(("text", "reason"), [
     ('[storage]\ndriver = "vfs"\n', "the driver is 'vfs'"),
-    ("[storage]\noptions = {}\n", "'options' of"),
+    ("[storage]\noptions = {}\n", "line 2 has 'options' as a value"),
+    ('storage = { driver = "overlay" }\n', "line 1 has 'storage' as a value"),
     ("[storage]\noptions.additionalimagestores = []\n", "line 2, .* is not understood"),
     ('storage.options.additionalimagestores = ["/a"]\n', "line 1, .* is not understood"),
     ("[storage.options]\nadditionalimagestores = [\n", "the array in line 2 does not end"),

@@ -1,0 +1,66 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Directory trees of any depth: what a layer may have is deeper than os.walk() and shutil.rmtree() go.
+
+Those, before Python 3.12, need a frame of the stack for each level, fail on paths that are longer than the kernel takes, and
+os.fwalk() keeps a file descriptor of each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import typing
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Longest path that the kernel takes at once.
+_MAX_PATH = 4095
+
+
+def walk(root: int, top: bytes = b"") -> typing.Iterator[tuple[bytes, int, dict[bytes, os.stat_result]]]:
+    """Yield each directory of a tree, upper ones first: its path, a descriptor, and what is in it by name.
+
+    top and the paths are relative to the directory of the descriptor root. What is a directory when it is listed is walked
+    through after the next step; links are not followed. Raises OSError.
+    """
+    left = [top]
+    while left:
+        path = left.pop()
+        with opened(root, path) as directory:
+            names = map(os.fsencode, os.listdir(directory))
+            found = {name: os.stat(name, dir_fd=directory, follow_symlinks=False) for name in sorted(names)}
+            yield path, directory, found
+        left += [path + b"/" + name if path else name for name, entry in found.items() if stat.S_ISDIR(entry.st_mode)]
+
+
+def remove(root: int, top: bytes) -> None:
+    """Remove a directory and all that is in it. Raises OSError."""
+    folders = []
+    for path, directory, found in walk(root, top):
+        folders.append(path)
+        for name, entry in found.items():
+            if not stat.S_ISDIR(entry.st_mode):
+                os.unlink(name, dir_fd=directory)
+    for path in reversed(folders):
+        above, _, name = path.rpartition(b"/")
+        with opened(root, above) as directory:
+            os.rmdir(name, dir_fd=directory)
+
+
+@contextlib.contextmanager
+def opened(root: int, path: bytes) -> typing.Iterator[int]:
+    """Open a directory, whose path is relative to that of root and has no links. Raises OSError."""
+    descriptor = os.dup(root)
+    try:
+        while path:
+            piece, path = path, b""
+            if len(piece) > _MAX_PATH:
+                cut = piece.rindex(b"/", 0, _MAX_PATH)
+                piece, path = piece[:cut], piece[cut + 1 :]
+            below = os.open(piece, _DIRECTORY, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor
+    finally:
+        os.close(descriptor)
