@@ -76,6 +76,8 @@ def check_use(system):
         assert system.images()[name] == image
     assert system.run_image(name) == "first"
     system.output("systemctl", "restart", "docker.service")
+    # The units are started with it; this waits for them.
+    system.output("systemctl", "start", *map(packages.unit, NAMES))
     assert all(samples.has(system, one) for one in NAMES) and system.run_image(name) == "first"
     assert system.failed_units() == []
 
