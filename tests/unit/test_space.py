@@ -81,7 +81,7 @@ def test_no_image():
 def test_the_target_asks_for_the_same():
     """dockin-preload's own sum, in KiB, from its text: what fits the plan is loaded there."""
     text = HELPER.read_text()
-    [divisor, reserve] = re.search(r"needed=\$\(\(needed \+ needed / ([0-9]+) \+ ([0-9]+)\)\)", text).groups()
+    [divisor, reserve] = re.search(r"needed=\$\(\(\$2 \+ \$2 / ([0-9]+) \+ ([0-9]+)\)\)", text).groups()
     assert (int(divisor), int(reserve) * 1024) == (space.RESERVE_DIVISOR, space.RESERVE_SIZE)
 
 
