@@ -204,7 +204,9 @@ class Bench:
 
     def build(self, name: str, local_conf: str = "", **options: Any) -> Build:
         """Return a new build directory; local_conf is added to its local.conf, options are Build's."""
-        build = Build(self, self.folder(name), local_conf, **options)
+        # BitBake 2.8 hashes the files of a recipe in the order of their full paths. The layer in a build directory has to
+        # come before OE-core in every one of them, or tasks with files of both would have other hashes in another.
+        build = Build(self, self.folder(f"build-{name}"), local_conf, **options)
         self._builds.append(build)
         return build
 
