@@ -228,6 +228,8 @@ def test_life_of_a_recipe(release, desk):
     desk.devtool("reset", "--remove-work", "app-docker").ok()
     assert finished.read_text() == text.replace(desk.app.hex, moved.hex)
     assert not list((desk.workspace / "appends").iterdir())
+    # The name is free for the tests that follow.
+    shutil.rmtree(finished.parent.parent)
 
 
 @pytest.mark.timeout(900)

@@ -51,6 +51,9 @@ PREFIX = "dockin-oe-"
 SECONDS = 300
 OUTPUT_SHOWN = 12000  # characters, from the end
 
+# BitBake leaves its caches' lock files to the garbage collector, of which Python warns where that happens to run.
+_OF_PYTHON = re.compile(r"ResourceWarning: unclosed file <_io\.TextIOWrapper name='[^']+/bb_codeparser\.dat\.lock")
+
 GIT_CONFIG = """
 [safe]
     directory = *
@@ -96,7 +99,7 @@ class Result:
     @property
     def warnings(self) -> list[str]:
         """BitBake's warnings, each with the lines that belong to it."""
-        return _messages(self.output, "WARNING")
+        return [message for message in _messages(self.output, "WARNING") if not _OF_PYTHON.search(message)]
 
     @property
     def errors(self) -> list[str]:
