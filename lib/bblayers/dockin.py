@@ -25,6 +25,7 @@ import dockin.completion  # noqa: E402
 import dockin.dockerfetcher  # noqa: E402
 import dockin.exitcodes  # noqa: E402
 import dockin.information  # noqa: E402
+import dockin.layers  # noqa: E402
 import dockin.parsedrecipes  # noqa: E402
 import dockin.platforms  # noqa: E402
 import dockin.refreshcommand  # noqa: E402
@@ -146,11 +147,13 @@ class _Gatherer:
         self.manifests = {}
         self.data_roots = {}
         self.notes = []
+        self.aside = True
         self.cache = dockin.valuecache.ValueCache(*_cache_place(tinfoil.config_data))
 
     def run(self, patterns, image):
         """Return the statuses, and what there is to say of the whole. Raises DockinError."""
         found, unmatched = [], set(patterns)
+        self.aside = not patterns and not image
         for mc in dockin.parsedrecipes.multiconfigs(self.tinfoil):
             for pn, fn in self._recipes(mc):
                 matching = [pattern for pattern in patterns if fnmatch.fnmatchcase(pn, pattern)]
@@ -222,6 +225,7 @@ class _Gatherer:
             preload=self._preload(d, pn),
             flush=bb.utils.to_boolean(d.getVar("DOCKIN_PRELOAD_FLUSH")),
             installed=self._installed(d, pn),
+            aside=self.aside and dockin.layers.is_own(path),
         )
         status = dataclasses.replace(status, data_roots=self._data_roots(d, status))
         notes += dockin.status.stale_notes(status)

@@ -218,6 +218,8 @@ def extract(document: manifests.Descriptor, data: bytes, subject: Subject) -> by
         about = {"sha256:" + one["digest"]["sha256"] for one in statement["subject"]}
         predicate = statement["predicate"]
         wrong = [digest for digest in about if not reference.is_digest(digest)]
+        # Python 3.12 and later read what is nested deeper than they can write.
+        bill = json.dumps(predicate, indent=2, ensure_ascii=False) + "\n"
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         # Not as repr() has it, which quotes the document where that is no UTF-8.
         raise InvalidAttachment(f"Invalid statement {document.digest}: {type(error).__name__}: {error}") from error
@@ -228,7 +230,7 @@ def extract(document: manifests.Descriptor, data: bytes, subject: Subject) -> by
         raise InvalidAttachment(f"The statement {document.digest} is about {others}, not about the image {subject.digest}")
     if not isinstance(predicate, dict):
         raise InvalidAttachment(f"Invalid statement {document.digest}: its predicate is no JSON object")
-    return (json.dumps(predicate, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+    return bill.encode("utf-8", "surrogatepass")
 
 
 def _format(layer: manifests.Descriptor) -> str:

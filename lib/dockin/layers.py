@@ -18,6 +18,8 @@ from dockin import bitbaketext, knownclasses, recipecode
 APPEND = ".bbappend"
 CLASS = ".bbclass"
 RECIPE = ".bb"
+OWN = str(pathlib.Path(__file__).resolve().parent.parent.parent)
+"""The root of this layer itself."""
 
 # Blanks, which may be a continuation that is taken out, around an operator.
 _OPERATOR = r"[ \t\v]*(?::|\?\?|\?|\+|\.)?=[+.]?[ \t\v]*"
@@ -70,6 +72,12 @@ def layer_of(path: str) -> str:
         if (parent / "conf" / "layer.conf").is_file():
             return str(parent)
     return ""
+
+
+def is_own(path: str) -> bool:
+    """Tell whether a file or directory is in this layer itself, or is its root."""
+    real = os.path.realpath(path)
+    return real == OWN or layer_of(real) == OWN
 
 
 def layers_of(paths: collections.abc.Iterable[str]) -> list[str]:

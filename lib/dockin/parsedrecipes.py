@@ -16,6 +16,7 @@ import typing
 
 from dockin import platforms, recipefile, refresh, settings, source
 from dockin.errors import DockinError
+from dockin.layers import is_own
 from dockin.recipefile import Image, Recipe
 from dockin.refresh import Task
 
@@ -60,7 +61,8 @@ def read_tasks(tinfoil: typing.Any, patterns: list[str], platform: platforms.Pla
             if not fitting and patterns:
                 others.setdefault(path, file_name)
             elif path not in tasks:
-                tasks[path] = _task(tinfoil, file_name, path, platform)
+                task = _task(tinfoil, file_name, path, platform)
+                tasks[path] = dataclasses.replace(task, aside=not patterns and is_own(path))
     if unmatched:
         names = ", ".join(sorted(unmatched))
         raise DockinError(f"No recipe with images is called {names}: bitbake-layers dockin-status lists all there are")

@@ -25,7 +25,7 @@ from dockin import comparison, includes, platforms, recipefile, versions
 from dockin.bitbaketext import Place, Spot
 from dockin.comparison import STALE, UPDATED, Finding
 from dockin.errors import DockinError
-from dockin.layers import APPEND, Layers, layer_of, layers_of
+from dockin.layers import APPEND, Layers, is_own, layer_of, layers_of
 from dockin.recipefile import Edit, Image, Recipe
 from dockin.reference import ImageReference
 from dockin.resolver import Resolver
@@ -57,6 +57,8 @@ class Task:
     platform: platforms.Platform | None = None
     examined: bool = True
     """False for a neighbour: it has a file in common with one that is examined, and its pins are to stay right."""
+    aside: bool = False
+    """One of this layer itself that nobody has named: examined only for what --only fits."""
 
 
 @dataclass
@@ -142,6 +144,8 @@ def run(
     Raises DockinError only for wrong options and where before_write does, which then keeps all files from being changed.
     """
     versions.matching([], options.tag_regex)
+    if not options.only:
+        tasks = [replace(task, examined=task.examined and not task.aside) for task in tasks]
     results = [
         Result(task.recipe, image, (image.source.platform if image.source else None) or task.platform)
         for task in examined(tasks)
@@ -179,6 +183,7 @@ def read_tasks(
         if not layers_of([directory]):
             raise recipefile.RecipeError(f"No layer is in {directory!r}: --layer wants a directory with conf/layer.conf")
     at_hand = Layers([*layers_of(paths), *layers_of(beside)])
+    own_too = any(map(is_own, paths))
     tasks = []
     for path, appends in _with_users(recipefile.find(paths, at_hand), at_hand):
         try:
@@ -189,7 +194,7 @@ def read_tasks(
             recipe = Recipe(path, os.path.basename(path), layer_of(path), [problem])
         # Of one that should have images, what could not be read is said.
         if recipe.images or (recipe.notes and recipe.expected):
-            tasks.append(Task(recipe, platform))
+            tasks.append(Task(recipe, platform, aside=not own_too and is_own(path)))
     return tasks + _neighbours_in_layers(tasks, platform, at_hand)
 
 

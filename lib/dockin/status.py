@@ -57,6 +57,8 @@ class Status:
     notes: tuple[str, ...] = ()
     remote: Finding | None = None
     """What its registry says, where that was asked."""
+    aside: bool = False
+    """Of a recipe of this layer itself that nobody has named: does not count for the exit code, as in a refresh."""
     created: str = ""
     """When the pinned image was made, as its config says; known after a look-up."""
 
@@ -151,7 +153,7 @@ def look_up(
 
 def exit_code(statuses: list[Status], check: bool) -> int:
     """Return the exit code after look_up(): that of a refresh, which finds the same."""
-    return comparison.exit_code([status.remote for status in statuses if status.remote], check)
+    return comparison.exit_code([status.remote for status in statuses if status.remote and not status.aside], check)
 
 
 def table(statuses: list[Status], today: datetime.date) -> str:

@@ -194,6 +194,7 @@ def statement(*subjects):
         (statement({"sha256": "\x1b[2J" + "5" * 99_999}), "Invalid statement"),
         (statement(*({"sha256": f"{number:064x}"} for number in range(999))), "is about 999 other images"),
         (b'{"subject": [{"digest": {}}]}', "Invalid statement"),
+        (b'{"subject": [], "predicate": {"a": %s}}' % (b"[" * 5000 + b"]" * 5000), "Invalid statement"),
         (statement(), "is about nothing, not about the image sha256:"),
         (statement({"sha256": "5" * 64}), "is about sha256:5555"),
         (json.dumps({"subject": [{"digest": {"sha256": CHILDREN[0].hex}}], "predicate": []}).encode(), "no JSON object"),

@@ -63,6 +63,39 @@ def run(tmp_path):
     return run
 
 
+OURS = {
+    "meta-dockin/conf/layer.conf": "",
+    "meta-dockin/recipes-demo/demo_1.bb": 'SRC_URI = "docker://r.example/demo;tag=1"\nSRC_URI[sha256sum] = "OLD"\n',
+    "meta-product/conf/layer.conf": "",
+    "meta-product/recipes/mine_1.bb": 'SRC_URI = "docker://r.example/mine;tag=1"\nSRC_URI[sha256sum] = "OLD"\n',
+}
+
+
+@pytest.mark.parametrize(
+    ("named", "only", "changed"),
+    [
+        (["."], [], {"mine"}),
+        (["meta-product", "meta-dockin"], [], {"mine", "demo"}),
+        (["meta-dockin"], [], {"demo"}),
+        (["link"], [], {"demo"}),
+        (["meta-dockin/recipes-demo/demo_1.bb"], [], {"demo"}),
+        (["."], ["r.example/demo"], {"demo"}),
+        (["."], ["r.example/mine"], {"mine"}),
+    ],
+)
+def test_this_layers_own_recipes_are_left_alone_unless_they_are_named(tmp_path, monkeypatch, named, only, changed):
+    monkeypatch.setattr("dockin.layers.OWN", str(tmp_path / "meta-dockin"))
+    for name, text in OURS.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text.replace("OLD", OLD))
+    (tmp_path / "link").symlink_to("meta-dockin")
+    tasks = refresh.read_tasks([str(tmp_path / name) for name in named])
+    report = refresh.run(tasks, refresh.Options(only=tuple(only)), Registry({"demo:1": NEW, "mine:1": NEW}))
+    assert {result.recipe.name for result in report.results} == changed
+    recipes = {name: (tmp_path / name).read_text() for name in OURS if name.endswith(".bb")}
+    assert {path.rpartition("/")[2][:4] for path, text in recipes.items() if NEW in text} == changed
+
+
 def statuses(report):
     return {result.reference.tagged.familiar.partition("/")[2]: result.status for result in report.results}
 

@@ -247,6 +247,7 @@ def findings(*names):
 def test_exit_code_is_that_of_a_refresh(names, check, code):
     found = findings(*names)
     assert status.exit_code([one(remote=finding) for finding in found], check) == code
+    assert status.exit_code([one(remote=finding, aside=True) for finding in found], check) == exitcodes.FINE
     results = [refresh.Result(None, None, None, finding) for finding in found]
     assert outcome.exit_code(refresh.Report(refresh.Options(check=check), results, [], [])) == code
 
