@@ -79,13 +79,20 @@ def releases() -> list[Release]:
 
     Raises ValueError for a name that is not there.
     """
+    known = all_releases()
+    names = [release.name for release in known]
+    chosen = os.environ.get("DOCKIN_RELEASES", "").split() or names
+    unknown = sorted(set(chosen) - set(names))
+    if unknown:
+        raise ValueError(f"DOCKIN_RELEASES: no release {', '.join(unknown)}: there are {', '.join(names)}")
+    return [release for release in known if release.name in chosen]
+
+
+def all_releases() -> list[Release]:
+    """Return the releases of tests/releases.ini, in its order, whatever $DOCKIN_RELEASES says."""
     pins = configparser.ConfigParser()
     pins.read_string(RELEASES_FILE.read_text())
-    chosen = os.environ.get("DOCKIN_RELEASES", "").split() or pins.sections()
-    unknown = sorted(set(chosen) - set(pins.sections()))
-    if unknown:
-        raise ValueError(f"DOCKIN_RELEASES: no release {', '.join(unknown)}: there are {', '.join(pins.sections())}")
-    return [_release(pins[name]) for name in pins.sections() if name in chosen]
+    return [_release(pins[name]) for name in pins.sections()]
 
 
 def _release(pins: configparser.SectionProxy) -> Release:
