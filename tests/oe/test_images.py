@@ -292,6 +292,8 @@ def test_wic_puts_the_partition_on_a_disk(images, tmp_path):
         first += 'WKS_SEARCH_PATH:append = ":${DOCKIN_LAYERDIR}/files/wic"\n'
     else:
         images.recipe("wic-native_1.0.bb", oe_conf.fill(oe_conf.WIC_RECIPE, wic=other_wic(images)))
+        # Without, that wic has pseudo ignore all that is below the build directory, and with it who owns what.
+        first += 'WICVARS:append = " PSEUDO_IGNORE_PATHS"\n'
     types = "wic dockin-ext4"
     images.recipe("disk_1.0.bb", IMAGE.format(first=first, classes="dockin-dataroot", types=types, packages="several"))
     images.bitbake("disk", timeout=600).ok()
