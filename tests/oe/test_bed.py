@@ -39,7 +39,11 @@ def test_a_time_limit_leaves_nothing_behind(bench):
     result = build.bitbake("sleeps", timeout=8)
     assert result.returncode is None
     assert time.monotonic() - start < 60
-    assert not [pid for pid in filter(str.isdigit, os.listdir("/proc")) if _in(pid, build.path)]
+    # What was killed is not gone at once where the processors are busy.
+    end = time.monotonic() + 10
+    while (left := [pid for pid in filter(str.isdigit, os.listdir("/proc")) if _in(pid, build.path)]):
+        assert time.monotonic() < end, left
+        time.sleep(0.1)
     with pytest.raises(oe.BuildFailed, match="took too long"):
         result.ok()
 
