@@ -85,17 +85,18 @@ def test_preload_package(build):
     assert deb.recommends == ["docker"]
 
 
-@pytest.mark.parametrize("recipe, runtime, packages, service, data_root", [
+@pytest.mark.parametrize("recipe, runtime, packages, service, places", [
     ("single", "docker", ["docker"], "docker.service", "/var/lib/docker"),
-    ("gzip-asleep", "podman", ["podman"], "", "/var/lib/containers/storage"),
+    # And where an additional store may be.
+    ("gzip-asleep", "podman", ["podman"], "", "/var/lib/containers/storage /usr/lib/containers/storage"),
     ("plain-arm64", "containerd", ["virtual-containerd"], "containerd.service", "/data/containerd"),
 ])
-def test_runtimes(build, recipe, runtime, packages, service, data_root):
+def test_runtimes(build, recipe, runtime, packages, service, places):
     preload = build.deb(f"{recipe}-preload")
     assert preload.recommends == packages
     assert information_of(build.deb(recipe)).runtime == runtime
     text = unit_of(preload)
-    assert f"\nRequiresMountsFor={ARCHIVES} {data_root}\n" in text
+    assert f"\nRequiresMountsFor={ARCHIVES} {places}\n" in text
     for key in ("Wants", "After", "PartOf"):
         assert re.findall(rf"^{key}=(.*)$", text, re.M) == [service][:bool(service)]
     assert f"\nWantedBy=dockin-preload.target {service}".rstrip() + "\n" in text
