@@ -57,7 +57,9 @@ do_rootfs[cleandirs] += "${DOCKIN_DATAROOT_WORKDIR}"
 do_rootfs[file-checksums] += "${@dockin_code('archive attached classicstore dataroot deeptree errors information layertar layertree \
     manifests overlaystore platforms reference runtimes savedarchive storefolder tarball tarsplit', d) \
     if dockin_dataroot_wanted(d) else ''}"
-do_rootfs[file-checksums] += "${@dockin_code('storageconf', d) if dockin_dataroot_wanted(d) else ''}"
+do_rootfs[file-checksums] += "${@dockin_code('sbom source storageconf', d) \
+    if dockin_dataroot_wanted(d) else ''}"
+do_create_rootfs_spdx[postfuncs] += "dockin_name_dataroot_in_spdx_30"
 do_image[prefuncs] += "dockin_take_dataroot_out"
 do_image[postfuncs] += "dockin_put_dataroot_in"
 
@@ -84,19 +86,22 @@ def dockin_dataroot_epoch(d):
     return int(d.getVar('REPRODUCIBLE_TIMESTAMP_ROOTFS') or d.getVar('SOURCE_DATE_EPOCH') or 0)
 
 def dockin_information_files(d):
-    """Return the paths on the target of the image information files in the installed packages, sorted."""
+    """Return which packages are installed that have image information files, and the paths of these on the target, sorted."""
     import json
     import oe.packagedata
     import oe.rootfs
 
-    found = set()
+    packages, found = [], set()
     for package in oe.rootfs.image_list_installed_packages(d):
         data = oe.packagedata.read_pkgdatafile(d.expand('${PKGDATA_DIR}/runtime-reverse/%s') % package)
         folder = d.expand('${PKGDATA_DIR}/dockin/%s') % data.get('PN')
         ours = os.listdir(folder) if 'PN' in data and os.path.isdir(folder) else []
         files = [json.loads(value) for key, value in data.items() if key.startswith('FILES_INFO')]
-        found |= {path for paths in files for path in paths if os.path.basename(path) in ours}
-    return sorted(found)
+        informations = {path for paths in files for path in paths if os.path.basename(path) in ours}
+        if informations:
+            packages.append(package)
+        found |= informations
+    return sorted(packages), sorted(found)
 
 def dockin_in_rootfs(path, remedy, d):
     """Return the path in the root file system of one on the target. Raises DockinError where a link leads elsewhere.
@@ -163,7 +168,7 @@ python dockin_write_dataroot () {
     import dockin.dataroot
 
     work = d.getVar('DOCKIN_DATAROOT_WORKDIR')
-    paths = dockin_information_files(d)
+    packages, paths = dockin_information_files(d)
     if not paths:
         bb.warn("No package with Docker images is installed, so there is nothing to write into a data-root: add one to"
                 " IMAGE_INSTALL, or set DOCKIN_DATAROOT = \"0\" for this image")
@@ -189,7 +194,73 @@ python dockin_write_dataroot () {
         bb.note("%s: in the data-root%s" % (source.information.name, ", the archive is kept" if keep else ""))
     bb.note("Data-root: %d images, %d layers, %d bytes" % (len(sources), len(added), sum(added.values())))
     dockin_report_dataroot(d, dict(zip(paths, sources)), sum(added.values()))
+    if bb.data.inherits_class('create-spdx-2.2', d):
+        dockin_name_dataroot_in_spdx_22(d, packages)
+    else:
+        with open(work + '/packages', 'w') as file:
+            file.write('\n'.join(packages))
 }
+
+def dockin_dataroot_comment(d):
+    """Return what bills of materials say of the images: where they are."""
+    import dockin.sbom
+
+    podman = d.getVar('DOCKIN_RUNTIME') == dockin.runtimes.PODMAN.name
+    return dockin.sbom.place(d.getVar('DOCKIN_DATAROOT_TARGET'), podman, dockin_has_partition(d))
+
+def dockin_name_dataroot_in_spdx_22(d, packages):
+    """Say in the bill of materials that create-spdx has just written that the images in packages are in the data-root."""
+    import bb.compress.zstd
+    import dockin.sbom
+    import io
+    import oe.sbom
+    import pathlib
+
+    folder, archs = pathlib.Path(d.getVar('DEPLOY_DIR_SPDX')), d.getVar('SPDX_MULTILIB_SSTATE_ARCHS').split()[::-1]
+    path = pathlib.Path(d.expand('${SPDXIMAGEWORK}/${IMAGE_NAME}.spdx.json'))
+    document, _ = oe.sbom.read_doc(path)
+    rootfs = oe.sbom.get_image_spdxid(d.getVar('IMAGE_NAME'))
+    documents = {one.externalDocumentId: one.spdxDocument for one in document.externalDocumentRefs}
+    for package in packages:
+        reference = 'DocumentRef-' + package
+        described, _ = oe.sbom.read_doc(oe.sbom.doc_find_by_namespace(folder, archs, documents[reference]))
+        for image in described.packages:
+            if image.SPDXID != oe.sbom.get_package_spdxid(package):
+                document.add_relationship(
+                    rootfs, 'CONTAINS', '%s:%s' % (reference, image.SPDXID), comment=dockin_dataroot_comment(d))
+    data = io.BytesIO()
+    document.to_json(data, sort_keys=True, indent=get_json_indent(d))
+    path.write_bytes(data.getvalue())
+    archive = d.expand('${IMGDEPLOYDIR}/${IMAGE_NAME}.spdx.tar.zst')
+    with bb.compress.zstd.open(archive, 'r') as old, bb.compress.zstd.open(archive + '.new', 'w') as new:
+        dockin.sbom.replace(old, new, document.name + '.spdx.json', data.getvalue())
+    os.rename(archive + '.new', archive)
+
+dockin_name_dataroot_in_spdx_22[vardepsexclude] += "SPDX_MULTILIB_SSTATE_ARCHS"
+
+python dockin_name_dataroot_in_spdx_30 () {
+    import oe.sbom30
+    import oe.spdx30
+    import pathlib
+
+    packages = pathlib.Path(d.getVar('DOCKIN_DATAROOT_WORKDIR'), 'packages')
+    if not packages.exists() or not packages.read_text():
+        return
+    folder, place = pathlib.Path(d.getVar('SPDXROOTFSDEPLOY')), 'rootfs'
+    name = d.expand('${IMAGE_BASENAME}-${MACHINE}-rootfs')
+    path = oe.sbom30.jsonld_arch_path(d, d.getVar('SSTATE_PKGARCH'), place, name, deploydir=folder)
+    document = oe.sbom30.load_jsonld(d, path, required=True)
+    images = []
+    for package in packages.read_text().split():
+        described, _ = oe.sbom30.find_jsonld(d, 'packages', 'package-' + package, required=True)
+        images += [oe.sbom30.get_element_link_id(one) for one in described.foreach_type(oe.spdx30.software_Package)
+                   if one.software_primaryPurpose == oe.spdx30.software_SoftwarePurpose.container]
+    [relationship] = document.new_relationship(
+        [document.find_root(oe.spdx30.software_Package)], oe.spdx30.RelationshipType.contains, sorted(images))
+    relationship.comment = dockin_dataroot_comment(d)
+    oe.sbom30.write_recipe_jsonld_doc(d, document, place, folder, create_spdx_id_links=False)
+}
+dockin_name_dataroot_in_spdx_30[vardepsexclude] += "SPDXROOTFSDEPLOY"
 
 def dockin_name_image_store(d):
     """Name the additional image store in the storage.conf that Podman will read."""

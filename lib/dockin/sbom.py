@@ -7,9 +7,13 @@ Package URLs: https://github.com/package-url/purl-spec, type oci.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import tarfile
 import urllib.parse
 from dataclasses import asdict, dataclass
+from typing import IO
 
 from dockin import reference, source
 from dockin.information import ImageInformation
@@ -80,6 +84,32 @@ def comment(bill: Attached) -> str:
         f"Bill of materials that is attached to the image in its registry; fetched as {bill.file} ({bill.media_type},"
         f" sha256:{bill.sha256})"
     )
+
+
+def place(directory: str, podman: bool, partition: bool) -> str:
+    """Return what a document says in words of where the images of a root file system are on the target."""
+    what = "Podman's image store" if podman else "Docker's data-root"
+    return f"In {what} {directory}" + (", in the partition image dockin-ext4" if partition else "")
+
+
+def replace(old: IO[bytes], new: IO[bytes], name: str, document: bytes) -> None:
+    """Copy an archive of create-spdx 2.2, an uncompressed tar, with another document in a file's place.
+
+    Its index.json, which comes last, has the SHA-1 of each.
+    """
+    with tarfile.open(fileobj=old, mode="r|") as before, tarfile.open(fileobj=new, mode="w|") as after:
+        for member in before:
+            content: IO[bytes] | None = before.extractfile(member)
+            if member.name == name:
+                content, member.size = io.BytesIO(document), len(document)
+            elif member.name == "index.json" and content:
+                index = json.load(content)
+                for one in index["documents"]:
+                    if one["filename"] == name:
+                        one["sha1"] = hashlib.sha1(document).hexdigest()
+                data = json.dumps(index, sort_keys=True).encode()
+                content, member.size = io.BytesIO(data), len(data)
+            after.addfile(member, content)
 
 
 def parse(text: str) -> Element:

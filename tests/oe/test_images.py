@@ -472,3 +472,12 @@ def test_bills_of_materials_name_the_images(images, shop, app):
     assert spdx.in_image(images, "pod") == spdx.in_package(images, "pods")
     assert {named.name for named in spdx.in_image(images, "pod")} == {
         "docker.io/library/busybox", "docker.io/team/awkward"}
+
+    def contained(image, comment):
+        return sorted((named.name, named.sha256, comment) for named in spdx.in_image(images, image))
+
+    assert spdx.in_data_root(images, "device") == spdx.in_data_root(images, "store") == []
+    assert spdx.in_data_root(images, "ready") == contained("ready", f"In Docker's data-root {DATA_ROOT}")
+    assert spdx.in_data_root(images, "parted") == contained(
+        "parted", f"In Docker's data-root {DATA_ROOT}, in the partition image dockin-ext4")
+    assert spdx.in_data_root(images, "pod") == contained("pod", f"In Podman's image store {STORE}")

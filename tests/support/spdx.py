@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -55,7 +56,7 @@ def _in_30(document):
     elements = {one["spdxId"]: one for one in document["@graph"] if one["type"] == "software_Package"}
     found = set()
     for relationship in document["@graph"]:
-        if relationship.get("relationshipType") != "contains":
+        if relationship.get("relationshipType") != "contains" or _is_rootfs(elements[relationship["from"]]):
             continue
         for image in filter(None, map(elements.get, relationship["to"])):
             assert image["software_primaryPurpose"] == "container"
@@ -79,11 +80,43 @@ def in_package(build, package):
 
 def in_image(build, image):
     """Return the images in the bill of materials of a root file system."""
+    documents = _of_image(build, image)
+    return _in_30(documents[0]) if "@graph" in documents[0] else set().union(*map(_in_22, documents))
+
+
+def in_data_root(build, image):
+    """Return (name, SHA-256 of the manifest, comment) of each image that a root file system's element contains."""
+    documents = _of_image(build, image)
+    if "@graph" in documents[0]:
+        elements = {one["spdxId"]: one for one in documents[0]["@graph"] if one["type"] == "software_Package"}
+        found = [(elements[to], relationship["comment"]) for relationship in documents[0]["@graph"]
+                 if relationship.get("relationshipType") == "contains" and _is_rootfs(elements[relationship["from"]])
+                 for to in relationship["to"] if to in elements]
+        return sorted((one["name"], one["verifiedUsing"][0]["hashValue"], comment) for one, comment in found)
+    elements = {f"DocumentRef-{document['name']}:{one['SPDXID']}": one
+                for document in documents for one in document.get("packages", ())}
+    [rootfs] = [document for document in documents if document["name"].startswith(f"{image}-")
+                and document["packages"][0]["SPDXID"] == f"SPDXRef-Image-{document['name']}"]
+    found = [(elements[one["relatedSpdxElement"]], one["comment"]) for one in rootfs["relationships"]
+             if one["relationshipType"] == "CONTAINS" and "comment" in one]
+    assert {one["spdxElementId"] for one in rootfs["relationships"] if "comment" in one} <= {rootfs["packages"][0]["SPDXID"]}
+    return sorted((one["name"], one["checksums"][0]["checksumValue"], comment) for one, comment in found)
+
+
+def _is_rootfs(element):
+    return element.get("software_primaryPurpose") == "archive"
+
+
+def _of_image(build, image):
+    """Return the documents of a root file system's bill of materials: one of SPDX 3.0, or several of 2.2."""
     folder = build.image(image, "manifest").parent
     for path in folder.glob(f"{image}-*.rootfs.spdx.tar.zst"):
         data = subprocess.run(["zstd", "-dc", str(path.resolve())], check=True, capture_output=True, timeout=60).stdout
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-            documents = [json.load(tar.extractfile(member)) for member in tar if member.name != "index.json"]
-        return set().union(*map(_in_22, documents))
+            files = {member.name: tar.extractfile(member).read() for member in tar}
+        index = json.loads(files.pop("index.json"))["documents"]
+        assert {one["filename"]: one["sha1"] for one in index} == {
+            name: hashlib.sha1(content).hexdigest() for name, content in files.items()}
+        return list(map(json.loads, files.values()))
     [path] = {path.resolve() for path in folder.glob(f"{image}-*.rootfs.spdx.json")}
-    return _in_30(json.loads(path.read_text()))
+    return [json.loads(path.read_text())]

@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import tarfile
+
 import pytest
 
 from dockin import platforms, reference, sbom
@@ -71,3 +76,40 @@ def test_bills_that_are_attached():
     assert found.attached == (bill,) and sbom.parse(found.render()) == found
     assert sbom.comment(bill).endswith(
         f"fetched as busybox-1.36.1.spdx.json (application/spdx+json, sha256:{'4' * 64})")
+
+
+def test_where_images_are():
+    assert sbom.place("/var/lib/docker", False, False) == "In Docker's data-root /var/lib/docker"
+    assert sbom.place("/data", False, True) == "In Docker's data-root /data, in the partition image dockin-ext4"
+    assert sbom.place("/usr/lib/containers/storage", True, False) == "In Podman's image store /usr/lib/containers/storage"
+
+
+def archive_of(files):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w|") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime, member.mode = len(content), 1_500_000_000, 0o640
+            tar.addfile(member, io.BytesIO(content))
+    data.seek(0)
+    return data
+
+
+def index_of(files):
+    return {"documents": [{"filename": name, "sha1": hashlib.sha1(content).hexdigest()} for name, content in files.items()]}
+
+
+def test_document_in_an_archive_is_replaced():
+    """All else, and the order, stay; the index has the new document's digest."""
+    before = {"image.spdx.json": b"{}", "other.spdx.json": b'{"name": "other"}'}
+    after = {**before, "image.spdx.json": b'{"name": "image"}' * 1000}
+    new = io.BytesIO()
+    sbom.replace(archive_of({**before, "index.json": json.dumps(index_of(before)).encode()}), new, "image.spdx.json",
+                 after["image.spdx.json"])
+    new.seek(0)
+    with tarfile.open(fileobj=new) as tar:
+        members = tar.getmembers()
+        found = {member.name: tar.extractfile(member).read() for member in members}
+    assert json.loads(found.pop("index.json")) == index_of(after)
+    assert list(found.items()) == list(after.items())
+    assert {(member.mtime, member.mode) for member in members} == {(1_500_000_000, 0o640)}
