@@ -10,10 +10,10 @@ import subprocess
 
 import pytest
 
-from support import packages, samples
-from support.samples import APP, BUSYBOX, KEPT, LOADED, POD
+from support import packages, registry, samples
+from support.samples import APP, BUSYBOX, KEPT, LOADED, POD, PULLED
 
-NAMES = (BUSYBOX, APP, KEPT)
+NAMES = (BUSYBOX, APP, KEPT, PULLED)
 # Of the built root file system Debian's has its own.
 STORE = "/usr/lib/containers/storage"
 OTHERS = ("bin", "sbin", "lib", "etc/machine-id", "usr/lib/systemd/systemd", "var/lib/docker", "lost+found", STORE[1:])
@@ -52,7 +52,7 @@ def check(system, archives):
     assert all(samples.has(system, name) for name in NAMES)
     assert {name: system.exists(packages.archive(name)) for name in NAMES} == archives
     assert system.run_image(packages.familiar(BUSYBOX), "cat", "/etc/version") == "1.36.1"
-    assert [system.run_image(packages.familiar(name)) for name in (APP, KEPT)] == ["first", "kept"]
+    assert [system.run_image(packages.familiar(name)) for name in (APP, KEPT, PULLED)] == ["first", "kept", "pulled"]
 
 
 def check_use(system):
@@ -82,15 +82,44 @@ def check_use(system):
     assert system.failed_units() == []
 
 
+@pytest.fixture(scope="module")
+def pullable(contents, tmp_path_factory):
+    """The folder of a registry with an image that is in the data-roots, and one that shares its lower layer."""
+    folder = tmp_path_factory.mktemp("pullable")
+    with registry.Registry(folder) as server:
+        server.push(contents["pulled"], "team/pulled", "same")
+        server.push(contents["pulled-2"], "team/pulled", "updated")
+    return folder
+
+
+def check_pull(system, contents, pullable):
+    """Check that Docker pulls over what the build wrote: of an image that is there no layer, of an update what is new."""
+    lower, upper = (layer.digest for layer in contents["pulled-2"].children[0].layers)
+    with registry.Registry(pullable, prefix=system.networked()) as server:
+        same, updated = (f"{server.address}/team/pulled:{tag}" for tag in ("same", "updated"))
+        system.output("docker", "pull", same)
+        assert system.images()[same] == system.images()[packages.familiar(PULLED)]
+        printed = system.output("docker", "pull", updated).splitlines()
+    # Docker shows twelve digits of a digest.
+    assert f"{lower[7:19]}: Already exists" in printed and f"{upper[7:19]}: Pull complete" in printed
+    layers = {layer.digest for name in ("pulled", "pulled-2") for layer in contents[name].children[0].layers}
+    assert layers & set(server.requests().blobs()) == {upper}
+    outputs = [system.run_image(name) for name in (same, updated, packages.familiar(PULLED))]
+    assert outputs == ["pulled", "pulled second", "pulled"]
+    system.output("docker", "image", "rm", same, updated)
+    assert system.run_image(packages.familiar(PULLED)) == "pulled"
+
+
 @pytest.mark.parametrize(("system", "suite"), [("whole", "bookworm"), ("parted", "trixie")])
-def test_nothing_has_to_be_loaded(put, system, suite):
+def test_nothing_has_to_be_loaded(put, contents, pullable, system, suite):
     one, images = put(system, suite)
     # Flushed, as what the image of a package is on the disk; where the package wants it kept it is.
-    archives = {BUSYBOX: False, APP: False, KEPT: system == "parted"}
+    archives = {BUSYBOX: False, APP: False, KEPT: system == "parted", PULLED: False}
     for boot in range(2):
         with one.boot() as booted:
             check(booted, archives)
             if boot:
+                check_pull(booted, contents, pullable)
                 check_use(booted)
             units = {name: booted.show(packages.unit(name), "ActiveState") for name in NAMES}
             assert set(map(str, units.values())) == {"{'ActiveState': 'active'}"}
@@ -107,7 +136,7 @@ def test_nothing_has_to_be_loaded(put, system, suite):
 def test_on_the_containerd_store_the_kept_archives_are_loaded(put):
     one, _ = put("parted", "trixie", "containerd")
     with one.boot() as system:
-        check(system, {BUSYBOX: False, APP: False, KEPT: True})
+        check(system, {BUSYBOX: False, APP: False, KEPT: True, PULLED: False})
     assert not system.faults()
     assert all(system.journal.grep(LOADED, packages.unit(name)) for name in NAMES)
 

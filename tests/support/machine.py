@@ -449,6 +449,10 @@ class System:
         return ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root",
                 "--wd", "--", *argv]
 
+    def networked(self, *argv: str) -> list[str]:
+        """Return the command that runs one of this computer's in the machine's network, such as a server on its loopback."""
+        return ["nsenter", f"--target={self._leader}", "--net", "--", *argv]
+
     def output(self, *argv: str) -> str:
         """Run a command in the machine; return its output without the last newline."""
         return self.run(*argv).stdout.rstrip("\n")

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Union
 
-from dockin import reference, runtimes, units
+from dockin import archive as layer_archive, reference, runtimes, units
 
 from support import images, installed, oe, registry
 from support.account import Unavailable
@@ -57,6 +57,7 @@ class Recipe:
     prune: bool = False
     enabled: bool = True
     runtime: runtimes.Runtime = runtimes.DOCKER
+    layers: str = layer_archive.DECOMPRESSED
     services: Sequence[str] = ()
     """Units of the recipe's own, beside those that load the images."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -69,6 +70,8 @@ class Recipe:
                  f'DOCKIN_PRELOAD_PRUNE = "{int(self.prune)}"']
         if self.runtime != runtimes.DOCKER:
             lines.append(f'DOCKIN_RUNTIME = "{self.runtime.name}"')
+        if self.layers != layer_archive.DECOMPRESSED:
+            lines.append(f'DOCKIN_LAYERS = "{self.layers}"')
         if not self.enabled:
             lines.append('SYSTEMD_AUTO_ENABLE:${PN}-preload = "disable"')
         for number, (name, content) in enumerate(self.images.items()):
@@ -212,7 +215,7 @@ def _image_packages(directory: Path, recipe: Recipe) -> list[Path]:
     archives, preload = (directory / f"{recipe.name}{suffix}-{recipe.version}" for suffix in ("", "-preload"))
     names = []
     for name, content in recipe.images.items():
-        made = installed.install(archives / ARCHIVES[1:], content, name, compression="xz")
+        made = installed.install(archives / ARCHIVES[1:], content, name, compression="xz", layers=recipe.layers)
         made.rewrite(runtime=recipe.runtime.name)
         settings = units.Preload(runtime=recipe.runtime, data_root=recipe.runtime.data_root, flush=recipe.flush,
                                  prune=recipe.prune)

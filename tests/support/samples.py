@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from dockin import information, runtimes
+from dockin import archive, information, runtimes
 from support import images, machine, packages
 from support.packages import Content, Recipe, System
 
 BUSYBOX, WEB = "docker.io/library/busybox:1.36.1", "docker.io/library/busybox:1.37.0"
-APP, KEPT, OFF, LARGE, POD = (f"registry.example.com/team/{name}:v1" for name in ("app", "kept", "off", "large", "pod"))
+APP, KEPT, OFF, LARGE, POD, PULLED = (
+    f"registry.example.com/team/{name}:v1" for name in ("app", "kept", "off", "large", "pod", "pulled"))
 RENAMED = "registry.example.com/team/kept:v2"
 
 # What the preload says when it has loaded an image, and only then.
@@ -31,6 +32,8 @@ def contents() -> dict[str, Content]:
         "app-2": image("second"),
         "kept": image("kept"),
         "off": image("off"),
+        "pulled": image("pulled"),
+        "pulled-2": image("pulled second"),
         # Loading it takes long enough to be interrupted.
         "large": image("large", zeros),
         "large-2": image("large second", zeros),
@@ -45,6 +48,7 @@ def recipes(content: dict[str, Content]) -> list[Recipe]:
         Recipe("apps", {BUSYBOX: busybox, APP: content["app-2"]}, version="2.0"),
         Recipe("kept", {KEPT: content["kept"]}, flush=False),
         Recipe("kept", {RENAMED: content["kept"]}, version="2.0", flush=False),
+        Recipe("pulled", {PULLED: content["pulled"]}, layers=archive.REGISTRY),
         Recipe("off", {OFF: content["off"]}, enabled=False),
         Recipe("pods", {BUSYBOX: busybox, POD: content["app"]}, runtime=runtimes.PODMAN),
     ]
@@ -56,8 +60,9 @@ def systems() -> list[System]:
     The third has a store of Podman's.
     """
     return [
-        System("whole", ["apps", "kept"], ["ext4"]),
-        System("parted", ["apps", "kept"], ["ext4", "dockin-ext4"], 'DOCKIN_DATAROOT_KEEP_ARCHIVES = "1"\n'),
+        System("whole", ["apps", "kept", "pulled"], ["ext4"]),
+        System("parted", ["apps", "kept", "pulled"], ["ext4", "dockin-ext4"],
+               'DOCKIN_DATAROOT_KEEP_ARCHIVES = "1"\n'),
         System("podded", ["pods"], ["squashfs"], 'DOCKIN_RUNTIME = "podman"\nIMAGE_FEATURES += "read-only-rootfs"\n'),
     ]
 
@@ -69,5 +74,6 @@ def has(system: machine.System, name: str) -> bool:
         return False
     path = packages.info(name)
     wanted = information.parse(system.output("cat", path), path)
-    assert found in (wanted.image_id, wanted.manifest_digest), f"{name} is {found}, wanted is {wanted}"
+    # The containerd store may know it by the registry's index.
+    assert found in (wanted.image_id, wanted.manifest_digest, wanted.source_digest), f"{name} is {found}, wanted is {wanted}"
     return True
