@@ -281,6 +281,34 @@ def test_the_limit_of_a_load_does_not_count_the_wait_for_others(shelf, preload):
     assert preload.exists(preload.record(installed))
 
 
+def test_a_daemon_that_ends_while_a_load_waits_for_others(shelf, preload):
+    """It is asked again then, as it would seem that the image is missing, and that its archive is gone for good."""
+    installed = shelf.install(shelf.image())
+    installed.archive.unlink()
+    records = shelf.daemon.data_root / "dockin"
+    shelf.daemon.run(["mkdir", "-p", str(records)])
+    holder = shelf.daemon.popen(["flock", str(records / ".lock"), "sleep", "4"])
+    with open(shelf.directory / "output", "wb") as output:
+        run = shelf.daemon.popen(preload.argv("load", installed.info), stdout=output, stderr=output)
+    time.sleep(2)
+    assert run.poll() is None
+    shelf.daemon.stop()
+    assert run.wait(60) == NO_DOCKER
+    shelf.daemon.start()
+    assert "Docker does not answer any more" in (shelf.directory / "output").read_text()
+    assert holder.wait(10) == 0
+
+
+def test_a_load_that_does_not_wait_asks_the_daemon_once(shelf, preload):
+    """Its client runs all its plugins for it, which takes longer than the rest of what a preload asks."""
+    installed = shelf.install(shelf.image())
+    asked = shelf.directory / "asked"
+    real = f"{preload.directory}/bin/docker"
+    first = preload.script("docker", f'[ "$1" != info ] || echo >>{asked}; exec {real} "$@"', "counts")
+    preload("load", installed.info, first=first)
+    assert asked.read_text() == "\n"
+
+
 def test_a_load_that_never_ends_is_given_up(shelf, preload):
     installed = shelf.install(shelf.image())
     real = f"{preload.directory}/bin/docker"
