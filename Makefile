@@ -3,7 +3,7 @@
 
 TIERS := unit fetcher oe docker boot
 
-.PHONY: help setup test lint demo check-layer kill-test long-test bench fuzz clean $(TIERS:%=test-%)
+.PHONY: help setup test lint demo check-layer kill-test long-test newer-test bench fuzz clean $(TIERS:%=test-%)
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,6 +34,10 @@ kill-test: setup ## a hundred first boots that are hit at random instants (20 mi
 
 long-test: setup ## the fetcher: 3 GB of layers, 300 killed fetches, 15,000 random recipes (15 minutes, 20 GB)
 	@scripts/test --seconds 7500 fetcher -- -m long -s -n 0
+
+newer-test: setup ## Docker, Podman and systemd of Debian's next release, and Podman of experimental (25 minutes); needs root
+	@DOCKIN_SUITE=forky scripts/test docker boot
+	@DOCKIN_SUITE=experimental scripts/test docker boot -- -k 'podman or imagestore'
 
 bench: setup ## measure, into bench/results.md (25 minutes on an idle machine); needs root
 	@scripts/bench

@@ -36,13 +36,13 @@ LAYER = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(LAYER / "tests"), str(LAYER / "lib")]
 
 from dockin import dataroot, space  # noqa: E402
-from support import images, installed, machine, measure, packages  # noqa: E402
+from support import images, installed, machine, measure, packages, rootfs  # noqa: E402
 
 SIZES = {"small": 20, "middle": 150, "large": 600}  # megabytes unpacked
 KINDS = {"small": ("none", "xz", "zstd"), "middle": ("none", "xz", "zstd"), "large": ("none",)}
 MOST_MEMORY = 100
 SECONDS = 20
-SUITE = "trixie"
+SUITE = rootfs.NEWER
 NAME = "bench/app:1"
 CLASS = (LAYER / "classes" / "dockin.bbclass").read_text()
 WRITE = f"""

@@ -29,7 +29,7 @@ from pathlib import Path
 LAYER = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(LAYER / "tests"), str(LAYER / "lib")]
 
-from support import docker, images, installed, machine, measure, packages, target  # noqa: E402
+from support import docker, images, installed, machine, measure, packages, rootfs, target  # noqa: E402
 
 FILE = 100_000
 MOST_TIMES = 1.25
@@ -106,7 +106,7 @@ def main() -> int:
             columns = (f"{way} {seconds:.2f} s ({seconds / plain:.2f})" for way, seconds in times.items())
             print(f"{kind!s:20}" + "   ".join(columns))
             goals.at_most(f"{kind}: dockin-preload / docker load", times["dockin-preload"] / plain, MOST_TIMES)
-    for suite, store in (("bookworm", "classic"), ("trixie", "containerd")):
+    for suite, store in ((rootfs.OLDER, "classic"), (rootfs.NEWER, "containerd")):
         first, next_one = boots(suite, store, options.images)
         print(f"{suite}-{store}: {options.images} units, loading {first:.1f} s, nothing to do {next_one:.1f} s")
         goals.at_most(f"{suite}-{store}: a unit with nothing to do", next_one / options.images, MOST_SECONDS_EACH, " s")

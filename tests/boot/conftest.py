@@ -12,7 +12,7 @@ import json
 
 import pytest
 
-from support import cache, machine, oe, packages, registry, samples
+from support import cache, machine, oe, packages, registry, rootfs, samples
 
 CONTAINERD = {"features": {"containerd-snapshotter": True}}
 
@@ -56,7 +56,7 @@ def by_hand(contents, tmp_path_factory):
 def bootable():
     """Skip where no machine can be made, before anything costly is."""
     try:
-        with machine.Machine("bookworm"):
+        with machine.Machine(rootfs.OLDER):
             pass
     except machine.Unavailable as reason:
         pytest.skip(f"unavailable: {reason}")
@@ -82,7 +82,7 @@ def built(request, bootable, contents, tmp_path_factory):
 def make_machine(request, bootable):
     """Return a function that makes a machine of a suite, with Docker's classic or its containerd store."""
 
-    def make(suite="bookworm", store="classic"):
+    def make(suite=rootfs.OLDER, store="classic"):
         try:
             one = machine.Machine(suite).__enter__()
         except machine.Unavailable as reason:

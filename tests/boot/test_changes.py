@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from support import packages, samples
+from support import packages, rootfs, samples
 from support.samples import APP, BUSYBOX, KEPT, LARGE, LOADED
 
 UNIT, OTHER_UNIT = packages.unit(APP), packages.unit(BUSYBOX)
@@ -31,7 +31,7 @@ def check_second_application(system):
     assert not system.exists(packages.archive(APP))
 
 
-@pytest.mark.parametrize(("suite", "store"), [("bookworm", "classic"), ("trixie", "containerd")])
+@pytest.mark.parametrize(("suite", "store"), [(rootfs.OLDER, "classic"), (rootfs.NEWER, "containerd")])
 def test_a_new_digest_under_the_same_tag_is_loaded_on_the_next_boot(built, make_machine, suite, store):
     one = make_machine(suite, store)
     one.install(*built["apps"])

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 
-from support import packages, samples
+from support import packages, rootfs, samples
 from support.samples import BUSYBOX, WEB
 
 SERVICE = "compose-example.service"
@@ -15,7 +15,7 @@ SECONDS = 30
 
 
 def test_the_containers_start_after_their_images_on_every_boot(built, make_machine):
-    one = make_machine("trixie")
+    one = make_machine(rootfs.NEWER)
     one.install(*built["compose-example"])
     for number in (1, 2):
         with one.boot() as system:
@@ -38,7 +38,7 @@ def test_the_containers_start_after_their_images_on_every_boot(built, make_machi
 
 
 def test_no_container_starts_without_its_image(built, make_machine):
-    one = make_machine("trixie")
+    one = make_machine(rootfs.NEWER)
     one.install(*built["compose-example"])
     archive = one.path(packages.archive(WEB))
     good = archive.read_bytes()

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from support import packages, registry, samples
+from support import packages, registry, rootfs, samples
 from support.samples import APP, BUSYBOX, KEPT, LOADED, POD, PULLED
 
 NAMES = (BUSYBOX, APP, KEPT, PULLED)
@@ -110,7 +110,7 @@ def check_pull(system, contents, pullable):
     assert system.run_image(packages.familiar(PULLED)) == "pulled"
 
 
-@pytest.mark.parametrize(("system", "suite"), [("whole", "bookworm"), ("parted", "trixie")])
+@pytest.mark.parametrize(("system", "suite"), [("whole", rootfs.OLDER), ("parted", rootfs.NEWER)])
 def test_nothing_has_to_be_loaded(put, contents, pullable, system, suite):
     one, images = put(system, suite)
     # Flushed, as what the image of a package is on the disk; where the package wants it kept it is.
@@ -134,7 +134,7 @@ def test_nothing_has_to_be_loaded(put, contents, pullable, system, suite):
 
 
 def test_on_the_containerd_store_the_kept_archives_are_loaded(put):
-    one, _ = put("parted", "trixie", "containerd")
+    one, _ = put("parted", rootfs.NEWER, "containerd")
     with one.boot() as system:
         check(system, {BUSYBOX: False, APP: False, KEPT: True, PULLED: False})
     assert not system.faults()
@@ -143,7 +143,7 @@ def test_on_the_containerd_store_the_kept_archives_are_loaded(put):
 
 def test_podman_runs_images_from_a_store_in_squashfs(put):
     """Containers run, and again after a restart of the machine; nothing is loaded, and nothing copied."""
-    one, _ = put("podded", "trixie")
+    one, _ = put("podded", rootfs.NEWER)
     options = ["--pull", "never", "--network", "none", "--cgroups", "disabled"]
     for boot in range(2):
         with one.boot() as system:

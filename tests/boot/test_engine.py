@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from support import packages, samples
+from support import packages, rootfs, samples
 from support.samples import APP, BUSYBOX, KEPT, LOADED
 
 UNIT, OTHER_UNIT, KEPT_UNIT = packages.unit(APP), packages.unit(BUSYBOX), packages.unit(KEPT)
@@ -53,7 +53,7 @@ def late(one, outcome="true"):
     one.chroot("systemctl", "--quiet", "--root=/", "enable", MOUNT)
 
 
-@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
+@pytest.mark.parametrize("suite", rootfs.BOTH)
 def test_docker_waits_for_a_data_root_that_is_mounted_late(built, make_machine, suite):
     one = make_machine(suite)
     one.install(*built["apps"])

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from support import cache, packages, samples
+from support import cache, packages, rootfs, samples
 from support.samples import APP, BUSYBOX, KEPT, LOADED, OFF
 
 
@@ -19,7 +19,7 @@ def test_the_packages_are_built_by_bitbake(built):
     assert [deb.name.partition("_")[0] for deb in built["apps"]] == ["dockin-preload", "apps", "apps-preload"]
 
 
-@pytest.mark.parametrize(("suite", "store"), [("bookworm", "classic"), ("trixie", "containerd")])
+@pytest.mark.parametrize(("suite", "store"), [(rootfs.OLDER, "classic"), (rootfs.NEWER, "containerd")])
 def test_two_images(built, make_machine, suite, store):
     check_two_boots(built, make_machine(suite, store))
 
@@ -59,7 +59,7 @@ def check_two_boots(built, one):
         assert second.has_started(unit) and not second.grep(LOADED, unit)
 
 
-@pytest.mark.parametrize(("suite", "store"), [("bookworm", "classic"), ("trixie", "containerd")])
+@pytest.mark.parametrize(("suite", "store"), [(rootfs.OLDER, "classic"), (rootfs.NEWER, "containerd")])
 def test_a_full_disk_fails_the_units_until_a_boot_finds_room(built, make_machine, suite, store):
     one = make_machine(suite, store)
     one.install(*built["apps"])
@@ -120,11 +120,11 @@ def test_a_disabled_preload_waits_until_it_is_enabled(built, make_machine):
     assert system.journal.grep(LOADED, unit)
 
 
-@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
+@pytest.mark.parametrize("suite", rootfs.BOTH)
 def test_a_read_only_root_fails_nothing(built, make_machine, suite):
     one = make_machine(suite)
     one.install(*built["apps"])
-    if suite == "bookworm":
+    if rootfs.SUITES[suite].docker[0] < 23:
         # Docker before 23 can't start if it can't write this key, for nothing; such an image has to put it elsewhere.
         one.write("/etc/docker/daemon.json", '{"deprecated-key-path": "/var/lib/docker/key.json"}')
     for number in (1, 2):

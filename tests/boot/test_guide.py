@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from support import manuscript, oe, packages
+from support import manuscript, oe, packages, rootfs
 from support.samples import BUSYBOX
 
 GUIDE = oe.LAYER / "docs" / "guide.md"
@@ -41,7 +41,7 @@ def test_the_commands_on_the_device(steps, debs, make_machine):
     told = [step for step in steps if isinstance(step, manuscript.Command) and step.prompt == "#"]
     first, second = told[:-1], told[-1:]
     assert len(first) > 3 and any("nothing to do" in line for line in second[0].output)
-    one = make_machine("trixie")
+    one = make_machine(rootfs.NEWER)
     one.install(*debs)
     for commands in (first, second):
         with one.boot() as system:

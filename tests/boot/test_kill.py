@@ -25,10 +25,10 @@ from pathlib import Path
 
 import pytest
 
-from support import images, packages
+from support import images, packages, rootfs
 
 SHORT_RUNS, LONG_RUNS = 8, 104
-STORES = (("bookworm", "classic"), ("trixie", "containerd"))
+STORES = ((rootfs.OLDER, "classic"), (rootfs.NEWER, "containerd"))
 VICTIMS = ("command", "dockerd", "machine", "power")
 KINDS = ("first boot", "update")
 NAMES = ("registry.example.com/kill/one:v1", "registry.example.com/kill/other:v1")

@@ -25,8 +25,8 @@ HANGS = FAILS.replace("false", "sleep 1000")
 # Ends by a signal with a machine that is on, and a machine's process in it, as a test run that is killed does.
 ABANDON = """
 import os, signal
-from support import machine
-one = machine.Machine("bookworm").__enter__()
+from support import machine, rootfs
+one = machine.Machine(rootfs.OLDER).__enter__()
 system = one.boot(wait=False)
 print(one.folder, one._holder.pid, one._first, system._process.pid, system._leader, system.cgroup, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)

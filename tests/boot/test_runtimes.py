@@ -11,7 +11,7 @@ import tarfile
 import pytest
 
 from dockin import runtimes
-from support import images, packages
+from support import images, packages, rootfs
 
 NAME = "registry.example.com/team/odd:v1"
 UNIT = packages.unit(NAME)
@@ -48,7 +48,7 @@ def odd():
 
 
 def boot(make_machine, odd, folder, runtime):
-    one = make_machine("trixie")
+    one = make_machine(rootfs.NEWER)
     one.install(*packages.make(folder, [packages.Recipe("odd", {NAME: odd}, runtime=runtime)])["odd"])
     return one.boot()
 

@@ -54,7 +54,7 @@ class Pair:
 @pytest.fixture(scope="module")
 def beside():
     """The system with Podman."""
-    with docker.start(kind=docker.KINDS[2]) as daemon:
+    with docker.start(kind=docker.CONTAINERD) as daemon:
         yield daemon
 
 
@@ -154,7 +154,7 @@ def prebuilt(request, tmp_path_factory):
              "ext4": ["mkfs.ext4", "-q", "-b", "4096", "-i", "4096", "-d", "{tree}", "{image}", "64m"]}[request.param]
     if not shutil.which(maker[0]):
         pytest.skip(f"unavailable: there is no {maker[0]} on this machine: run `make setup`")
-    with docker.start(kind=docker.KINDS[2]) as daemon:
+    with docker.start(kind=docker.CONTAINERD) as daemon:
         contents = {case: images.image(make()) for case, make in {**layers.AWKWARD, **layers.BEYOND}.items()}
         base = images.busybox_layer("gzip")
         for word in ("app", "other"):

@@ -47,9 +47,9 @@ def powered(request, busybox):
         yield daemon, Target(daemon, "dash"), Shelf(daemon, busybox)
 
 
-only_containerd = pytest.mark.parametrize("powered", docker.KINDS[2:], ids=str, indirect=True)
+only_containerd = pytest.mark.parametrize("powered", [docker.CONTAINERD], ids=str, indirect=True)
 every_kind = pytest.mark.parametrize("powered", docker.KINDS, ids=str, indirect=True)
-both_stores = pytest.mark.parametrize("powered", (docker.KINDS[0], docker.KINDS[2]), ids=str, indirect=True)
+both_stores = pytest.mark.parametrize("powered", (docker.OLDER_CLASSIC, docker.CONTAINERD), ids=str, indirect=True)
 
 
 def cut_after_load(daemon, target, shelf, installed):
@@ -227,7 +227,7 @@ def test_a_damaged_image_stays_while_nothing_can_replace_it(powered):
     assert daemon.run_image(installed.name) == shelf.output()
 
 
-@pytest.mark.parametrize("powered", docker.KINDS[:2], ids=str, indirect=True)
+@pytest.mark.parametrize("powered", docker.CLASSICS, ids=str, indirect=True)
 def test_a_check_that_fails_for_another_reason_is_no_damage(powered):
     """docker save fails for want of space, or as the daemon dies: the image stays, unrecorded, and is checked again."""
     daemon, target, shelf = powered

@@ -18,9 +18,8 @@ from support import docker, images
 from support.installed import Shelf
 from support.target import BAD_INFO, FAILED, MIB, NO_ARCHIVE, NO_DOCKER, NO_SPACE, OK, USAGE, Target, filler, wait_for
 
-OLDER_CLASSIC, NEWER_CLASSIC, CONTAINERD = docker.KINDS
 # The stores differ for the command, the classic one's age does not.
-DAEMONS = (OLDER_CLASSIC, CONTAINERD)
+DAEMONS = (docker.OLDER_CLASSIC, docker.CONTAINERD)
 
 # For cases that are about the command alone.
 one_daemon = pytest.mark.parametrize("daemon", DAEMONS[:1], ids=str, indirect=True)
@@ -532,7 +531,7 @@ def test_errors_have_the_journals_priority(shelf, preload):
 
 def test_switched_store_loads_again(busybox):
     """A daemon.json with the containerd store on a data-root that had the classic one: another .Id, another record."""
-    with docker.start(kind=NEWER_CLASSIC) as daemon:
+    with docker.start(kind=docker.NEWER_CLASSIC) as daemon:
         target, shelf = Target(daemon, "busybox"), Shelf(daemon, busybox)
         installed = shelf.install(shelf.image())
         target("load", installed.info)
@@ -549,7 +548,7 @@ def test_switched_store_loads_again(busybox):
 
 def test_containerd_of_its_own(busybox):
     """As on targets where systemd starts containerd: the images are in its place, so the space there counts."""
-    with docker.start(kind=CONTAINERD, system_containerd=True) as daemon:
+    with docker.start(kind=docker.CONTAINERD, system_containerd=True) as daemon:
         target, shelf = Target(daemon, "dash"), Shelf(daemon, busybox)
         installed = shelf.install(shelf.image())
         small = daemon.directory / "small"

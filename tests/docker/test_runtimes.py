@@ -83,7 +83,7 @@ RUNTIMES = (Podman, Containerd)
 @pytest.fixture(scope="module", params=RUNTIMES, ids=lambda kind: kind.name)
 def engine(request):
     # containerd is the one that Docker starts, of which Docker uses another namespace.
-    with docker.start(kind=docker.KINDS[2]) as daemon:
+    with docker.start(kind=docker.CONTAINERD) as daemon:
         yield request.param(daemon)
 
 

@@ -10,8 +10,7 @@ from support import docker
 from support.installed import Shelf
 from support.target import MIB, NO_ARCHIVE, NO_SPACE, OK, Target, filler, wait_for
 
-OLDER_CLASSIC, NEWER_CLASSIC, CONTAINERD = docker.KINDS
-DAEMONS = (OLDER_CLASSIC, CONTAINERD)
+DAEMONS = (docker.OLDER_CLASSIC, docker.CONTAINERD)
 
 
 def ids(daemon):
@@ -203,7 +202,7 @@ def test_a_volatile_data_root_keeps_the_archives(busybox):
 @pytest.fixture
 def tight(busybox):
     """A classic daemon and two images that fit only if the large one is loaded first."""
-    with docker.start(kind=OLDER_CLASSIC, data_size="160m") as daemon:
+    with docker.start(kind=docker.OLDER_CLASSIC, data_size="160m") as daemon:
         target, shelf = Target(daemon, "busybox"), Shelf(daemon, busybox)
         small, large = (shelf.install(shelf.image(word, extra=[filler(shelf, size * MIB)]), shelf.name(word))
                         for word, size in (("small", 16), ("large", 40)))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Real Docker daemons of two Debian suites, each in namespaces and on a data-root of its own.
 
-    with docker.start(kind=docker.KINDS[0]) as daemon:
+    with docker.start(kind=docker.OLDER_CLASSIC) as daemon:
         daemon.docker("load", "--input", archive)
         daemon.run(["sh", "-c", "…"])           # any command beside the daemon
 
@@ -45,12 +45,9 @@ class Kind:
     """A Docker to test with. str() is its name, for test ids."""
 
     suite: str
+    """One of rootfs.SUITES."""
     store: str
     """"classic" (graph driver overlay2) or "containerd" (its image store, snapshotter overlayfs)."""
-    minimum: int
-    """The lowest major version that counts as this kind."""
-    below: int
-    """The first that does not."""
 
     def __str__(self) -> str:
         return f"{self.suite}-{self.store}"
@@ -58,14 +55,14 @@ class Kind:
     @property
     def reads_zstd(self) -> bool:
         """Docker takes zstd, outside or for layers, since 23."""
-        return self.minimum >= 23
+        return rootfs.SUITES[self.suite].docker[0] >= 23
 
 
-KINDS = (
-    Kind("bookworm", "classic", 20, 21),
-    Kind("trixie", "classic", 26, 99),
-    Kind("trixie", "containerd", 26, 99),
-)
+OLDER_CLASSIC = Kind(rootfs.OLDER, "classic")
+NEWER_CLASSIC = Kind(rootfs.NEWER, "classic")
+CONTAINERD = Kind(rootfs.NEWER, "containerd")
+KINDS = tuple(dict.fromkeys((OLDER_CLASSIC, NEWER_CLASSIC, CONTAINERD)))
+CLASSICS = KINDS[:-1]
 
 # Runs as root of new mount, PID and network namespaces; arguments: root file system, directory, the size of the data's file
 # system, which is in memory, but as a disk's, and whether it is to be a tmpfs instead.
@@ -343,6 +340,7 @@ class Daemon:
 
     def _check_version(self) -> None:
         self.version = self.docker("version", "--format", "{{.Server.Version}}")
-        if not self.kind.minimum <= int(self.version.partition(".")[0]) < self.kind.below:
+        minimum, below = rootfs.SUITES[self.kind.suite].docker
+        if not minimum <= int(self.version.partition(".")[0]) < below:
             raise Unavailable(f"Debian {self.kind.suite} has Docker {self.version}, the tests of {self.kind} need"
-                              f" at least {self.kind.minimum} and less than {self.kind.below}")
+                              f" at least {minimum} and less than {below}")

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Throw-away Debian machines that boot for real, under systemd-nspawn, as often as a test wants.
 
-    with machine.Machine("bookworm") as one:
+    with machine.Machine(rootfs.OLDER) as one:
         one.install(*debs)                      # offline, as an image build installs packages
         with one.boot() as system:              # the first boot; returns when systemd says that it is done
             system.run("docker", "run", "--rm", "--network", "none", "busybox:1.36.1", "true")

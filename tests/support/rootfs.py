@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Debian root file systems with systemd and Docker, made once and kept in the cache.
 
-    lower = rootfs.debian("bookworm")       # 20 s the first time, then at once; never to be written into
+    lower = rootfs.debian(rootfs.OLDER)     # 20 s the first time, then at once; never to be written into
+
+The tests ask for an older and a newer suite, or for BOTH. $DOCKIN_SUITE, which `make newer-test` sets, has one for all, such
+as Debian's next release.
 
 As on a target made by OE-core, installed units start only if a preset of their package says so, which only what Debian
 enabled at once gets around; the machine ID is empty, so that no boot is a "first boot" to systemd, at which it would
@@ -18,6 +21,7 @@ import re
 import shutil
 import subprocess
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from support import cache
@@ -26,12 +30,37 @@ from support.account import Unavailable
 SECONDS = 600
 
 _COMMON = ("systemd", "systemd-sysv", "dbus", "docker.io", "xz-utils", "zstd", "iproute2", "iptables", "busybox-static")
-PACKAGES = {
+# And Compose as a plugin of the client.
+_NEWER = (*_COMMON, "docker-cli", "docker-compose", "podman", "crun")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A root file system of Debian: its packages, and what is expected of it."""
+
+    packages: tuple[str, ...]
+    docker: tuple[int, int]
+    """The lowest major version of Docker that it may have, and the first that it may not."""
+    archives: tuple[str, ...] = ()
+    """The suites of Debian that it is made of, where that is not the one of its name."""
+
+
+SUITES = {
     # Docker 20.10, systemd 252
-    "bookworm": _COMMON,
-    # Docker 26, systemd 257, and Compose as a plugin of the client; Podman 5
-    "trixie": (*_COMMON, "docker-cli", "docker-compose", "podman", "crun"),
+    "bookworm": Suite(_COMMON, (20, 21)),
+    # Docker 26.1, systemd 257, Podman 5.4
+    "trixie": Suite(_NEWER, (26, 28)),
+    # As it was when it was tried: Docker 28.5, systemd 262, Podman 5.8
+    "forky": Suite(_NEWER, (28, 99)),
+    # And with Podman 6.1
+    "experimental": Suite((*_NEWER, "podman/experimental", "golang-github-containers-common/experimental"), (28, 99),
+                          ("sid", "experimental")),
 }
+_chosen = os.environ.get("DOCKIN_SUITE")
+if _chosen and _chosen not in SUITES:
+    raise ValueError(f"DOCKIN_SUITE: no suite {_chosen}: there are {', '.join(SUITES)}")
+OLDER, NEWER = (_chosen, _chosen) if _chosen else ("bookworm", "trixie")
+BOTH = tuple(dict.fromkeys((OLDER, NEWER)))
 
 # Run by mmdebstrap with the new root as $1.
 _FINISH = """
@@ -54,7 +83,7 @@ class RootfsError(Exception):
 
 
 def debian(suite: str) -> Path:
-    """Return a suite's root file system, made now if the cache lacks it. Raises Unavailable, RootfsError."""
+    """Return the root file system of one of SUITES, made now if the cache lacks it. Raises Unavailable, RootfsError."""
     if os.geteuid() != 0:
         raise Unavailable("a root file system needs root: run the tests as root")
     if not shutil.which("mmdebstrap"):
@@ -62,7 +91,7 @@ def debian(suite: str) -> Path:
     folder = cache.directory() / "rootfs"
     folder.mkdir(parents=True, exist_ok=True)
     # The name tells what is in it, so that a changed recipe makes a new one beside those in use.
-    recipe = hashlib.sha256("\n".join((*PACKAGES[suite], _FINISH)).encode()).hexdigest()
+    recipe = hashlib.sha256("\n".join((*SUITES[suite].packages, _FINISH)).encode()).hexdigest()
     path = folder / f"{suite}-{recipe[:8]}"
     with open(f"{path}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -77,8 +106,12 @@ def _bootstrap(suite: str, path: Path) -> None:
     shutil.rmtree(new, ignore_errors=True)
     finish = path.with_name(f"{path.name}.finish")
     finish.write_text(_FINISH)
-    argv = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES[suite])}",
-            f'--customize-hook=sh "{finish}" "$1"', suite, str(new)]
+    archives = SUITES[suite].archives or (suite,)
+    # The index of a suite that moves is valid for a week; a mirror that is behind will do.
+    argv = ["mmdebstrap", "--quiet", "--variant=minbase", '--aptopt=Acquire::Check-Valid-Until "false"',
+            f"--include={','.join(SUITES[suite].packages)}", f'--customize-hook=sh "{finish}" "$1"', archives[0], str(new)]
+    if len(archives) > 1:
+        argv += [f"deb http://deb.debian.org/debian {name} main" for name in archives]
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               errors="replace", timeout=SECONDS, check=False)
