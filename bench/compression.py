@@ -31,14 +31,17 @@ from support import cache, docker, images, measure, oe, registry  # noqa: E402
 
 TYPES = ("xz", "zstd", "gzip", "none")
 MODES = ("decompressed", "registry")
-# Cheaper than the class's own xz, and as reproducible: lower levels with smaller dictionaries, or a single thread.
+# Other commands for the class's types, all of them reproducible: lower levels with smaller dictionaries, smaller blocks for
+# more threads, a zstd that looks back further than its level does.
 MORE = {
     "xz -9 -T1": "xz -f -k -9 -T1 -c",
     "xz -8 -T0": "xz -f -k -8 -T0 -c",
     "xz -7 -T0": "xz -f -k -7 -T0 -c",
     "xz -6 -T0": "xz -f -k -6 -T0 -c",
+    "xz -9 64 MiB": "xz -f -k -9 -T0 --block-size=64MiB -c",
+    "zstd long": "zstd -f -k -q -19 --long=27 -T0 -c",
 }
-MADE_BY_DEFAULT = ("xz -6 -T0",)
+MADE_BY_DEFAULT = ("xz -6 -T0", "zstd long")
 SECONDS = 20
 LOAD_SECONDS = 6
 RECIPE = """
@@ -81,26 +84,25 @@ class Table:
         argv = ["sh", "-c", f"exec {command} {shlex.quote(str(plain))}"]
         cost, count = measure.repeat(lambda: measure.program(argv, target), self.runs, SECONDS)
         self.archives[mode, kind] = target
-        print(f"{mode:14}{kind:11}{count:5}{cost.seconds:9.1f} s{cost.cpu:9.1f} s{cost.memory / 1e6:9.0f} MB"
+        print(f"{mode:14}{kind:13}{count:5}{cost.seconds:9.1f} s{cost.cpu:9.1f} s{cost.memory / 1e6:9.0f} MB"
               f"{target.stat().st_size / 1e6:9.1f} MB", flush=True)
 
     def load(self, name: str, megabytes: int) -> None:
-        """Load each archive of the class's types into each Docker, and print a table."""
-        cases = [case for case in self.archives if case[1] in TYPES]
+        """Load each archive into each Docker, and print a table."""
         counts = []
         for kind in docker.KINDS:
             with docker.Daemon(kind, data_size=f"{megabytes * 4 // 1024 + 2}g") as daemon:
-                for mode, way in cases:
-                    if way != "zstd" or kind.reads_zstd:
+                for mode, way in self.archives:
+                    if not way.startswith("zstd") or kind.reads_zstd:
                         cost, count = loads(daemon, self.archives[mode, way], name, self.runs)
                         self.loads[mode, way, str(kind)] = cost.seconds
                         counts.append(count)
         print(f"\ndocker load, median of {min(counts)} to {max(counts)} runs")
-        print(f"{'layers':14}{'type':11}" + "".join(f"{kind!s:>21}" for kind in docker.KINDS))
-        for mode, way in cases:
+        print(f"{'layers':14}{'type':13}" + "".join(f"{kind!s:>21}" for kind in docker.KINDS))
+        for mode, way in self.archives:
             seconds = (self.loads.get((mode, way, str(kind))) for kind in docker.KINDS)
             columns = ("not read" if one is None else f"{one:.2f} s" for one in seconds)
-            print(f"{mode:14}{way:11}" + "".join(f"{column:>21}" for column in columns))
+            print(f"{mode:14}{way:13}" + "".join(f"{column:>21}" for column in columns))
         sys.stdout.flush()
 
 
@@ -129,7 +131,7 @@ def main() -> int:
             [plain[mode]] = build.work(mode).glob("**/docker-images/*.tar")
         commands = {kind: build.getvar(f"COMPRESSION_CMD:{kind}", MODES[0]) for kind in TYPES} | MORE
         print(f"{sum(len(layer.tar) for layer in made) / 1e6:.0f} MB in {len(made)} layers")
-        print(f"{'layers':14}{'type':11}{'runs':>5}{'time':>11}{'CPU':>11}{'memory':>12}{'archive':>12}", flush=True)
+        print(f"{'layers':14}{'type':13}{'runs':>5}{'time':>11}{'CPU':>11}{'memory':>12}{'archive':>12}", flush=True)
         table = Table(Path(scratch), options.runs)
         for mode in MODES:
             for kind in wanted:
