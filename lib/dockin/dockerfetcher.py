@@ -475,7 +475,7 @@ class _Download:
         digest, top = self._top()
         descriptor, data, manifest = dockin.tarball.resolve(digest, top, self.platform, self._manifest)
 
-        def image():
+        def make_image():
             # The manifest is in hand: what the registry serves from now on under its name does not matter.
             return dockin.tarball.make_image(
                 digest,
@@ -490,11 +490,10 @@ class _Download:
             # An index says what its entries are built for. Of a single manifest only the config does, which is small:
             # until it is known to fit, no layer is asked for. For an entry that would be a request more, and one that
             # registries count.
-            if descriptor.digest == digest:
-                image()
+            image = make_image() if descriptor.digest == digest else None
             self._reuse(manifest.layers)
             self._obtain(descriptor.digest, manifest.layers, manifest.blobs)
-            image = image()
+            image = image or make_image()
         except dockin.platforms.PlatformError:
             _remove_directory(self.partial)
             raise
@@ -576,6 +575,7 @@ class _Download:
         return self._document(descriptor.digest, "manifest", self.skopeo.inspect, descriptor.digest)
 
     def _config(self, manifest, config):
+        """Return a manifest's config, from the blobs that are there or else from the registry, and keep it there."""
         path = self._path(config)
         if not os.path.exists(path):
             data = self._document(config.digest, "config", self.skopeo.config, manifest.digest)
