@@ -557,6 +557,8 @@ class System:
         with contextlib.suppress(MachineError, subprocess.TimeoutExpired):
             print(self.run("systemctl", "status", "--no-pager", "--lines=0", "docker.service", "dockin-preload*",
                            check=False, timeout=10).stdout)
+            for unit in self.failed_units():
+                print(self.run("systemctl", "status", "--no-pager", "--full", unit, check=False, timeout=10).stdout)
 
 
 def _children(pid: int) -> list[int]:
