@@ -339,17 +339,19 @@ class _Skopeo:
         """Return the tags of a repository."""
         return dockin.skopeo.parse_tags(self.run(dockin.skopeo.list_tags_argv(self.options, reference)).decode())
 
-    def run(self, argv, progress=lambda: None):
+    def run(self, argv, progress=lambda: None, begin=lambda: None):
         """
         Run a command that talks to the registry and return what it prints; retry what may pass.
 
-        progress() is called once a second, and returns a number that grows while there is progress.
+        begin() is called before each try. progress() is called once a second, and returns a number that grows while there
+        is progress.
         """
         bb.fetch2.check_network_access(self.d, shlex.join(argv), self.ud.url)
         self._check_version()
         attempt = 0
         while True:
             try:
+                begin()
                 status, output, errors = self._run_once(argv, progress)
                 if status == 0:
                     self.admitted = True
@@ -492,7 +494,7 @@ class _Download:
             # registries count.
             image = make_image() if descriptor.digest == digest else None
             self._reuse(manifest.layers)
-            self._obtain(descriptor.digest, manifest.layers, manifest.blobs)
+            self._obtain(descriptor.digest, manifest.layers, (manifest.config, *manifest.layers))
             image = image or make_image()
         except dockin.platforms.PlatformError:
             _remove_directory(self.partial)
@@ -502,7 +504,10 @@ class _Download:
         self._write(image)
 
     def _obtain(self, digest, blobs, sent=None):
-        """Download a manifest's blobs if some are missing; sent is what skopeo may download, where that is more."""
+        """Download a manifest's blobs if some are missing; sent is what skopeo may download, where that is more.
+
+        It downloads a blob as often as the manifest lists it.
+        """
         # A policy of the recipe's own is checked by skopeo copy alone, also where there is nothing to download.
         if self.skopeo.options.policy or not all(os.path.exists(self._path(blob)) for blob in blobs):
             self._copy(digest, sent or blobs)
@@ -562,6 +567,8 @@ class _Download:
         for entry in [*os.scandir(self.blobs), *os.scandir(self.partial)]:
             if entry.path != self.blobs and not entry.is_file(follow_symlinks=False):
                 shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+        # Of a fetch that was killed while it wrote it.
+        bb.utils.remove(self._tarball())
 
     def _top(self):
         """Return digest and bytes of what the pin or the tag names."""
@@ -626,10 +633,21 @@ class _Download:
 
     def _copy(self, digest, blobs):
         """Let skopeo download the blobs that are not there."""
+        scratch = os.path.join(self.partial, "scratch")
+        layout = os.path.join(self.partial, "layout")
         total = sum(blob.size for blob in blobs) or 1
         most = total + _SLACK
         last = [time.monotonic(), 0]
-        others = _size(self.blobs) - sum(blob.size for blob in blobs if os.path.exists(self._path(blob)))
+        others = 0
+
+        def begin():
+            nonlocal others
+            # Blobs that a killed skopeo has not finished are there, under names that are never used again.
+            for directory in (scratch, layout):
+                _remove_directory(directory)
+            bb.utils.mkdirhier(scratch)
+            there = {blob.digest: blob.size for blob in blobs if os.path.exists(self._path(blob))}
+            others = _size(self.partial) - sum(there.values())
 
         def progress():
             size = _size(self.partial) - others
@@ -645,15 +663,9 @@ class _Download:
             self.progress.update(int(100 * size / total), f"{rate / 1e6:.1f} MB/s")
             return size
 
-        scratch = os.path.join(self.partial, "scratch")
-        layout = os.path.join(self.partial, "layout")
-        # Blobs that a killed skopeo has not finished are there, under names that are never used again.
-        for directory in (scratch, layout):
-            _remove_directory(directory)
-        bb.utils.mkdirhier(scratch)
         argv = dockin.skopeo.copy_argv(self.skopeo.options, self._by_digest(digest), layout, self.partial, scratch)
         bb.note(f"Downloading {self.reference.canonical} for {self.platform}: {_human(total)} less what is there")
-        self.skopeo.run(argv, progress)
+        self.skopeo.run(argv, progress, begin)
 
     def _write(self, image):
         """Write the image tarball beside its place, verify it by writing it, and move it there."""
@@ -663,7 +675,7 @@ class _Download:
             if not os.path.exists(path):
                 raise FetchError(f"skopeo returned success, but left no layer {layer.digest}", self.ud.url)
             layers[layer.digest] = dockin.tarball.Extent(path, 0, os.path.getsize(path))
-        target = os.path.join(self.partial, "image.tar")
+        target = self._tarball()
         try:
             dockin.tarball.write(target, image, layers)
             os.replace(target, self.ud.localpath)
@@ -673,6 +685,9 @@ class _Download:
 
     def _path(self, blob):
         return os.path.join(self.blobs, blob.digest[len("sha256:") :])
+
+    def _tarball(self):
+        return os.path.join(self.partial, "image.tar")
 
 
 @contextlib.contextmanager

@@ -229,6 +229,43 @@ def test_connection_that_stalls_once(bench, faulty, served):
     assert whole(bench, served)
 
 
+# Images larger than what a download may be beyond its manifest (16 MB), and slow enough to be looked at while they come.
+LARGE = 40 << 20
+
+
+def test_large_layer_that_stalls_once(bench, faulty):
+    """What the killed skopeo has left does not count as sent by the registry."""
+    content = images.image([images.filler_layer("large", LARGE)])
+    faulty.add(content, "wire/app", "v1")
+    faulty.fail(content.layers[0].digest, faults.stall(0.8), times=1)
+    faulty.fail(content.layers[0].digest, faults.slow(4))
+    bench.fetch(address(faulty), content.digest, DOCKIN_FETCH_TIMEOUT="1", DOCKIN_FETCH_RETRIES="3")
+    assert whole(bench, content)
+
+
+def test_large_layer_that_is_there_twice(bench, faulty):
+    """skopeo downloads it twice."""
+    layer = images.filler_layer("large", LARGE)
+    content = images.image([layer, images.layer({"a": "b"}), layer])
+    faulty.add(content, "wire/app", "v1")
+    faulty.fail(content.layers[0].digest, faults.slow(4))
+    bench.fetch(address(faulty), content.digest)
+    assert whole(bench, content)
+
+
+@pytest.mark.parametrize("policy", [False, True])
+def test_large_tarball_of_a_fetch_that_was_killed(bench, faulty, served, tmp_path, policy):
+    """What it has written does not count as sent by the registry. With a policy skopeo copies though all is there."""
+    blobs = bench.dl_dir / f"docker_sha256-{served.hex}_linux-amd64.tar.part" / "sha256"
+    blobs.mkdir(parents=True)
+    blobs.with_name("image.tar").write_bytes(bytes(LARGE))
+    for layer in served.layers if policy else served.layers[1:]:
+        (blobs / layer.hex).write_bytes(layer.data)
+    (tmp_path / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    bench.fetch(address(faulty), served.digest, **({"DOCKIN_POLICY": str(tmp_path / "policy.json")} if policy else {}))
+    assert whole(bench, served)
+
+
 # ------------------------------------------------------------------------- the partial directory, by others
 
 
