@@ -194,7 +194,13 @@ def statement(*subjects):
         (statement({"sha256": "\x1b[2J" + "5" * 99_999}), "Invalid statement"),
         (statement(*({"sha256": f"{number:064x}"} for number in range(999))), "is about 999 other images"),
         (b'{"subject": [{"digest": {}}]}', "Invalid statement"),
-        (b'{"subject": [], "predicate": {"a": %s}}' % (b"[" * 5000 + b"]" * 5000), "Invalid statement"),
+        (b'{"subject": %s, "predicate": {}}' % (b"[" * 5000 + b"]" * 5000), "Invalid statement"),
+        (b'{"subject": [{"name": "%s"}]}' % bytes(manifests.MAX_MANIFEST_SIZE), "its subject is too large"),
+        (b'{"subject": [], "predicate": {}', "no JSON object"),
+        (b'{"subject": [], "predicate": {}} {}', "no JSON object"),
+        (b'x {"subject": [], "predicate": {}}', "no JSON object"),
+        (b'{"subject", "predicate": {}}', "no JSON object"),
+        (b'{"subject": [], "predicate": "' + b'\\"' * (1 << 20), "no JSON object"),
         (statement(), "is about nothing, not about the image sha256:"),
         (statement({"sha256": "5" * 64}), "is about sha256:5555"),
         (json.dumps({"subject": [{"digest": {"sha256": CHILDREN[0].hex}}], "predicate": []}).encode(), "no JSON object"),
@@ -205,6 +211,18 @@ def test_statements_that_are_wrong(data, words):
     with pytest.raises(InvalidAttachment, match=words) as caught:
         attached.extract(manifests.Descriptor(images.IN_TOTO, OTHER, 1), data, subject())
     assert str(caught.value).isprintable() and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("predicate", [
+    b'{ "a": [1e400, "\\u00e9\\"}", {}],\n"b":{"predicate":{"c":","}} }',
+    b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+], ids=["any", "deep"])
+def test_a_bill_is_taken_out_of_its_statement_as_it_is(predicate):
+    """Not written anew, which made a thousand bytes of one that is nested; not read, which takes forty times its size."""
+    about = json.dumps([{"name": "x", "digest": {"sha256": CHILDREN[0].hex}}]).encode()
+    document = manifests.Descriptor(images.IN_TOTO, OTHER, 1)
+    for form in (b'{"subject":%s,"predicate":%s}', b' { "_type" : "a, b: {", "subject" : %s , "predicate" : %s\n} '):
+        assert attached.extract(document, form % (about, predicate), subject()) == predicate
 
 
 def sized(name, size):
