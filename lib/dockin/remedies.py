@@ -10,6 +10,7 @@ _REMEDIES = {
     "auth": "log in with 'skopeo login {registry}' or name a login file in DOCKIN_AUTHFILE; some registries answer like"
     " this where there is no such image. Looked for a login in: {logins}",
     "denied": "the login has no right to this image, or there is none. Looked for a login in: {logins}",
+    "file": "this user may not use that file of the host: correct its permissions",
     "login": "the credential helper failed. Looked for a login in: {logins}",
     "not-found": "the registry has no such tag or digest: correct it in SRC_URI or SRC_URI[sha256sum]; a digest that was"
     " there once may have been removed upstream",

@@ -78,15 +78,20 @@ _KINDS = tuple(
         ("rate-limited", rf"toomanyrequests|too many requests|{_STATUS}429"),
         ("login", r"error getting credentials|docker-credential-"),
         ("auth", rf"unauthorized|authentication required|invalid username/password|{_STATUS}401"),
+        ("file", r"\b(?:open|mkdir|rename|unlinkat|chmod|lstat|stat|readlink) /[^:]*: permission denied"),
         ("denied", rf"\bdenied\b|forbidden|{_STATUS}403"),
         ("not-found", rf"manifest unknown|name unknown|blob unknown|not known to registry|{_STATUS}404"),
+        # A connection that breaks off, rather than one that can't be made.
+        ("network", r"bad record MAC"),
         ("tls", r"x509|certificate|server gave HTTP response to HTTPS client|tls: "),
         ("server", rf"{_STATUS}5(?!01|05)\d\d|internal server error|bad gateway|service unavailable|gateway timeout"),
         ("content", r"digest did not match|does not match|mismatch|unsupported manifest|invalid character|invalid image"),
         (
             "network",
-            r"connection refused|connection reset|broken pipe|timeout|deadline exceeded|\bEOF\b|no such host|name resolution"
-            rf"|unreachable|no route to host|server misbehaving|closed network connection|{_STATUS}(?:408|499)",
+            r"connection refused|connection reset|broken pipe|timeout|timed out|deadline exceeded|\bEOF\b|no such host"
+            r"|name resolution|unreachable|no route to host|server misbehaving|closed network connection"
+            r"|stream error: stream|\bGOAWAY\b|connection lost|closed idle connection|transport connection broken"
+            rf"|{_STATUS}(?:408|499)",
         ),
     )
 )
