@@ -39,7 +39,7 @@ newer-test: setup ## Docker, Podman and systemd of Debian's next release, and Po
 	@DOCKIN_SUITE=forky scripts/test docker boot
 	@DOCKIN_SUITE=experimental scripts/test docker boot -- -k 'podman or imagestore'
 
-bench: setup ## measure, into bench/results.md (25 minutes on an idle machine); needs root
+bench: setup ## measure, into bench/results.md (35 minutes on an idle machine); needs root
 	@scripts/bench
 
 SECONDS_EACH ?= 30

@@ -6,7 +6,7 @@
     bench/compression.py [--release wrynose] [--megabytes 150] [--runs 3] [--only "xz,xz -6 -T0"] [--no-loads]
 
 The image has 8 layers of files of this machine's /usr. Archives come from do_unpack of a real build, commands from the
-class, and they are run as do_compile does. Runs are repeated up to three times, or until 20 s are over; the medians
+class, and they are run as do_compile does. Runs are repeated up to three times, or until 90 s are over; the medians
 count. Memory is the largest resident set of the command. The archive is then loaded into a real Docker, whose data-root
 is an ext4 file system in memory, three times or until 6 s are over, into an empty store; medians. Needs root.
 
@@ -42,7 +42,7 @@ MORE = {
     "zstd long": "zstd -f -k -q -19 --long=27 -T0 -c",
 }
 MADE_BY_DEFAULT = ("xz -6 -T0", "zstd long")
-SECONDS = 20
+SECONDS = 90
 LOAD_SECONDS = 6
 RECIPE = """
 inherit dockin
