@@ -214,6 +214,16 @@ def test_blob_without_an_end(bench, faulty, served):
     assert whole(bench, served)
 
 
+@pytest.mark.parametrize("which", ["manifest", "config"])
+def test_document_without_an_end(bench, faulty, served, which):
+    faulty.fail(served.config.digest if which == "config" else "/manifests/", faults.endless())
+    bench.refuse(address(faulty), "wire/app", pin=served.digest)
+    assert not bench.files()
+    faulty.heal()
+    bench.fetch(address(faulty), served.digest)
+    assert whole(bench, served)
+
+
 def test_blob_longer_than_declared(bench, faulty, served):
     faulty.fail(served.layers[1].digest, faults.body(lambda data: data + b"x" * 5000))
     bench.refuse(address(faulty), "wire/app", pin=served.digest)
