@@ -50,7 +50,16 @@ def remove(root: int, top: bytes) -> None:
 
 @contextlib.contextmanager
 def opened(root: int, path: bytes) -> typing.Iterator[int]:
-    """Open a directory, whose path is relative to that of root and has no links. Raises OSError."""
+    """Open a directory as open_directory() does, and close it."""
+    descriptor = open_directory(root, path)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def open_directory(root: int, path: bytes) -> int:
+    """Return a descriptor of a directory, whose path is relative to that of root and has no links. Raises OSError."""
     descriptor = os.dup(root)
     try:
         while path:
@@ -61,6 +70,7 @@ def opened(root: int, path: bytes) -> typing.Iterator[int]:
             below = os.open(piece, _DIRECTORY, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = below
-        yield descriptor
-    finally:
+        return descriptor
+    except BaseException:
         os.close(descriptor)
+        raise

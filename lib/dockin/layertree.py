@@ -116,7 +116,7 @@ class Tree:
         self._forget_parent()
         for path, mtime in self._directories.items():
             name, slash, leaf = path.rpartition(b"/")
-            parent = self._open(name)
+            parent = deeptree.open_directory(self._root, name)
             try:
                 os.utime(leaf or b".", ns=(mtime, mtime), dir_fd=parent, follow_symlinks=False)
             finally:
@@ -152,7 +152,7 @@ class Tree:
                 name, given = left.pop()
                 if name == b"..":
                     here = here[:-1]
-                    descriptor = self._instead(descriptor, self._open(b"/".join(here)))
+                    descriptor = self._instead(descriptor, deeptree.open_directory(self._root, b"/".join(here)))
                 elif name not in (b"", b"."):
                     target = self._enter(descriptor, name)
                     if target is None:
@@ -170,17 +170,6 @@ class Tree:
                         here = []
                         descriptor = self._instead(descriptor, os.dup(self._root))
             return descriptor, b"/".join(here), not links
-        except BaseException:
-            os.close(descriptor)
-            raise
-
-    def _open(self, path: bytes) -> int:
-        """Return a descriptor of a directory whose path has no links."""
-        descriptor = os.dup(self._root)
-        try:
-            for name in path.split(b"/") if path else ():
-                descriptor = self._instead(descriptor, os.open(name, _DIRECTORY, dir_fd=descriptor))
-            return descriptor
         except BaseException:
             os.close(descriptor)
             raise
