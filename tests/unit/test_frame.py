@@ -76,8 +76,9 @@ def run_pytest(folder, *options):
     shutil.copy(TREE / "tests" / "conftest.py", folder)
     report = folder / "report.json"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-c", str(TREE / "pyproject.toml"), f"--rootdir={folder}",
-         f"--report={report}", *options, str(folder)],
+        # Without Hypothesis, whose import takes longer than all else here.
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:hypothesispytest", "-c", str(TREE / "pyproject.toml"),
+         f"--rootdir={folder}", f"--report={report}", *options, str(folder)],
         cwd=folder, capture_output=True, text=True, timeout=50, check=False,
     )
     records = {test["id"].rpartition("::")[2]: test for test in json.loads(report.read_text())}

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,17 @@ def test_every_inode_takes_a_block_and_hard_links_take_one_together(tmp_path: Pa
     assert partition.content_size(str(tmp_path)) == 4096 * (2 + 1 + 1 + 1 + 2)
 
 
-def test_the_host_has_no_part_in_the_size_of_a_directory(tmp_path: Path) -> None:
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """A folder that is on a disk where tmp_path may be in memory."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="dockin-unit-") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("place", ["tmp_path", "on_disk"])
+def test_the_host_has_no_part_in_the_size_of_a_directory(request: pytest.FixtureRequest, place: str) -> None:
     """There it may have been larger once, or be counted in bytes; as many names always take as many blocks."""
+    tmp_path: Path = request.getfixturevalue(place)
     for number in range(1000):
         (tmp_path / f"{number:0200}").touch()
     assert 1000 + 208_000 // 4096 < partition.content_size(str(tmp_path)) // 4096 < 1000 + 208_000 // 3800 + 2
