@@ -263,23 +263,28 @@ python dockin_name_dataroot_in_spdx_30 () {
 dockin_name_dataroot_in_spdx_30[vardepsexclude] += "SPDXROOTFSDEPLOY"
 
 def dockin_name_image_store(d):
-    """Name the additional image store in the storage.conf that Podman will read."""
+    """Name the additional image store in the storage.conf that Podman will read, and not in that of users."""
     import dockin.storageconf
 
-    text = dockin.storageconf.default(d.getVar('DOCKIN_DATAROOT_DIR'))
+    ours, text = True, dockin.storageconf.default(d.getVar('DOCKIN_DATAROOT_DIR'))
     # Before Podman 6 one of them counts, the first that is there, and no directory of further files is read.
     for path in d.expand('${sysconfdir}/containers/storage.conf ${datadir}/containers/storage.conf').split():
         place = dockin_in_rootfs(path, "install a file there, to which the image store can be added", d)
         if os.path.exists(place):
             with open(place, encoding='utf-8') as file:
-                text = file.read()
+                ours, text = False, file.read()
             break
-    text = dockin.storageconf.add_store(text, d.getVar('DOCKIN_IMAGESTORE_DIR'), path)
-    place = d.expand('${IMAGE_ROOTFS}${sysconfdir}/containers/storage.conf')
-    bb.utils.mkdirhier(os.path.dirname(place))
-    with open(place, 'w', encoding='utf-8') as file:
-        file.write(text)
-    os.chmod(place, 0o644)
+    store = d.getVar('DOCKIN_IMAGESTORE_DIR')
+    files = {
+        'storage.conf': dockin.storageconf.add_store(text, store, path),
+        'storage.rootless.conf.d/50-dockin.conf': dockin.storageconf.for_users(text, store, path, ours),
+    }
+    for name, content in files.items():
+        place = d.expand('${IMAGE_ROOTFS}${sysconfdir}/containers/') + name
+        bb.utils.mkdirhier(os.path.dirname(place))
+        with open(place, 'w', encoding='utf-8') as file:
+            file.write(content)
+        os.chmod(place, 0o644)
 
 def dockin_report_dataroot(d, sources, size):
     """Write what is in the data-root beside the image's manifest, for bitbake-layers dockin-status and other tools."""

@@ -106,6 +106,8 @@ class OverlayStore:
                 root.make_directory(f"{home}/{name}", 0o700)
             if len(chain) > 1:
                 root.write_file(f"{home}/lower", ":".join(f"l/{link_id(below)}" for below in chain[-2::-1]))
+                # Podman 5.8 and later prefer this to lower.
+                root.write_file(f"{home}/lower-layers", ":".join(chain[-2::-1]))
             blob = image.blob(member)
             compression = next((number for magic, number in _COMPRESSIONS.items() if blob.magic.startswith(magic)), 0)
             entry = {

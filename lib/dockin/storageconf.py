@@ -9,6 +9,7 @@ Format: https://github.com/containers/container-libs/blob/main/storage/docs/cont
 from __future__ import annotations
 
 import re
+import typing
 
 from dockin.errors import DockinError
 
@@ -42,31 +43,55 @@ def add_store(text: str, store: str, path: str) -> str:
     path names the file in messages. Raises InvalidStorageConf.
     """
     lines = text.splitlines(keepends=True)
-    table, options, number = "", None, 0
-    while number < len(lines):
-        line = lines[number]
-        if match := _TABLE.fullmatch(line.rstrip("\r\n")):
-            table = re.sub(r"\s", "", match[1])
-            if table == "storage.options":
-                options = number
-        elif match := _KEY.fullmatch(line):
-            end = _end_of_value(lines, number, path)
-            value = match[2] + "".join(lines[number + 1 : end])
-            if (table, match[1]) == ("storage", "driver"):
-                _check_driver(value, path)
-            elif (table, match[1]) in (("", "storage"), ("storage", "options")):
-                raise _error(path, f"line {number + 1} has {match[1]!r} as a value: [storage.options] has to be a table")
-            elif (table, match[1]) == ("storage.options", _STORES):
-                return "".join(lines[:number]) + _with_store(lines[number:end], store, path) + "".join(lines[end:])
-            number = end - 1
-        elif line.strip() and not line.lstrip().startswith("#"):
-            raise _error(path, f"line {number + 1}, {line.strip()!r}, is not understood")
-        number += 1
+    options = None
+    for table, key, start, end in _scan(lines, path):
+        if (table, key) == ("storage.options", ""):
+            options = start
+        elif (table, key) == ("storage.options", _STORES):
+            return "".join(lines[:start]) + _with_store(lines[start:end], store, path) + "".join(lines[end:])
     entry = f'{_STORES} = ["{store}"]\n'
     if options is None:
         return f"{text}{'' if not text or text.endswith(chr(10)) else chr(10)}\n[storage.options]\n{entry}"
     head = "".join(lines[: options + 1])
     return f"{head}{'' if head.endswith(chr(10)) else chr(10)}{entry}" + "".join(lines[options + 1 :])
+
+
+def for_users(text: str, store: str, path: str, ours: bool) -> str:
+    """Return the file by which the Podman of users does without a store that add_store has added; it is closed to them.
+
+    Podman 6 applies storage.conf to them as well, and reads such a file from storage.rootless.conf.d/; those before it do
+    neither. ours: the storage.conf is default()'s, whose directories are root's. Raises InvalidStorageConf.
+    """
+    lines = text.splitlines(keepends=True)
+    stores = [piece for table, key, start, end in _scan(lines, path) if (table, key) == ("storage.options", _STORES)
+              for piece in _strings("".join(lines[start:end])) if piece[1:-1] != store]
+    # Empty: Podman's default.
+    roots = '[storage]\nrunroot = ""\ngraphroot = ""\n\n' if ours else ""
+    return f"""\
+# Made by meta-dockin: a user's own Podman can't read root's image store, and keeps its data elsewhere.
+{roots}[storage.options]
+{_STORES} = [{", ".join(stores)}]
+"""
+
+
+def _scan(lines: list[str], path: str) -> typing.Iterator[tuple[str, str, int, int]]:
+    """Yield table, key (empty at a table's head), and numbers of the first line and of the one after the last."""
+    table, number = "", 0
+    while number < len(lines):
+        line, end = lines[number], number + 1
+        if match := _TABLE.fullmatch(line.rstrip("\r\n")):
+            table = re.sub(r"\s", "", match[1])
+            yield table, "", number, end
+        elif match := _KEY.fullmatch(line):
+            end = _end_of_value(lines, number, path)
+            if (table, match[1]) == ("storage", "driver"):
+                _check_driver(match[2] + "".join(lines[number + 1 : end]), path)
+            elif (table, match[1]) in (("", "storage"), ("storage", "options")):
+                raise _error(path, f"line {number + 1} has {match[1]!r} as a value: [storage.options] has to be a table")
+            yield table, match[1], number, end
+        elif line.strip() and not line.lstrip().startswith("#"):
+            raise _error(path, f"line {number + 1}, {line.strip()!r}, is not understood")
+        number = end
 
 
 def _end_of_value(lines: list[str], number: int, path: str) -> int:
@@ -85,8 +110,7 @@ def _end_of_value(lines: list[str], number: int, path: str) -> int:
 def _with_store(lines: list[str], store: str, path: str) -> str:
     """Return the lines of the array of stores with one more, as its first."""
     text = "".join(lines)
-    pieces = _PIECE.findall(text)
-    strings = [piece[1:-1] for piece in pieces if piece[0] in "\"'"]
+    strings = [piece[1:-1] for piece in _strings(text)]
     if store in strings:
         return text
     start = text.index("=") + 1
@@ -95,6 +119,11 @@ def _with_store(lines: list[str], store: str, path: str) -> str:
         raise _error(path, f"{_STORES} is no array")
     opened = len(text) - len(rest) + 1
     return f'{text[:opened]}"{store}"{", " if strings else ""}{text[opened:]}'
+
+
+def _strings(text: str) -> list[str]:
+    """Return the strings of a value, as they are written."""
+    return [piece for piece in _PIECE.findall(text) if piece[0] in "\"'"]
 
 
 def _check_driver(value: str, path: str) -> None:

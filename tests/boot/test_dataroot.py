@@ -141,6 +141,17 @@ def test_on_the_containerd_store_the_kept_archives_are_loaded(put):
     assert all(system.journal.grep(LOADED, packages.unit(name)) for name in NAMES)
 
 
+def check_user(system):
+    """Check that a user's own Podman, which can't read the store, does without it, and has its data elsewhere."""
+    # A system user has no further IDs, for which Podman would want newuidmap.
+    home = "/var/lib/containers/user"
+    system.output("useradd", "--system", "--home-dir", home, "user")
+    system.output("install", "-d", "-o", "user", "-m", "700", home, "/run/user/4711")
+    user = f"cd / && HOME={home} XDG_RUNTIME_DIR=/run/user/4711 setpriv --reuid=user --regid=user --clear-groups"
+    assert system.output("sh", "-ec", f"{user} podman image ls --quiet") == ""
+    assert system.exists(f"{home}/.local/share/containers/storage")
+
+
 def test_podman_runs_images_from_a_store_in_squashfs(put):
     """Containers run, and again after a restart of the machine; nothing is loaded, and nothing copied."""
     one, _ = put("podded", rootfs.NEWER)
@@ -152,6 +163,7 @@ def test_podman_runs_images_from_a_store_in_squashfs(put):
             listed = system.output("podman", "image", "ls", "--format", form).splitlines()
             assert sorted(listed) == [f"{BUSYBOX} true", f"{POD} true"]
             if not boot:
+                check_user(system)
                 system.output("podman", "run", "--name", "kept", *options, POD, "sh", "-c", "echo more >>/word")
             assert system.output("podman", "start", "--attach", "kept").strip() == ""
             assert system.output("podman", "run", "--rm", *options, POD).strip() == "first"

@@ -347,7 +347,8 @@ def test_podman_has_a_store_in_a_read_only_root(images, awkward, busybox, tmp_pa
     more = below(store, f"/overlay/{layer}/diff")
     assert more["/suid"][:5] == [stat.S_IFREG | 0o4755, 0, 0, 0, 1234567890]
     assert more["/user"][1:3] == [70000, 70000] and more["/user"][6] == {"user.word": b"value".hex()}
-    assert below(found, "/etc/containers").keys() == {"/storage.conf"}
+    users = "/storage.rootless.conf.d"
+    assert below(found, "/etc/containers").keys() == {"/storage.conf", users, f"{users}/50-dockin.conf"}
     squashed = tree(images.image("pod", "squashfs"), tmp_path / "squashfs")
     assert {path: [*value[:4], *value[5:]] for path, value in squashed.items()} == {
         path: [*value[:4], *value[5:]] for path, value in found.items()}

@@ -102,7 +102,7 @@ def read(path: Path) -> Store:
             looked_at.append(str(file.relative_to(path)))
     modes = {name: stat.S_IMODE((path / name).lstat().st_mode) for name in looked_at}
     # What is nobody's would be a fault as well.
-    assert {*os.listdir(path / "overlay")} - {"l", ".has-mount-program"} == {*layers}
+    assert {*os.listdir(path / "overlay")} - {"l", ".has-mount-program", "tempdirs"} == {*layers}
     return Store(layers, images, documents, modes)
 
 
@@ -116,6 +116,8 @@ def _layer(path: Path, entry: dict[str, Any], links: dict[str, str]) -> Layer:
             content = links[content]
         elif file.name == "lower":
             content = [links[text.partition("/")[2]] for text in content.split(":")]
+        elif file.name == "lower-layers":
+            content = content.split(":")
         home["" if file == folder else file.name] = status.st_mode, status.st_uid, status.st_gid, content
     notes = {key: value for key, value in entry.items() if key != "created"}
     split = trees.split((path / "overlay-layers" / f"{entry['id']}.tar-split.gz").read_bytes())

@@ -66,6 +66,7 @@ def test_files(tmp_path):
     folder = root / "overlay-images" / config[7:]
     assert sorted(images.sha256(file.read_bytes()) for file in folder.iterdir()) == sorted([config, manifest, manifest])
     assert (root / "overlay" / upper / "lower").read_text() == f"l/{link_id(base)}"
+    assert (root / "overlay" / upper / "lower-layers").read_text() == base
     assert (root / "overlay/l" / link_id(upper) / "srv/data").read_text() == "x" * 5000
     assert sorted(os.listdir(root / "overlay" / base)) == ["diff", "empty", "link", "merged", "work"]
     record = (root / "dockin/team-app-1").read_text()

@@ -51,6 +51,19 @@ def test_a_store_is_added(old, new):
     assert storageconf.add_store(new, STORE, "/etc/containers/storage.conf") == new
 
 
+@pytest.mark.parametrize(("text", "ours", "stores", "roots"), [
+    ("", False, [], False),
+    (SHIPPED, False, [], False),
+    (storageconf.default("/data/podman"), True, [], True),
+    (f"[storage.options]\nadditionalimagestores=[\"{STORE}\", '/a', # ']'\n \"/b\",\n]\n", False, ["/a", "/b"], False),
+])
+def test_users_do_without_the_store(text, ours, stores, roots):
+    tomllib = pytest.importorskip("tomllib", reason="unavailable: a Python without tomllib")
+    found = tomllib.loads(storageconf.for_users(text, STORE, "x", ours))["storage"]
+    assert found.pop("options") == {"additionalimagestores": stores}
+    assert found == ({"runroot": "", "graphroot": ""} if roots else {})
+
+
 def test_the_result_is_toml():
     tomllib = pytest.importorskip("tomllib", reason="unavailable: a Python without tomllib")
     for text in (SHIPPED, storageconf.default("/data/podman")):
