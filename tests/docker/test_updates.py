@@ -122,14 +122,14 @@ def test_an_image_that_a_build_recorded_counts_as_brought_and_one_found_does_not
     daemon.run(["rm", str(brought)])
     slots.boot("second", "--prune")
     assert slots.id("first") not in ids(daemon)
-    # One that the user loaded before its package came is recorded and stays; the containerd store drops it by itself.
+    # One that the user loaded before its package came is recorded and stays, where Docker does not drop it by itself.
     shelf.directory = slots.directory / "third"
     slots.slots["third"] = third = shelf.install(shelf.image("third"))
     daemon.docker("load", "--input", str(third.archive))
     slots.boot("third", "--prune")
     slots.boot("fourth", "--prune")
     assert slots.runs == "fourth"
-    assert (slots.id("third") in ids(daemon)) == (daemon.kind.store == "classic")
+    assert (slots.id("third") in ids(daemon)) == daemon.kind.keeps_unnamed
 
 
 def test_a_power_cut_before_the_removal_is_repaired_at_the_next_boot(slots, shelf, daemon, preload):

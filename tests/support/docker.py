@@ -55,7 +55,22 @@ class Kind:
     @property
     def reads_zstd(self) -> bool:
         """Docker takes zstd, outside or for layers, since 23."""
-        return rootfs.SUITES[self.suite].docker[0] >= 23
+        return self.major >= 23
+
+    @property
+    def is_strict(self) -> bool:
+        """Docker 28 does not unpack everything as those before it do: layers.LOOSE."""
+        return self.major >= 28
+
+    @property
+    def keeps_unnamed(self) -> bool:
+        """An image whose name goes to another stays: in the classic store, and since 28 in containerd's (not in 26.1)."""
+        return self.store == "classic" or self.major >= 28
+
+    @property
+    def major(self) -> int:
+        """The least version."""
+        return rootfs.SUITES[self.suite].docker[0]
 
 
 OLDER_CLASSIC = Kind(rootfs.OLDER, "classic")
@@ -75,9 +90,12 @@ mkdir -p "$work/upper" "$work/work" "$root" "$work/data"
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$work/upper,workdir=$work/work" "$root"
 mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys"
+# As targets have it. Podman 6 takes no cgroups of version 1, and crun runs no containers with both.
+mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/run"
 mount -t tmpfs tmpfs "$root/tmp"
+mount -t tmpfs tmpfs "$root/var/tmp"
 mkdir -p "$root$work"
 mount --bind "$work" "$root$work"
 mkdir "$root$work/disk"

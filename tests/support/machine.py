@@ -96,6 +96,8 @@ _FAILED_START = "be02cf6855d2428ba40df7e9d022f03d"
 # What systemd says of units and their files that are wrong.
 _FAULTS = re.compile(r"ordering cycle|Failed to (?:start|enqueue|load|parse)|Unknown (?:key|section|lvalue)|"
                      r"[Ii]gnoring|not executable|bad unit file")
+# What it says where a controller is not in cgroups of version 2, as this machine has it in version 1.
+_NO_CONTROLLER = re.compile(r"Failed to read \S+ for control group .*, ignoring: No data available")
 # A line of the console that the journal has as well.
 _FORWARDED = re.compile(r"^\S+\[[0-9]+\]: ")
 
@@ -392,9 +394,10 @@ class System:
         """
         assert not self.is_running and self.journal, "the journal is read when the machine is switched off"
         early = itertools.takewhile(lambda line: not _FORWARDED.match(line), self.console.splitlines())
-        return [line for line in early if _FAULTS.search(line)] + [
+        found = [line for line in early if _FAULTS.search(line)] + [
             entry.message for entry in self.journal if entry.identifier == "systemd"
             and (entry.message_id == _FAILED_START or _FAULTS.search(entry.message))]
+        return [line for line in found if not _NO_CONTROLLER.search(line)]
 
     def start(self) -> None:
         """Switch it on; return when its systemd runs."""
