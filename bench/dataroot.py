@@ -109,7 +109,7 @@ def boot(made: dict[str, installed.Installed], runs: int) -> tuple[dict[str, flo
         one.chroot("systemctl", "--quiet", "enable", "bench.service")
         for way in ("prebuilt", *made):
             source = made.get(way) or next(iter(made.values()))
-            planned = space.plan([source.information])
+            planned = space.plan([space.Load(source.information, flush=True)])
             cost, count = measure.repeat(functools.partial(_boot, one, source, way == "prebuilt"), runs, SECONDS)
             du = ["du", "-sb", str(one.data / "docker")]
             used = subprocess.run(du, check=True, capture_output=True, text=True).stdout

@@ -20,10 +20,6 @@ DOCKIN_DATAROOT ?= "${@bb.utils.contains('IMAGE_CLASSES', 'dockin-dataroot', '0'
 DOCKIN_DATAROOT[doc] = "Whether the Docker images of this image's packages are written into a data-root: 1 or 0. By default 1 \
 where the recipe inherits dockin-dataroot, 0 where IMAGE_CLASSES has it."
 
-DOCKIN_RUNTIME_STORE ?= "classic"
-DOCKIN_RUNTIME_STORE[doc] = "The image store of the target's Docker: classic (with the storage driver overlay2), for which \
-a data-root is written, or containerd, for which none can be: there the archives stay and are loaded at first boot."
-
 DOCKIN_DATAROOT_KEEP_ARCHIVES ?= "0"
 DOCKIN_DATAROOT_KEEP_ARCHIVES[doc] = "Whether the archives stay in the root file system though their images are in the data-root: \
 1 or 0. They are needed where a data partition is wiped or survives an update."
@@ -65,8 +61,8 @@ do_image[postfuncs] += "dockin_put_dataroot_in"
 
 def dockin_dataroot_wanted(d):
     """Tell whether a data-root or image store is to be written."""
-    classic = d.getVar('DOCKIN_RUNTIME') != dockin.runtimes.DOCKER.name or d.getVar('DOCKIN_RUNTIME_STORE') == 'classic'
-    return d.getVar('DOCKIN_DATAROOT') == '1' and classic
+    classic = d.getVar('DOCKIN_RUNTIME_STORE') == dockin.runtimes.CLASSIC_STORE
+    return d.getVar('DOCKIN_DATAROOT') == '1' and (d.getVar('DOCKIN_RUNTIME') != dockin.runtimes.DOCKER.name or classic)
 
 def dockin_dataroot_target(d):
     """Return where it is on the target."""
@@ -132,7 +128,7 @@ python () {
     try:
         for variable, choices in (
             ('DOCKIN_DATAROOT', ('0', '1')),
-            ('DOCKIN_RUNTIME_STORE', ('classic', 'containerd')),
+            ('DOCKIN_RUNTIME_STORE', dockin.runtimes.STORES),
             ('DOCKIN_DATAROOT_KEEP_ARCHIVES', ('0', '1')),
         ):
             if d.getVar(variable) not in choices:

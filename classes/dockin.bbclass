@@ -78,8 +78,9 @@ back to: 1 or 0."
 
 DOCKIN_SIZE_BUDGET ?= ""
 DOCKIN_SIZE_BUDGET[doc] = "The most that the images of a recipe may need on the target, in bytes, or with K, M or G behind it in \
-KiB, MiB or GiB: all archives, as installed, and what the data-root needs at the peak while they are loaded in the best order, \
-archives that are flushed given back. More fails do_package_qa. Empty for no limit."
+KiB, MiB or GiB: all archives, as installed, and what the data-root needs at the peak while they are loaded one after another, \
+archives that are flushed given back. It counts for the store of DOCKIN_RUNTIME and DOCKIN_RUNTIME_STORE. More fails \
+do_package_qa. Empty for no limit."
 
 # The command and the suffix of the chosen type. BitBake can't see which variable getVar() is asked for: their values count.
 DOCKIN_COMPRESSION_CMD = "${@d.getVar('COMPRESSION_CMD:' + d.getVar('COMPRESSION_TYPE')) or ''}"
@@ -209,6 +210,7 @@ python () {
         for variable in ('DOCKIN_PRELOAD_FLUSH', 'DOCKIN_PRELOAD_PRUNE', 'DOCKIN_PRELOAD_KEEP_PREVIOUS'):
             dockin_choice(variable, ('0', '1'), d)
         dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
+        dockin_choice('DOCKIN_RUNTIME_STORE', dockin.runtimes.STORES, d)
         for variable in ('docker_archivedir', 'DOCKIN_DATAROOT_DIR', 'DOCKIN_IMAGESTORE_DIR'):
             dockin.units.check_directory(variable, d.getVar(variable) or '')
         dockin.space.parse_budget(d.getVar('DOCKIN_SIZE_BUDGET'))
@@ -251,7 +253,6 @@ python dockin_write_descriptions () {
     import os
     import pathlib
 
-    described = []
     build = pathlib.Path(d.getVar('B'))
     images = pathlib.Path(d.getVar('S'))
     preload = dockin.units.Preload(
@@ -277,10 +278,6 @@ python dockin_write_descriptions () {
         unit = dockin.units.render_unit(reference, installed, preload)
         (build / dockin.units.unit_name(reference)).write_text(unit)
         bb.note(dockin.space.describe(information))
-        described.append(information)
-    planned = dockin.space.plan(described if preload.flush else [], [] if preload.flush else described)
-    bb.note("Archives: %d bytes, %d unpacked; at the peak of the loads: %d, once all are loaded: %d" % (
-        planned.archive_size, planned.unpacked_size, planned.peak_size, planned.final_size))
 }
 do_compile[postfuncs] += "dockin_write_descriptions"
 
@@ -322,22 +319,24 @@ dockin_write_pkgdata () {
 }
 PACKAGEFUNCS += "dockin_write_pkgdata"
 
-# In this task another budget costs no other build, and is checked also where the packages come from sstate.
+# In this task another budget or store costs no other build, and is checked also where the packages come from sstate.
 python dockin_check_budget () {
     import pathlib
 
     folder = pathlib.Path(d.getVar('PKGDATA_DIR'), 'dockin', d.getVar('PN'))
     paths = [folder / (stem + dockin.information.SUFFIX) for stem in d.getVar('DOCKIN_STEMS').split()]
     found = [dockin.information.parse(path.read_text(), str(path)) for path in paths]
-    flush = bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_FLUSH'))
-    planned = dockin.space.plan(found if flush else [], [] if flush else found)
+    flush, store = bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_FLUSH')), d.getVar('DOCKIN_RUNTIME_STORE')
+    planned = dockin.space.plan([dockin.space.Load(image, flush, store) for image in found])
+    bb.note("Archives: %d bytes, %d unpacked; at the peak of the loads: %d, once all are loaded: %d" % (
+        planned.archive_size, planned.unpacked_size, planned.peak_size, planned.final_size))
     error = dockin.space.budget_error(planned, d.getVar('DOCKIN_SIZE_BUDGET'))
     if error:
         bb.fatal(error)
 }
 dockin_check_budget[vardepsexclude] += "PKGDATA_DIR"
 do_package_qa[postfuncs] += "dockin_check_budget"
-do_package_qa[file-checksums] += "${@dockin_code('information space', d)}"
+do_package_qa[file-checksums] += "${@dockin_code('information runtimes space', d)}"
 
 # create-spdx knows a package's files; what they are images of is added to the documents that it has just written.
 python dockin_name_images_in_spdx () {

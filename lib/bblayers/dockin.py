@@ -31,6 +31,7 @@ import dockin.platforms  # noqa: E402
 import dockin.refreshcommand  # noqa: E402
 import dockin.reference  # noqa: E402
 import dockin.resolver  # noqa: E402
+import dockin.runtimes  # noqa: E402
 import dockin.settings  # noqa: E402
 import dockin.source  # noqa: E402
 import dockin.status  # noqa: E402
@@ -224,6 +225,7 @@ class _Gatherer:
             directory=d.getVar("docker_archivedir"),
             preload=self._preload(d, pn),
             flush=bb.utils.to_boolean(d.getVar("DOCKIN_PRELOAD_FLUSH")),
+            store=d.getVar("DOCKIN_RUNTIME_STORE") if d.getVar("DOCKIN_RUNTIME") == dockin.runtimes.DOCKER.name else "",
             installed=self._installed(d, pn),
             aside=self.aside and dockin.layers.is_own(path),
         )

@@ -48,7 +48,7 @@ class ImageInformation:
     unpacked_size: int
     """Of the archive without its compression."""
     layers_size: int
-    """Of all layers, uncompressed: what they take up once loaded."""
+    """Of all layers, uncompressed: what they take up unpacked."""
     image_id: str
     """Digest of the config: .Id on Docker's classic stores."""
     manifest_digest: str

@@ -36,6 +36,11 @@ PODMAN = Runtime("podman", "Podman", "podman", "", "/var/lib/containers/storage"
 # With containerd comes ctr, by which it is asked.
 CONTAINERD = Runtime("containerd", "containerd", "virtual-containerd", "containerd.service", "/var/lib/containerd")
 
+CLASSIC_STORE = "classic"
+CONTAINERD_STORE = "containerd"
+STORES = (CLASSIC_STORE, CONTAINERD_STORE)
+"""The values of DOCKIN_RUNTIME_STORE: where Docker keeps images."""
+
 RUNTIMES = {runtime.name: runtime for runtime in (DOCKER, PODMAN, CONTAINERD)}
 
 
@@ -45,6 +50,11 @@ def parse(name: str) -> Runtime:
         known = ", ".join(map(repr, RUNTIMES))
         raise InvalidRuntime(f"Invalid DOCKIN_RUNTIME = {name!r}: expected {known}")
     return RUNTIMES[name]
+
+
+def keeps_blobs(name: str, store: str) -> bool:
+    """Tell whether a runtime keeps what is in an archive beside the unpacked layers; the store counts for Docker alone."""
+    return name == CONTAINERD.name or name == DOCKER.name and store == CONTAINERD_STORE
 
 
 def packages(name: str) -> str:

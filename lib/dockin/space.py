@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 """Space that images need on a target: as archives, while they are loaded, and afterwards.
 
-What a load needs was measured on Docker 20.10 and 26.1, classic stores and containerd store: while it runs, the engine
-holds the unpacked archive and the unpacked layers; the layers stay. dockin-preload asks for the same before a load.
-All sizes are in bytes. Layers that images share are counted for each: what is meant is room enough, not the last byte.
+What a load needs was measured on Docker 20.10 and 26.1, classic stores and containerd store, and on containerd alone: while
+it runs, the unpacked archive and the unpacked layers are held, on all of them. On a classic store the layers stay; the
+containerd store and containerd keep all of it, as what is in the archive are their blobs. dockin-preload asks for the same
+before a load. All sizes are in bytes. Layers that images share are counted for each: what is meant is room enough, not the
+last byte.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dockin import runtimes
 from dockin.errors import DockinError
 from dockin.information import ImageInformation
 
@@ -29,11 +32,28 @@ class InvalidBudget(DockinError):
 
 
 @dataclass(frozen=True)
+class Load:
+    """The load of an image on the target."""
+
+    image: ImageInformation
+    flush: bool
+    """Whether the archive is removed once the image is loaded."""
+    store: str = runtimes.CLASSIC_STORE
+    """Of runtimes.STORES; counts where the image's runtime is Docker."""
+
+    @property
+    def stay_size(self) -> int:
+        """What the engine keeps."""
+        blobs = runtimes.keeps_blobs(self.image.runtime, self.store)
+        return self.image.layers_size + (self.image.unpacked_size if blobs else 0)
+
+
+@dataclass(frozen=True)
 class Plan:
     """What several images need together, archives and data-root on one file system, loaded one after another."""
 
     order: tuple[ImageInformation, ...]
-    """The order of loads that needs the least at its peak."""
+    """The order in which the target loads."""
     archive_size: int
     unpacked_size: int
     peak_size: int
@@ -48,25 +68,26 @@ def load_need(image: ImageInformation) -> int:
     return written + written // RESERVE_DIVISOR + RESERVE_SIZE
 
 
-def plan(flushed: Sequence[ImageInformation], kept: Sequence[ImageInformation] = ()) -> Plan:
-    """Return what images need: those whose archives are removed once they are loaded, and those whose archives stay.
+def plan(loads: Sequence[Load]) -> Plan:
+    """Return what images need.
 
-    Loads that leave more free than they found go first, the least needy before the others: each makes room for those
-    after it. Of the rest, the more a load gives back of what it needed, the earlier it goes.
+    Their order is dockin-preload's: loads that leave more free than they found go first, the least needy before the others,
+    as each makes room for those after it; of the rest, the more a load gives back of what it took, the earlier it goes. On
+    classic stores no other order needs less, but for what RESERVE_DIVISOR adds. Where blobs stay, a load gives back no more
+    than its archive: then that is the best order only of images that compress alike, and the plan tells what it needs.
     """
-    growths = [(image, image.layers_size - image.archive_size) for image in flushed]
-    growths += [(image, image.layers_size) for image in kept]
+    def rank(load: Load) -> tuple[bool, int]:
+        image = load.image
+        if load.flush and image.archive_size > image.layers_size:
+            return False, image.unpacked_size + image.layers_size
+        return True, -image.unpacked_size - (image.archive_size if load.flush else 0)
 
-    def rank(job: tuple[ImageInformation, int]) -> tuple[bool, int]:
-        image, growth = job
-        return growth > 0, growth - load_need(image) if growth > 0 else load_need(image)
-
-    growths.sort(key=rank)
-    order = tuple(image for image, _ in growths)
+    ordered = sorted(loads, key=rank)
+    order = tuple(load.image for load in ordered)
     taken = peak = archives = sum(image.archive_size for image in order)
-    for image, growth in growths:
-        peak = max(peak, taken + load_need(image))
-        taken += growth
+    for load in ordered:
+        peak = max(peak, taken + load_need(load.image))
+        taken += load.stay_size - (load.image.archive_size if load.flush else 0)
     return Plan(order, archives, sum(image.unpacked_size for image in order), peak, taken)
 
 
@@ -93,7 +114,7 @@ def budget_error(planned: Plan, budget: str) -> str:
         return ""
     return "\n".join([
         f"The images need {planned.peak_size} bytes at the peak of their loads, DOCKIN_SIZE_BUDGET = {budget!r} allows"
-        f" {most}: {planned.peak_size - most} too many. Loaded in this order they need the least:",
+        f" {most}: {planned.peak_size - most} too many. They are loaded in this order:",
         *(f"  {describe(image)}" for image in planned.order),
         f"All archives, {planned.archive_size} bytes, are there at the start; {planned.final_size} bytes stay once all are"
         " loaded. Take smaller images, spread them over recipes with budgets of their own, or raise the budget if the target"
@@ -103,5 +124,5 @@ def budget_error(planned: Plan, budget: str) -> str:
 
 def describe(image: ImageInformation) -> str:
     """Return the sizes of an image as they stand in a task's log."""
-    return (f"{image.archive}: {image.archive_size} bytes, {image.unpacked_size} unpacked, {image.layers_size} once loaded,"
+    return (f"{image.archive}: {image.archive_size} bytes, {image.unpacked_size} unpacked, {image.layers_size} in layers,"
             f" {load_need(image)} to be free for the load")

@@ -50,6 +50,8 @@ class Status:
     preload: str = ""
     """enabled, disabled, or none without systemd."""
     flush: bool | None = None
+    store: str = ""
+    """Where the target's Docker keeps images, of runtimes.STORES; "" with another runtime."""
     installed: tuple[str, ...] | None = None
     """Built images that have it."""
     data_roots: tuple[str, ...] = ()
@@ -189,8 +191,8 @@ def to_json(statuses: list[Status], **about: object) -> str:
 def needs(statuses: list[Status]) -> list[dict[str, typing.Any]]:
     """Return the space that the built images need on a target: those of each recipe, and all of a configuration's.
 
-    One dictionary for each, with multiconfig, recipe ("" for all), order, the images' names in the order of loads that needs
-    the least at its peak, and archive_size, unpacked_size, peak_size, final_size in bytes, as of space.Plan.
+    One dictionary for each, with multiconfig, recipe ("" for all), order, the images' names in the order of their loads,
+    and archive_size, unpacked_size, peak_size, final_size in bytes, as of space.Plan.
     """
     groups: dict[tuple[str, str], list[Status]] = {}
     for status in statuses:
@@ -248,9 +250,8 @@ def _created(status: Status, resolving: resolver.Resolver, downloads: str) -> st
 
 
 def _plan(group: list[Status]) -> space.Plan:
-    flushed = [status.packaged for status in group if status.packaged and status.flush]
-    kept = [status.packaged for status in group if status.packaged and not status.flush]
-    return space.plan(flushed, kept)
+    return space.plan([
+        space.Load(status.packaged, bool(status.flush), status.store) for status in group if status.packaged])
 
 
 def _need_note(need: dict[str, typing.Any]) -> str:
@@ -328,6 +329,7 @@ def _record(status: Status) -> dict[str, typing.Any]:
         "packaged": dataclasses.asdict(packaged) if packaged else None,
         "preload": status.preload or None,
         "flush": status.flush,
+        "store": status.store or None,
         "installed": sorted(status.installed) if status.installed is not None else None,
         "data_roots": sorted(status.data_roots),
         "notes": list(status.notes),

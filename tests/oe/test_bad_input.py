@@ -62,6 +62,8 @@ BAD = {
                         r"DOCKIN_RUNTIME = 'rkt'.*'docker', 'podman', 'containerd'"),
     "relative-dataroot": (recipe("docker://busybox", 'DOCKIN_DATAROOT_DIR = "docker"\n'),
                           r"DOCKIN_DATAROOT_DIR = 'docker'.*absolute path"),
+    "unknown-store": (recipe("docker://busybox", 'DOCKIN_RUNTIME_STORE = "vfs"\n'),
+                      r"DOCKIN_RUNTIME_STORE = 'vfs'.*'classic', 'containerd'"),
     "bad-budget": (recipe("docker://busybox", 'DOCKIN_SIZE_BUDGET = "1.5G"\n'),
                    r"DOCKIN_SIZE_BUDGET = '1.5G'.*such as 512M"),
     "relative-archivedir": (recipe("docker://busybox", 'docker_archivedir = "archive"\n'),
@@ -173,6 +175,14 @@ def test_too_large_for_the_budget(shop):
     build.local_conf('DOCKIN_SIZE_BUDGET = "12M"')
     result = build.bitbake("several").ok()
     assert result.tasks("several") <= {"do_package_qa", "do_build"}, "another budget costs another build"
+    # Docker's containerd store keeps the unpacked archives.
+    sizes = r"Archives: [0-9]+ bytes, ([0-9]+) unpacked; .*, once all are loaded: ([0-9]+)"
+    [(unpacked, classic)] = re.findall(sizes, build.log("several", "do_package_qa"))
+    build.local_conf('DOCKIN_RUNTIME_STORE = "containerd"')
+    result = build.bitbake("several").ok()
+    assert result.tasks("several") <= {"do_package_qa", "do_build"}, "another store costs another build"
+    [(_, kept)] = re.findall(sizes, build.log("several", "do_package_qa"))
+    assert int(kept) == int(classic) + int(unpacked)
 
 
 LOGIN = registries.Login("ci", "correct-horse")

@@ -67,6 +67,7 @@ def test_status(build, busybox, app):
     assert built["", "one"]["archive"] in deb.files
     assert built["", "one"]["packaged"]["archive_size"] == len(deb.read(built["", "one"]["archive"]))
     assert built["", "one"]["notes"] == []
+    assert built["", "one"]["store"] == "classic"
     [together, alone] = status(build, "one")["needs"]
     assert (together["recipe"], alone["recipe"]) == ("", "one")
     assert alone["archive_size"] == built["", "one"]["packaged"]["archive_size"]
@@ -92,6 +93,12 @@ def test_status(build, busybox, app):
     remote = images(build, "one", "loose", "--check")
     assert (remote["", "one"]["remote"]["state"], remote["", "loose"]["remote"]["state"]) == ("current", "unpinned")
     assert remote["", "loose"]["remote"]["digest"] == app.digest
+
+    # For the store that keeps the blobs, as soon as that is set.
+    build.local_conf('DOCKIN_RUNTIME_STORE = "containerd"')
+    stored = status(build, "one")
+    assert [image["store"] for image in stored["images"] if not image["multiconfig"]] == ["containerd"]
+    assert [need["final_size"] for need in stored["needs"]] == [alone["final_size"] + alone["unpacked_size"]] * 2
 
 
 @pytest.mark.timeout(600)

@@ -64,6 +64,12 @@ def test_needs():
     assert found["", "kept"]["final_size"] == 881500 + 2190000
     assert found["", ""]["final_size"] == both["final_size"] + found["", "kept"]["final_size"]
     assert json.loads(status.to_json([BUILT, two]))["needs"] == status.needs([BUILT, two])
+    # In Docker's containerd store blobs stay beside the layers, of which both sizes are the same here.
+    more = [dataclasses.replace(each, store="containerd") for each in (BUILT, two)]
+    both = status.needs(more)[1]
+    assert (both["recipe"], both["final_size"]) == ("busybox-docker", (180 << 20) + 2190000 + 2201600)
+    assert " 193.1 MB once all are loaded" in status.table(more, TODAY)
+    assert [image["store"] for image in json.loads(status.to_json([more[0], BUILT]))["images"]] == ["containerd", None]
     # In words, only where it is more than the lines above it.
     assert "images:" not in status.table([BUILT, arm], TODAY)
     assert status.table([BUILT, two], TODAY).splitlines()[-1] == (
