@@ -301,12 +301,12 @@ class Reader:
         """Return the records of a PAX header, with the extents of a sparse file of version 0.0 as 0.1 has them."""
         records: dict[bytes, bytes] = {}
         extents: list[bytes] = []
-        while data:
-            length, space, _ = data.partition(b" ")
-            size = self._decimal(length) if space else 0
-            record = data[len(length) + 1 : size - 1]
-            key, equals, value = record.partition(b"=")
-            if not 5 <= size <= len(data) or data[size - 1 : size] != b"\n" or not equals or not key:
+        start = 0
+        while start < len(data):
+            space = data.find(b" ", start)
+            end = start + self._decimal(data[start:space]) if space >= 0 else start
+            key, equals, value = data[space + 1 : end - 1].partition(b"=")
+            if not start + 5 <= end <= len(data) or data[end - 1 : end] != b"\n" or not equals or not key:
                 raise self._damaged("an extended header has no records of the form 'length key=value'")
             if b"\0" in (value if key in (b"path", b"linkpath", b"uname", b"gname") else key):
                 raise self._damaged("an extended header has a NUL in a name")
@@ -316,7 +316,7 @@ class Reader:
                 extents.append(value)
             else:
                 records[key] = value
-            data = data[size:]
+            start = end
         if extents:
             records[b"GNU.sparse.map"] = b",".join(extents)
         return records
