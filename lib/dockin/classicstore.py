@@ -21,7 +21,6 @@ import typing
 from dataclasses import replace
 
 from dockin import manifests, reference, storefolder
-from dockin.information import ImageInformation
 from dockin.storefolder import ArchivedImage, Folder, InvalidDataRoot, hex_of
 
 # https://github.com/moby/moby, maxLayerDepth
@@ -128,7 +127,7 @@ class ClassicStore:
         for diff_id, member in layers:
             self._note_registry(image, diff_id, member)
         self._folder.write_file(f"{_STORE}/imagedb/content/sha256/{hex_of(image.information.image_id)}", config, 0o600)
-        self._add_names(image.information)
+        self._add_names(image)
 
     def _note_registry(self, image: ArchivedImage, diff_id: str, member: str) -> None:
         """Note the digest that a layer has in its registry, if it is in the archive as it was pulled.
@@ -150,14 +149,15 @@ class ClassicStore:
         notes = [other for other in self._folder.read_json(path, []) if other != note]
         self._folder.write_json(path, [*notes, note])
 
-    def _add_names(self, information: ImageInformation) -> None:
+    def _add_names(self, image: ArchivedImage) -> None:
         """Add the names that Docker finds an image by after a pull: with its tag, and with the digest it was pulled by."""
         repositories = self._folder.read_json(_REPOSITORIES, {"Repositories": {}})
-        named = reference.parse(information.reference).tagged
+        named = reference.parse(image.information.reference).tagged
         family = replace(named, tag=None, digest=None)
         names = repositories["Repositories"].setdefault(family.familiar, {})
-        for name in (named, replace(family, digest=information.source_digest)):
-            names[name.familiar] = information.image_id
+        names[named.familiar] = image.information.image_id
+        if image.has_digest:
+            names[replace(family, digest=image.information.source_digest).familiar] = image.information.image_id
         self._folder.write_file(_REPOSITORIES, json.dumps(repositories, separators=(",", ":"), sort_keys=True), 0o600)
 
 

@@ -75,14 +75,18 @@ def write(
     folder = storefolder.Folder(data_root, epoch)
     store = _STORES[runtime](folder)
     added: dict[str, int] = {}
-    names: dict[str, str] = {}
+    tagged = _images_by_name(sources, _name_with_tag)
+    pulled = _images_by_name(sources, _name_with_digest)
+    for name, images in tagged.items():
+        if len(images) > 1:
+            raise InvalidDataRoot(f"Two images are called {name}: {' and '.join(images)}")
     for source in sources:
-        for name in _names(source.information):
-            if names.setdefault(name, source.information.image_id) != source.information.image_id:
-                raise InvalidDataRoot(f"Two images are called {name}: {names[name]} and {source.information.image_id}")
+        # By the digest of an index Docker knows one platform's image.
+        has_digest = len(pulled[_name_with_digest(source.information)]) == 1
         try:
             with _opened(source, scratch) as tar:
-                layers = _Image(store, ArchivedImage(source.information, tar, source.archive), epoch).write(added)
+                image = ArchivedImage(source.information, tar, source.archive, has_digest)
+                layers = _Image(store, image, epoch).write(added)
         except tarfile.TarError as error:
             raise InvalidDataRoot(f"{source.archive} is no archive that 'docker load' can read: {error}") from error
         record = source.information.render_record(source.information.image_id, list(map(store.layer_name, layers)))
@@ -265,10 +269,24 @@ def _hashed(chunks: typing.Iterable[bytes], hasher: typing.Any, found: Unpacked)
         yield data
 
 
-def _names(described: ImageInformation) -> tuple[str, str]:
-    """Return what can belong to one image alone: the name with the tag, and that with the digest."""
-    named = reference.parse(described.reference).tagged
-    return named.familiar, replace(named, tag=None, digest=described.source_digest).familiar
+def _name_with_tag(described: ImageInformation) -> str:
+    return reference.parse(described.reference).tagged.familiar
+
+
+def _name_with_digest(described: ImageInformation) -> str:
+    return replace(reference.parse(described.reference), tag=None, digest=described.source_digest).familiar
+
+
+def _images_by_name(
+    sources: typing.Iterable[Source], name_of: typing.Callable[[ImageInformation], str]
+) -> dict[str, list[str]]:
+    """Return the IDs of the images that have a name, each once."""
+    found: dict[str, list[str]] = {}
+    for source in sources:
+        images = found.setdefault(name_of(source.information), [])
+        if source.information.image_id not in images:
+            images.append(source.information.image_id)
+    return found
 
 
 def _reason(error: BaseException) -> str:

@@ -60,8 +60,10 @@ class Blob:
 class ArchivedImage:
     """An image in an archive that is open."""
 
-    def __init__(self, information: ImageInformation, tar: tarfile.TarFile, path: str) -> None:
+    def __init__(self, information: ImageInformation, tar: tarfile.TarFile, path: str, has_digest: bool = True) -> None:
+        """has_digest tells whether the digest that it was pulled by stands for it alone."""
         self.information = information
+        self.has_digest = has_digest
         self.path = path
         self._tar = tar
 

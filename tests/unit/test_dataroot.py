@@ -176,6 +176,19 @@ def test_two_images_of_one_name(tmp_path):
         dataroot.write(str(tmp_path / "docker"), sources(one, two))
 
 
+def test_two_platforms_of_one_index(tmp_path):
+    """Its digest is a name of neither; what one image alone has is."""
+    one, two, other = install(tmp_path, [BASE]), install(tmp_path, [UPPER], "team/app:1-32"), install(
+        tmp_path, [BASE, UPPER], "team/other:1")
+    for made in (two, other):
+        made.rewrite(source_digest=one.top_digest)
+    dataroot.write(str(tmp_path / "docker"), sources(one, two, other))
+    names = json.loads((tmp_path / "docker/image/overlay2/repositories.json").read_text())["Repositories"]
+    assert names == {
+        "team/app": {"team/app:1": one.config_digest, "team/app:1-32": two.config_digest},
+        "team/other": {"team/other:1": other.config_digest, f"team/other@{one.top_digest}": other.config_digest}}
+
+
 def test_a_data_root_that_docker_has_used(tmp_path):
     root = tmp_path / "docker"
     made = install(tmp_path, [BASE])
