@@ -143,6 +143,7 @@ def test_nothing_gets_out_of_any_layer(tmp_path_factory, members):
         ([("x", hard("d/below"))], "'d' in its path is not in this layer"),
         ([("x", hard("x"))], "a hard link to 'x', which is not in this layer"),
         ([("x", {}, b"1"), ("x", hard("x"))], "a hard link to 'x', which is not in this layer"),
+        ([(".wh.below", {}), ("x", hard("below"))], "a hard link to 'below', which is not in this layer"),
         ([("x", hard(""))], "a hard link to nothing"),
         ([("lib", link("usr/lib")), ("lib/x", {}, b"1")], "'usr' in its path is not in this layer"),
         ([("f", {}, b"1"), ("f/x", {}, b"1")], "'f' in its path is no directory"),
@@ -222,6 +223,16 @@ def test_times(tmp_path):
            ("d/l", link("f", mtime=11)))
     times = {name.decode(): entry.mtime // 10**9 for name, entry in trees.walk(bytes(tmp_path / "layer")).items()}
     assert times == {"": EPOCH, "d": 5, "d/f": 7, "d/l": 11, "i": EPOCH, "i/f": 9}
+
+
+def test_no_file_was_read_before_it_was_written(tmp_path):
+    """As with Docker, an atime before the mtime is the mtime."""
+    unpack(tmp_path / "layer", ("late", layers.pax(mtime="100.5", atime="200.25"), b"x"),
+           ("early", layers.pax(mtime="100.5", atime="50"), b"x"),
+           ("link", link("late", **layers.pax(mtime="7", atime="3"))))
+    found = {name: (tmp_path / "layer" / name).lstat() for name in ("late", "early", "link")}
+    assert {name: (one.st_atime, one.st_mtime) for name, one in found.items()} == {
+        "late": (200.25, 100.5), "early": (100.5, 100.5), "link": (7, 7)}
 
 
 def test_holes_take_no_space(tmp_path):

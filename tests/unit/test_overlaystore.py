@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ import pytest
 from dockin import dataroot
 from dockin.dataroot import InvalidDataRoot
 from dockin.overlaystore import MAX_LAYERS, OverlayStore, link_id
-from support import images, installed
+from support import images, installed, layers
 from support.fixtures import like_root  # noqa: F401
 from support.trees import snapshot
 
@@ -122,6 +123,15 @@ def test_when_an_image_was_made(tmp_path, created, written):
     write(tmp_path / "store", install(tmp_path, content))
     [image] = documents(tmp_path / "store")[1].values()
     assert image["created"] == (written or "2023-11-14T22:13:20Z")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="unavailable: owners need root")
+def test_a_layers_directory_is_as_that_of_the_layer_below(tmp_path):
+    base = layers.layer(("/", {**layers.DIRECTORY, "mode": 0o751, "uid": 9, "gid": 8}), ("a", {}, b"x"))
+    root = tmp_path / "store"
+    written = write(root, install(tmp_path, images.image([base, UPPER])))
+    found = [(root / "overlay" / layer / "diff").stat() for layer in written]
+    assert [(stat.S_IMODE(one.st_mode), one.st_uid, one.st_gid) for one in found] == [(0o751, 9, 8)] * 2
 
 
 @pytest.mark.parametrize("compression", installed.COMPRESSIONS)
