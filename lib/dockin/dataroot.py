@@ -237,6 +237,9 @@ def _opened(source: Source, scratch: str | None) -> typing.Iterator[tarfile.TarF
     """Open an archive so that its members can be read in any order: decompressed into a temporary file if need be."""
     path = source.archive
     with contextlib.ExitStack() as stack:
+        if not os.path.exists(path):
+            raise InvalidDataRoot(f"{source.information.name}: its archive {path} is gone: keep what removes it, such as a"
+                                  " function in ROOTFS_POSTPROCESS_COMMAND, from it; it goes when its image is written")
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a FIFO would wait for its other end
             raise InvalidDataRoot(f"{source.information.name}: {path} is no regular file")
         file: typing.IO[bytes] = stack.enter_context(open(path, "rb"))

@@ -7,9 +7,11 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import io
 import json
 import os
 import stat
+import tarfile
 
 import pytest
 
@@ -256,6 +258,23 @@ def test_a_damaged_archive(tmp_path, compression):
     assert not (root / "image/overlay2/repositories.json").exists()
 
 
+def test_a_layer_that_was_compressed_again(tmp_path):
+    """Its content is the image's, but Docker would be told a digest of the registry's that it has not."""
+    made = install(tmp_path, [BASE], layers="registry")
+    blob = BASE.blob("oci")
+    other = gzip.compress(BASE.tar, 1, mtime=1)
+    with tarfile.open(made.archive) as old, tarfile.open(tmp_path / "new.tar", "w") as new:
+        for member in old:
+            data = old.extractfile(member).read() if member.isfile() else b""
+            if member.name.endswith(blob.hex):
+                data = other
+            member.size = len(data)
+            new.addfile(member, io.BytesIO(data))
+    os.replace(tmp_path / "new.tar", made.archive)
+    with pytest.raises(InvalidDataRoot, match=f"layer {blob.digest} has {images.sha256(other)}: the archive is damaged"):
+        dataroot.write(str(tmp_path / "docker"), sources(made))
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"no archive", bytes(10240), b"\xfd7zXZ\0nothing", b"BZh91AY&SYnothing", b"\x1f\x8bx"]
 )
@@ -299,7 +318,7 @@ def test_a_deep_layer_that_is_damaged(tmp_path):
 def test_a_source_without_its_archive(tmp_path):
     made = install(tmp_path, [BASE])
     made.archive.unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(InvalidDataRoot, match=r"team/app:1: its archive /\S+\.tar is gone: keep what removes it"):
         dataroot.write(str(tmp_path / "docker"), sources(made))
     made.info.write_text("format=2\n")
     with pytest.raises(information.InvalidInformation):
