@@ -362,7 +362,8 @@ dockin_make_partition () {
     shift
     rm -f "$file"
     truncate -s "$DOCKIN_PARTITION_KIB"K "$file"
-    mkfs.ext4 -F -U "$DOCKIN_PARTITION_UUID" -E "hash_seed=$DOCKIN_PARTITION_UUID,root_owner=0:0" "$@" \
+    # Below 512 MB mkfs.ext4 takes smaller blocks, of which an extended attribute may not be longer.
+    mkfs.ext4 -F -b 4096 -U "$DOCKIN_PARTITION_UUID" -E "hash_seed=$DOCKIN_PARTITION_UUID,root_owner=0:0" "$@" \
         -d "$DOCKIN_PARTITION_TREE" "$file"
     # When the data-root was made and read here is of no interest, and differs from run to run. Inodes are used from the first on.
     last=$(debugfs -R "show_super_stats -h" "$file" 2> /dev/null | awk '/^(Inode count|Free inodes):/ { n = $NF - n } END { print -n }')

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from dockin import classicstore, overlaystore
-from support import cache, oe_conf, spdx
+from support import cache, layers, oe_conf, spdx
 from support import images as samples
 
 WANTS = "/etc/systemd/system/"
@@ -392,6 +392,19 @@ def test_bad_settings(images):
     assert "read-only-rootfs" not in warning and "dockin-ext4" in warning
     for name in ("read-only-parted", "off", "pod-read-only"):
         assert (found[name].errors, found[name].warnings) == ([], [])
+
+
+@pytest.mark.release("master")
+def test_attributes_longer_than_a_small_file_systems_blocks(images, registry, tmp_path):
+    content = samples.image(layers.AWKWARD["attributes"](), "linux/amd64")
+    registry.push(content, "team/attributes", "v1")
+    images.recipe("attributes_1.0.bb", AWKWARD.format(hex=content.hex).replace("awkward", "attributes"))
+    text = IMAGE.format(first="", classes="dockin-dataroot", types="dockin-ext4", packages="attributes")
+    images.recipe("attributed_1.0.bb", text)
+    images.bitbake("attributed", timeout=600).ok()
+    found = tree(images.image("attributed", "dockin-ext4"), tmp_path / "root")
+    [value] = [value for path, value in found.items() if path.endswith("/diff/empty")]
+    assert value[6] == {"user.long": (b"v" * 3000).hex()}
 
 
 @pytest.mark.release("master")
