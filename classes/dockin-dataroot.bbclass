@@ -15,10 +15,12 @@
 
 inherit dockin-code
 
-# In IMAGE_CLASSES the class is in every image of a build.
-DOCKIN_DATAROOT ?= "${@bb.utils.contains('IMAGE_CLASSES', 'dockin-dataroot', '0', '1', d)}"
+# In IMAGE_CLASSES the class is in every image of a build; image.bbclass inherits those after the recipe's own, image_types first.
+DOCKIN_DATAROOT_INHERITED := "${@'0' if bb.data.inherits_class('image_types', d) else '1'}"
+DOCKIN_DATAROOT_INHERITED[doc] = "Whether the recipe inherits dockin-dataroot itself: 1 or 0."
+DOCKIN_DATAROOT ?= "${@bb.utils.contains('IMAGE_CLASSES', 'dockin-dataroot', '${DOCKIN_DATAROOT_INHERITED}', '1', d)}"
 DOCKIN_DATAROOT[doc] = "Whether the Docker images of this image's packages are written into a data-root: 1 or 0. By default 1 \
-where the recipe inherits dockin-dataroot, 0 where IMAGE_CLASSES has it."
+where the recipe inherits dockin-dataroot, 0 where only IMAGE_CLASSES has it."
 
 DOCKIN_DATAROOT_KEEP_ARCHIVES ?= "0"
 DOCKIN_DATAROOT_KEEP_ARCHIVES[doc] = "Whether the archives stay in the root file system though their images are in the data-root: \

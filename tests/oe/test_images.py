@@ -394,6 +394,24 @@ def test_bad_settings(images):
         assert (found[name].errors, found[name].warnings) == ([], [])
 
 
+def test_the_recipe_goes_before_image_classes(images):
+    """What the recipe inherits itself is wanted there, whoever has the class in IMAGE_CLASSES for other images."""
+    more = {"types": "tar", "packages": "several"}
+    wanted = 'DOCKIN_DATAROOT = "1"'
+    found = images.parse({
+        "itself": IMAGE.format(first="", classes="dockin-dataroot", **more),
+        "listed": IMAGE.format(first=IN_IMAGE_CLASSES, classes="", **more),
+        "listed-wanted": IMAGE.format(first=f"{wanted}\n{IN_IMAGE_CLASSES}", classes="", **more),
+        "both": IMAGE.format(first=IN_IMAGE_CLASSES, classes="dockin-dataroot", **more),
+        "both-before": IMAGE.format(first=f"{IN_IMAGE_CLASSES}\ninherit dockin-dataroot", classes="", **more),
+    }, "DOCKIN_DATAROOT", "PSEUDO_INCLUDE_PATHS", "DOCKIN_DATAROOT_WORKDIR")
+    assert {name: one.values["DOCKIN_DATAROOT"] for name, one in found.items()} == {
+        "itself": "1", "listed": "0", "listed-wanted": "1", "both": "1", "both-before": "1"}
+    # The pseudo of these tests follows everything that it is not told to ignore, OE-core's only what it is told.
+    values = found["itself"].values
+    assert values["DOCKIN_DATAROOT_WORKDIR"] in values["PSEUDO_INCLUDE_PATHS"].split(",")
+
+
 @pytest.mark.release("master")
 def test_attributes_longer_than_a_small_file_systems_blocks(images, registry, tmp_path):
     content = samples.image(layers.AWKWARD["attributes"](), "linux/amd64")
