@@ -55,7 +55,7 @@ do_rootfs[cleandirs] += "${DOCKIN_DATAROOT_WORKDIR}"
 do_rootfs[file-checksums] += "${@dockin_code('archive attached classicstore dataroot deeptree errors information layertar layertree \
     manifests overlaystore platforms reference runtimes savedarchive storefolder tarball tarsplit', d) \
     if dockin_dataroot_wanted(d) else ''}"
-do_rootfs[file-checksums] += "${@dockin_code('sbom source storageconf', d) \
+do_rootfs[file-checksums] += "${@dockin_code('daemonjson sbom source storageconf units', d) \
     if dockin_dataroot_wanted(d) else ''}"
 do_create_rootfs_spdx[postfuncs] += "dockin_name_dataroot_in_spdx_30"
 do_image[prefuncs] += "dockin_take_dataroot_out"
@@ -124,6 +124,36 @@ def dockin_dataroot_place(d):
             % (d.getVar('DOCKIN_DATAROOT_TARGET'), ', '.join(sorted(os.listdir(place))[:3]), remedy))
     return place
 
+def dockin_text_in_rootfs(path, d):
+    """Return what a file on the target has in the root file system, None where it isn't there; links are followed in that."""
+    import oe.path
+
+    rootfs = d.getVar('IMAGE_ROOTFS')
+    try:
+        with open(oe.path.realpath(rootfs + path, rootfs), encoding='utf-8', errors='replace') as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+def dockin_check_docker(d):
+    """Raise DockinError where the root file system's Docker would not use the data-root, or its units wait for another."""
+    import dockin.daemonjson
+    import glob
+
+    rootfs, directory = d.getVar('IMAGE_ROOTFS'), d.getVar('DOCKIN_DATAROOT_DIR')
+    service = dockin.runtimes.DOCKER.service
+    folders = d.expand('${systemd_system_unitdir} ${sysconfdir}/systemd/system').split()
+    drop_in = '%s/%s.d/%s' % (folders[0], service, dockin.units.DROP_IN)
+    waited = dockin_text_in_rootfs(drop_in, d)
+    if waited not in (None, dockin.units.render_drop_in(directory)):
+        raise dockin.errors.DockinError(
+            "the image recipe has DOCKIN_DATAROOT_DIR = %r, but its packages were built for another (%s says %s): set it in the"
+            " configuration, for all recipes" % (directory, drop_in, waited.split()[-1]))
+    patterns = ['%s%s/%s%s' % (rootfs, folder, service, files) for folder in folders for files in ('', '.d/*.conf')]
+    units = [path[len(rootfs):] for pattern in patterns for path in glob.glob(pattern)]
+    told = any('--data-root' in (dockin_text_in_rootfs(path, d) or '') for path in units)
+    dockin.daemonjson.check(dockin_text_in_rootfs(dockin.daemonjson.PATH, d), directory, told)
+
 python () {
     if d.getVar('DOCKIN_DATAROOT') == '0':
         return
@@ -144,6 +174,8 @@ python () {
                 "DOCKIN_RUNTIME = %r has no data-root that can be written: only Docker and Podman have; set DOCKIN_DATAROOT ="
                 " \"0\"" % d.getVar('DOCKIN_RUNTIME'))
         dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
+        for variable in ('DOCKIN_DATAROOT_DIR', 'DOCKIN_IMAGESTORE_DIR'):
+            dockin.units.check_directory(variable, d.getVar(variable) or '')
         if dockin_has_partition(d) and not dockin_dataroot_wanted(d):
             raise dockin.errors.DockinError(
                 "IMAGE_FSTYPES has dockin-ext4, but DOCKIN_RUNTIME_STORE = %r means that no data-root is written: leave one out"
@@ -173,6 +205,8 @@ python dockin_write_dataroot () {
         return
     try:
         dockin_dataroot_place(d)
+        if d.getVar('DOCKIN_RUNTIME') == dockin.runtimes.DOCKER.name:
+            dockin_check_docker(d)
         remedy = "set docker_archivedir to the directory that it leads to"
         sources = [dockin.dataroot.read_source(dockin_in_rootfs(path, remedy, d)) for path in paths]
         for source in sources:

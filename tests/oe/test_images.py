@@ -371,6 +371,7 @@ BAD = {
     "space": ('DOCKIN_DATAROOT_EXTRA_SPACE = "1G"', r"Invalid DOCKIN_DATAROOT_EXTRA_SPACE = '1G': expected a number of KiB"),
     "containerd": ('DOCKIN_RUNTIME = "containerd"', r"DOCKIN_RUNTIME = 'containerd' has no data-root"),
     "runtime": ('DOCKIN_RUNTIME = "lxc"', r"Invalid DOCKIN_RUNTIME = 'lxc'"),
+    "relative": ('DOCKIN_DATAROOT_DIR = "docker"', r"Invalid DOCKIN_DATAROOT_DIR = 'docker': expected an absolute path"),
     "incremental": ('INC_IPK_IMAGE_GEN = "1"', r"INC_IPK_IMAGE_GEN = '1' keeps a root file system"),
     "partition": ('DOCKIN_RUNTIME_STORE = "containerd"\nIMAGE_FSTYPES += "dockin-ext4"', r"no data-root is written"),
 }
@@ -428,18 +429,30 @@ def test_attributes_longer_than_a_small_file_systems_blocks(images, registry, tm
 @pytest.mark.release("master")
 def test_places_that_are_taken(images):
     place = "${D}${localstatedir}/lib"
-    commands = {"filled": f"install -D /dev/null {place}/docker/mine", "linked": f"ln -s /data {place}/docker"}
+    # Linked absolutely, as it is on the target.
+    settings = "echo '{\"userns-remap\": \"default\"}' > ${D}${sysconfdir}/docker.json"
+    link = "ln -s ${sysconfdir}/docker.json ${D}${sysconfdir}/docker/daemon.json"
+    commands = {"filled": f"install -D /dev/null {place}/docker/mine", "linked": f"ln -s /data {place}/docker",
+                "remapped": f"install -d ${{D}}${{sysconfdir}}/docker && {settings} && {link}"}
     for name, command in commands.items():
         script = f"install -d {place} && {command}"
-        files = 'FILES:${PN} = "${localstatedir}"\nINHIBIT_DEFAULT_DEPS = "1"\n'
+        files = 'FILES:${PN} = "${localstatedir} ${sysconfdir}"\nINHIBIT_DEFAULT_DEPS = "1"\n'
         images.recipe(f"{name}-docker_1.0.bb", f"{files}do_install() {{\n    {script}\n}}\n")
         text = IMAGE.format(first="", classes="dockin-dataroot", types="tar", packages=f"asleep {name}-docker")
         images.recipe(f"{name}_1.0.bb", text)
     images.recipe("without_1.0.bb", IMAGE.format(first="", classes="dockin-dataroot", types="tar", packages="busybox"))
     other = 'DOCKIN_RUNTIME = "podman"'
     images.recipe("mixed_1.0.bb", IMAGE.format(first=other, classes="dockin-dataroot", types="tar", packages="asleep"))
-    result = images.bitbake("-k", "filled", "linked", "without", "mixed", timeout=600)
-    result.failed(r"/var/lib/docker in the root file system is not empty \(mine\)",
+    images.recipe("elsewhere_1.0.bb", IMAGE.format(
+        first='DOCKIN_DATAROOT_DIR = "/data/docker"', classes="dockin-dataroot", types="tar", packages="asleep"))
+    drop = 'ROOTFS_POSTPROCESS_COMMAND += "drop"\ndrop() {\n    rm ${IMAGE_ROOTFS}/data/archives/*.tar.bz2\n}\n'
+    images.recipe("dropped_1.0.bb", IMAGE.format(first="", classes="dockin-dataroot", types="tar", packages="asleep") + drop)
+    result = images.bitbake("-k", "filled", "linked", "remapped", "without", "mixed", "elsewhere", "dropped", timeout=600)
+    result.failed(r"/etc/docker/daemon\.json in the root file system has userns-remap = \"default\": .*; leave it out",
+                  r"DOCKIN_DATAROOT_DIR = '/data/docker', but its packages were built for another \(.*/docker\.service\.d/"
+                  r"dockin-preload\.conf says RequiresMountsFor=/var/lib/docker\): set it in the configuration",
+                  r"team/app:v1: its archive /\S+/data/archives/team-app-v1\.tar\.bz2 is gone: keep what removes it",
+                  r"/var/lib/docker in the root file system is not empty \(mine\)",
                   r"/var/lib/docker: /var/lib/docker is a link to /data",
                   r"team/app:v1 has it for docker, but the image recipe has DOCKIN_RUNTIME = 'podman'")
     [warning] = result.warnings
