@@ -114,6 +114,12 @@ CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER 
 RestrictNamespaces=mnt
 """
 
+_MOUNT_DROP_IN = """\
+# Made by meta-dockin: on a read-only root, what volatile-binds mounts above this would hide it if it came after.
+[Unit]
+After={services}
+"""
+
 
 class InvalidUnit(DockinError):
     """A unit can't be written for what was given."""
@@ -211,6 +217,33 @@ def render_drop_in(directory: str) -> str:
 [Unit]
 RequiresMountsFor={quote(directory)}
 """
+
+
+def render_mount_drop_ins(directory: str, binds: str) -> dict[str, str]:
+    """Return drop-ins of mount units, by the unit's name, for what may be mounted at a directory or above it.
+
+    binds is VOLATILE_BINDS of OE-core's recipe volatile-binds: lines of what is mounted and where, when the root file system
+    is read-only. A file system that is to be seen below has to be mounted later, and no unit of either says so.
+    """
+    services: dict[str, list[str]] = {}
+    for line in binds.replace("\\n", "\n").splitlines():
+        what, _, where = line.strip().partition(" ")
+        top = where.strip().rstrip("/")
+        if not top or not directory.startswith(f"{top}/"):
+            continue
+        place = top
+        for name in directory[len(top) + 1 :].split("/"):
+            place += "/" + name
+            services.setdefault(f"{_escape_path(place)}.mount", []).append(what[1:].replace("/", "-") + ".service")
+    return {unit: _MOUNT_DROP_IN.format(services=" ".join(names)) for unit, names in services.items()}
+
+
+def _escape_path(path: str) -> str:
+    """Return a path as it stands in the name of a unit, like systemd-escape --path."""
+    name = "".join(
+        "-" if char == "/" else char if char.isalnum() or char in ":_." else f"\\x{ord(char):02x}" for char in path[1:]
+    )
+    return f"\\x2e{name[1:]}" if name.startswith(".") else name
 
 
 def check_directory(variable: str, value: str) -> str:

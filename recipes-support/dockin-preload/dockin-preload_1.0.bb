@@ -14,6 +14,14 @@ SRC_URI = "file://dockin-preload file://dockin-preload.target"
 
 inherit allarch systemd
 
+# What OE-core's recipe volatile-binds, whose variable this is, mounts on a read-only root; set it in the configuration for both.
+VOLATILE_BINDS ?= "\
+    ${localstatedir}/volatile/lib ${localstatedir}/lib\n\
+    ${localstatedir}/volatile/cache ${localstatedir}/cache\n\
+    ${localstatedir}/volatile/spool ${localstatedir}/spool\n\
+    ${localstatedir}/volatile/srv /srv\n\
+"
+
 # Where do_unpack puts local files: scarthgap has no UNPACKDIR, later releases refuse WORKDIR as S.
 S = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
 
@@ -34,10 +42,14 @@ python do_compile () {
     import pathlib
 
     runtime = dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
-    for service, directory in dockin.runtimes.waiting_services(runtime, d.getVar('DOCKIN_DATAROOT_DIR')).items():
-        drop_in = pathlib.Path(d.getVar('B'), service + '.d', dockin.units.DROP_IN)
+    waiting = dockin.runtimes.waiting_services(runtime, d.getVar('DOCKIN_DATAROOT_DIR'))
+    drop_ins = {service: dockin.units.render_drop_in(directory) for service, directory in waiting.items()}
+    for directory in (*waiting.values(), d.getVar('DOCKIN_DATAROOT_DIR'), d.getVar('docker_archivedir')):
+        drop_ins.update(dockin.units.render_mount_drop_ins(directory, d.getVar('VOLATILE_BINDS')))
+    for unit, text in drop_ins.items():
+        drop_in = pathlib.Path(d.getVar('B'), unit + '.d', dockin.units.DROP_IN)
         drop_in.parent.mkdir()
-        drop_in.write_text(dockin.units.render_drop_in(directory))
+        drop_in.write_text(text)
 }
 do_compile[cleandirs] = "${B}"
 do_compile[file-checksums] += "${DOCKIN_LAYERDIR}/lib/./dockin/runtimes.py:True ${DOCKIN_LAYERDIR}/lib/./dockin/units.py:True"
@@ -46,10 +58,10 @@ do_install() {
     install -d ${D}${bindir} ${D}${systemd_system_unitdir}
     install -m 0755 ${S}/dockin-preload ${D}${bindir}/
     install -m 0644 ${S}/dockin-preload.target ${D}${systemd_system_unitdir}/
-    for folder in ${B}/*.service.d; do
+    for folder in ${B}/*.service.d ${B}/*.mount.d; do
         [ -d "$folder" ] || continue
-        install -d ${D}${systemd_system_unitdir}/${folder##*/}
-        install -m 0644 "$folder"/*.conf ${D}${systemd_system_unitdir}/${folder##*/}/
+        install -d "${D}${systemd_system_unitdir}/${folder##*/}"
+        install -m 0644 "$folder"/*.conf "${D}${systemd_system_unitdir}/${folder##*/}/"
     done
     sed -i -e 's|/usr/share/dockin/archive|${docker_archivedir}|' \
         -e 's|/usr/lib/containers/storage|${DOCKIN_IMAGESTORE_DIR}|' \
@@ -57,7 +69,8 @@ do_install() {
 }
 
 SYSTEMD_SERVICE:${PN} = "dockin-preload.target"
-FILES:${PN} += "${systemd_system_unitdir}/dockin-preload.target ${systemd_system_unitdir}/*.service.d"
+FILES:${PN} += "${systemd_system_unitdir}/dockin-preload.target ${systemd_system_unitdir}/*.service.d \
+    ${systemd_system_unitdir}/*.mount.d"
 
 # As for the units of images in dockin.bbclass: opkg must not stop in an upgrade what requires the target.
 pkg_prerm:${PN} () {

@@ -18,6 +18,10 @@ NAMES = (BUSYBOX, APP, KEPT, PULLED)
 STORE = "/usr/lib/containers/storage"
 OTHERS = ("bin", "sbin", "lib", "etc/machine-id", "usr/lib/systemd/systemd", "var/lib/docker", "lost+found", STORE[1:])
 SECONDS = 60
+# A line of OE-core's fstab, and one for a data partition.
+FSTAB = "tmpfs /var/volatile tmpfs defaults 0 0\n/data /var/lib/docker none bind 0 0\n"
+VOLATILE, MOUNT = "var-volatile-lib.service", "var-lib-docker.mount"
+OVERRIDE = f"/etc/systemd/system/{MOUNT}.d/dockin-preload.conf"
 
 
 @pytest.fixture
@@ -139,6 +143,43 @@ def test_on_the_containerd_store_the_kept_archives_are_loaded(put):
         check(system, {BUSYBOX: False, APP: False, KEPT: True, PULLED: False})
     assert not system.faults()
     assert all(system.journal.grep(LOADED, packages.unit(name)) for name in NAMES)
+
+
+def add_volatile_binds(one, core):
+    """Let a machine mount something volatile over /var/lib, by OE-core's files, after all that doesn't wait for it."""
+    files = core / "meta/recipes-core/volatile-binds/files"
+    text = (files / "volatile-binds.service.in").read_text()
+    values = {"what": "/var/volatile/lib", "where": "/var/lib", "whatparent": "/var/volatile", "whereparent": "/var",
+              "avoid_overlayfs": "0"}
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", value)
+    one.write(f"/usr/lib/systemd/system/{VOLATILE}", text)
+    one.write(f"/usr/lib/systemd/system/{VOLATILE}.d/late.conf", "[Service]\nExecStartPre=/bin/sleep 2\n")
+    one.write("/usr/sbin/mount-copybind", (files / "mount-copybind").read_text(), 0o755)
+    one.chroot("systemctl", "--quiet", "--root=/", "enable", VOLATILE)
+
+
+def test_on_a_read_only_root_the_partition_is_not_hidden(put, built):
+    """Where nothing orders the two mounts, OE-core's of /var/lib may come last: then Docker does not see the partition."""
+    one, _ = put("parted", rootfs.NEWER)
+    add_volatile_binds(one, built.release.oecore.path)
+    one.docker_data = "/data"
+    one.write("/etc/fstab", FSTAB)
+    one.chroot("mkdir", "-p", "/data", "/var/volatile", "/var/lib/docker", "/var/lib/containerd", "/var/lib/containers")
+    for ordered in (False, True):
+        if ordered:
+            one.path(OVERRIDE).unlink()
+        else:
+            one.write(OVERRIDE, "")
+        with one.boot(options=["--read-only"]) as system:
+            assert (system.show(VOLATILE, "ActiveState"), system.show(MOUNT, "ActiveState")) == (
+                {"ActiveState": "active"}, {"ActiveState": "active"})
+            kind = system.output("stat", "--file-system", "--format=%T", "/var/lib", "/var/lib/docker").split()
+            assert kind == ["overlayfs", "ext2/ext3" if ordered else "overlayfs"]
+            check(system, dict.fromkeys(NAMES, True))
+        assert not system.faults()
+        loaded = [name for name in NAMES if system.journal.grep(LOADED, packages.unit(name))]
+        assert loaded == ([] if ordered else list(NAMES))
 
 
 def check_user(system):

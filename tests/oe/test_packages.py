@@ -115,8 +115,10 @@ def test_what_reads_zstd(shop):
 def test_the_engine_waits_for_its_data_root(build):
     deb = build.deb("dockin-preload")
     found = {path.split("/")[-2]: deb.read(path).decode() for path in deb.files if path.endswith(".conf")}
-    assert {name: re.findall("^RequiresMountsFor=(.*)$", text, re.M) for name, text in found.items()} == {
-        "docker.service.d": ["/var/lib/docker"], "containerd.service.d": ["/var/lib/containerd"]}
+    volatile = "After=var-volatile-lib.service"
+    assert {name: text.splitlines()[-1] for name, text in found.items()} == {
+        "docker.service.d": "RequiresMountsFor=/var/lib/docker", "var-lib-docker.mount.d": volatile,
+        "containerd.service.d": "RequiresMountsFor=/var/lib/containerd", "var-lib-containerd.mount.d": volatile}
 
 
 def test_sizes_are_in_the_log(build):

@@ -156,6 +156,26 @@ def test_what_waits_for_the_data_root():
         units.render_drop_in("data")
 
 
+BINDS = r"    /var/volatile/lib /var/lib\n    /var/volatile/srv /srv/\n    /var/volatile/docker /var/lib/docker\n"
+
+
+@pytest.mark.parametrize(("directory", "expected"), [
+    ("/var/lib/docker", {"var-lib-docker.mount": "var-volatile-lib.service"}),
+    ("/var/lib/containers/my-store", {"var-lib-containers.mount": "var-volatile-lib.service",
+                                      r"var-lib-containers-my\x2dstore.mount": "var-volatile-lib.service"}),
+    ("/srv/.d+", {r"srv-.d\x2b.mount": "var-volatile-srv.service"}),
+    ("/var/lib/docker/data", {"var-lib-docker.mount": "var-volatile-lib.service",
+                              "var-lib-docker-data.mount": "var-volatile-lib.service var-volatile-docker.service"}),
+    ("/var/library", {}),
+    ("/data/docker", {}),
+])
+def test_what_is_mounted_below_a_volatile_bind_comes_after_it(directory, expected):
+    found = units.render_mount_drop_ins(directory, BINDS)
+    assert {unit: settings(text) for unit, text in found.items()} == {
+        unit: {"Unit.After": [services]} for unit, services in expected.items()}
+    assert not found or run(["systemd-escape", "--path", "--suffix=mount", directory])[1].strip() in found
+
+
 @pytest.mark.parametrize("value", ["", "data", "/data/", "/", "/data/../x", "/da ta", "/data/%n", "/data/$X", "/*"])
 def test_directories_that_a_variable_can_not_name(value):
     with pytest.raises(errors.DockinError, match=re.escape(f"Invalid DOCKIN_DATAROOT_DIR = {value!r}: expected")):
