@@ -416,7 +416,8 @@ class Build:
 
     def stop(self) -> None:
         """Stop a BitBake server that is left in this build directory, and the tasks that it runs."""
-        self._wait_for_server(2)
+        if not self.resident:
+            self._wait_for_server(2)
         pid = _server(self.path)
         if not pid:
             return
