@@ -175,7 +175,7 @@ def test_too_large_for_the_budget(shop):
     build.local_conf('DOCKIN_SIZE_BUDGET = "12M"')
     result = build.bitbake("several").ok()
     assert result.tasks("several") <= {"do_package_qa", "do_build"}, "another budget costs another build"
-    # Docker's containerd store keeps the unpacked archives.
+    # Docker's containerd store keeps what the unpacked archives hold.
     sizes = r"Archives: [0-9]+ bytes, ([0-9]+) unpacked; .*, once all are loaded: ([0-9]+)"
     [(unpacked, classic)] = re.findall(sizes, build.log("several", "do_package_qa"))
     build.local_conf('DOCKIN_RUNTIME_STORE = "containerd"')
