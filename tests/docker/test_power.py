@@ -10,6 +10,7 @@ Whether a load, a pull or the preload has made it is all the same.
 from __future__ import annotations
 
 import random
+import re
 import time
 
 import pytest
@@ -137,7 +138,7 @@ def reboot(daemon):
 
 def forget(target, installed):
     """Make it look as if the power had been cut after a load and before its record."""
-    target.daemon.run(["rm", str(target.record(installed))])
+    target.daemon.run(["rm", str(target.record(installed)), str(target.brought(installed))])
     reboot(target.daemon)
 
 
@@ -439,3 +440,160 @@ def test_what_a_killed_load_has_left_in_containerd_is_not_taken_for_whole(powere
     target("load", "--flush", installed.info)
     assert truth(daemon, installed.name) == right
     assert is_recorded(target, installed) and not installed.archive.exists()
+
+
+def free_kib(daemon):
+    return int(daemon.run(["df", "-k", "--output=avail", str(daemon.data_root)]).stdout.split()[-1])
+
+
+def leave(daemon, kib):
+    """Fill the file system so that no more is free."""
+    daemon.run(["sync"])
+    daemon.run(["fallocate", "-l", f"{free_kib(daemon) - kib}k", f"{daemon.directory}/data/filler"])
+
+
+def needed_kib(installed):
+    """Return what the command wants to be free for a load."""
+    known = installed.information
+    needed = -(-known.unpacked_size // 1024) + -(-known.layers_size // 1024)
+    return needed + needed // 16 + 8192
+
+
+@every_kind
+@pytest.mark.parametrize("end", ["of all", "of dockerd"])
+def test_a_cut_load_on_a_partition_that_is_just_large_enough(powered, end):
+    """What it has left occupies a part of what the load needs, and makes that less."""
+    daemon, target, shelf = powered
+    installed = shelf.install(shelf.image(extra=[filler(shelf, 12 * MIB) for _ in range(6)]))
+    leave(daemon, needed_kib(installed) + 2048)
+    pattern = "overlay2/*/diff/filler" if daemon.kind.store == "classic" else "*/daemon/*overlayfs/snapshots/*/fs/filler"
+
+    def layers():
+        return int(daemon.run(["sh", "-c", f"ls {daemon.data_root}/{pattern} 2>/dev/null | wc -l"]).stdout)
+
+    with open(shelf.directory / "output", "wb") as output:
+        run = daemon.popen(target.argv("load", "--flush", installed.info), stdout=output, stderr=output,
+                           env=target.environment())
+    wait_for(lambda: layers() >= 3 or run.poll() is not None)
+    if end == "of all":
+        daemon.run(["sync"])  # as the kernel does by itself after some seconds
+        wait_for(lambda: layers() >= 5 or run.poll() is not None)
+        assert run.poll() is None
+        daemon.cut_power()
+        daemon.start()
+        assert free_kib(daemon) < needed_kib(installed), "the cut load has left nothing, so the test shows nothing"
+        # Again, and what was free at first is still known.
+        run = daemon.popen(target.argv("load", "--flush", installed.info), env=target.environment())
+        wait_for(lambda: layers() >= 5 or run.poll() is not None)
+        daemon.run(["sync"])
+        daemon.cut_power()
+        daemon.start()
+        target("load", "--flush", installed.info)
+    else:
+        assert run.poll() is None
+        daemon.stop("KILL")
+        daemon.start()
+        assert run.wait(90) == OK, (shelf.directory / "output").read_text()
+    assert daemon.run_image(installed.name) == shelf.output()
+    assert is_recorded(target, installed) and not installed.archive.exists()
+
+
+@both_stores
+def test_a_record_is_gone_from_the_disk_when_its_image_is_loaded_again(powered):
+    """What is made then may look like what was recorded: the same inode, in the same second of another boot."""
+    daemon, target, shelf = powered
+    installed = shelf.install(shelf.image(extra=[files(shelf, 1), files(shelf, 2)]))
+    target("load", installed.info)
+    right = truth(daemon, installed.name)
+    daemon.docker("image", "rm", installed.name)
+    reboot(daemon)
+    assert is_recorded(target, installed)
+    cut_after_load(daemon, target, shelf, installed)
+    assert not is_recorded(target, installed)
+    target("load", "--flush", installed.info)
+    assert truth(daemon, installed.name) == right
+    assert is_recorded(target, installed) and not installed.archive.exists()
+
+
+@both_stores
+def test_a_load_that_finds_no_room_is_no_damage(powered):
+    """Small files take more than their sizes say. Nothing is tried again, and nothing of others is dropped for it."""
+    daemon, target, shelf = powered
+    theirs = shelf.install(shelf.image("theirs"), shelf.name("theirs"))
+    daemon.docker("load", "--input", str(theirs.archive))
+    reboot(daemon)
+    small = images.layer({f"small/{number}": f"{number}".encode() * 100 for number in range(16000)}, "none")
+    installed = shelf.install(shelf.image(extra=[small]), compression="xz")
+    leave(daemon, needed_kib(installed) + 1024)
+    ctr = f"ctr --address {daemon.containerd_socket} --namespace moby snapshots ls | grep Committed"
+
+    def snapshots():
+        return set(daemon.run(["sh", "-c", ctr], check=False).stdout.splitlines())
+
+    before = snapshots()
+    assert bool(before) == (daemon.kind.store == "containerd")
+    output = target("load", "--flush", installed.info, status=NO_SPACE)
+    assert "Docker found too little space in" in output and "no space left" in output
+    assert "MiB were free before the load" in output
+    assert "once more" not in output and output.count("loading") == 1
+    assert installed.archive.exists() and not is_recorded(target, installed)
+    assert before <= snapshots()
+    assert '"interrupted": false' in target("status", "--json", installed.info, status=FAILED)
+    daemon.run(["rm", f"{daemon.directory}/data/filler"])
+    target("load", "--flush", installed.info)
+    assert daemon.run_image(installed.name) == shelf.output()
+    assert daemon.run_image(theirs.name) == shelf.output("theirs")
+
+
+@both_stores
+def test_going_back_to_the_previous_image_needs_no_space(powered):
+    """Its layers were recorded whole, and are in no doubt because another image was recorded under the name since."""
+    daemon, target, shelf = powered
+    options, directory, slots = ("--flush", "--prune", "--keep-previous"), shelf.directory, {}
+    for word in ("first", "second"):
+        shelf.directory = directory / word
+        slots[word] = shelf.install(shelf.image(word, extra=[filler(shelf, 40 * MIB)]))
+        target("load", *options, slots[word].info)
+        reboot(daemon)
+    leave(daemon, 20480)
+    for word in ("first", "second"):
+        output = target("load", *options, slots[word].info)
+        assert "of an earlier time again" in output
+        assert daemon.kind.store == "containerd" or "checking" not in output
+        assert daemon.run_image(slots[word].name) == shelf.output(word)
+        assert is_recorded(target, slots[word])
+        reboot(daemon)
+
+
+@pytest.mark.parametrize("powered", docker.CLASSICS, ids=str, indirect=True)
+def test_a_message_speaks_of_an_archive_only_if_there_is_one(powered):
+    daemon, target, shelf = powered
+    installed = shelf.install(shelf.image(extra=[filler(shelf, 40 * MIB)]))
+    target("load", "--keep", installed.info)
+    daemon.run(["rm", "-r", str(daemon.data_root / "dockin")])
+    reboot(daemon)
+    leave(daemon, 20480)
+    assert "the archive is kept" in target("load", "--flush", installed.info, status=NO_SPACE)
+    installed.archive.unlink()
+    output = target("load", "--flush", installed.info, status=NO_SPACE)
+    assert "too little space" in output and "archive" not in output
+
+
+@only_containerd
+def test_an_image_made_of_layers_that_are_there_keeps_them(powered):
+    """containerd notes that an image uses its snapshots when it unpacks them, not when it finds them."""
+    daemon, target, shelf = powered
+    one = shelf.install(shelf.image(), shelf.name("one"))
+    target("load", one.info)
+    reboot(daemon)
+    same = [shelf.busybox, images.layer({"word": f"hello {shelf.number}\n"}, "none")]
+    two = shelf.install(images.image(same, command=("cat", "/word"), config={"author": "another"}), shelf.name("two"))
+    target("load", two.info)
+    ctr = ["ctr", "--address", daemon.containerd_socket, "--namespace", "moby"]
+    labels = daemon.run([*ctr, "content", "ls", f"digest=={two.information.image_id}"]).stdout
+    [top] = re.findall(r"containerd\.io/gc\.ref\.snapshot\.overlayfs=(sha256:[0-9a-f]{64})", labels)
+    daemon.docker("image", "rm", one.name)
+    daemon.run([*ctr, "leases", "create", "--id", "collect"])
+    daemon.run([*ctr, "leases", "rm", "--sync", "collect"])
+    assert re.search(rf"^{top} .*Committed", daemon.run([*ctr, "snapshots", "ls"]).stdout, re.M)
+    assert daemon.run_image(two.name) == shelf.output()

@@ -229,6 +229,23 @@ def test_damaged_archive_is_kept_and_the_error_has_dockers_words(shelf, preload)
     assert installed.archive.exists()
 
 
+@pytest.mark.parametrize("compression", ["none", "xz"])
+def test_an_archive_that_ends_too_early_is_damaged(shelf, preload, compression):
+    """With the right size. The runtime says EOF, as a client does whose daemon has gone."""
+    installed = shelf.install(shelf.image(extra=[filler(shelf, 2 * MIB)]), compression=compression)
+    data = installed.archive.read_bytes()
+    half = len(data) // 2
+    if compression == "none":
+        installed.archive.write_bytes(data[:half])
+        installed.rewrite(archive_size=half)
+    else:
+        installed.archive.write_bytes(data[:half] + bytes(20000) + data[half + 20000:])
+    output = preload("load", "--flush", installed.info, status=FAILED)
+    assert f"docker load of {installed.archive} failed: " in output
+    assert "went away" not in output and output.count(": loading ") == 1
+    assert installed.archive.exists()
+
+
 def test_two_at_once_load_once(shelf, preload):
     installed = shelf.install(shelf.image(extra=[filler(shelf, 8 * MIB)]))
     runs = []
@@ -296,6 +313,19 @@ def test_a_daemon_that_ends_while_a_load_waits_for_others(shelf, preload):
     shelf.daemon.start()
     assert "Docker does not answer any more" in (shelf.directory / "output").read_text()
     assert holder.wait(10) == 0
+
+
+def test_a_daemon_that_ends_before_a_load(shelf, preload):
+    """Again it would seem that image and archive are gone for good."""
+    installed = shelf.install(shelf.image())
+    preload("load", "--flush", installed.info)
+    pid = f"{shelf.daemon.directory}/docker.pid"
+    first = preload.script("docker", f'[ "$1 $2" != "image inspect" ] || kill -KILL $(cat {pid}) 2>/dev/null\n'
+                                     f'exec {preload.directory}/bin/docker "$@"', "dies")
+    output = preload("load", "--flush", installed.info, status=NO_DOCKER, first=first)
+    shelf.daemon.start()
+    assert "Docker does not answer any more" in output
+    assert "nothing to do" in preload("load", "--flush", installed.info)
 
 
 def test_a_load_that_does_not_wait_asks_the_daemon_once(shelf, preload):

@@ -175,16 +175,17 @@ def test_layers_of_an_earlier_boot_that_no_record_has(bench, engine):
     installed = bench.install()
     bench("load", installed.info)
     record = f"{engine.root}/dockin/{installed.info.stem}"
+    notes = [record, f"{engine.root}/dockin/.{installed.info.stem}.brought"]
     text = bench.shelf.output()
     engine.daemon.run(["sh", "-c", f': >"$(grep -rlx "{text}" {engine.root} --include word)"'])
     assert bench.read(installed) == ""
-    engine.daemon.run(["rm", record])
+    engine.daemon.run(["rm", *notes])
     reboot(engine.daemon)
     assert "has damaged files" in bench("load", "--flush", installed.info)
     assert bench.read(installed) == text
     assert not installed.archive.exists()
     # Whole, it is only recorded.
-    engine.daemon.run(["rm", record])
+    engine.daemon.run(["rm", *notes])
     reboot(engine.daemon)
     output = bench("load", "--flush", installed.info)
     assert "checking its files" in output and "loaded in" not in output
@@ -242,6 +243,23 @@ def test_too_little_space(bench):
     installed.rewrite(unpacked_size=10 ** 13)
     installed.info.write_text(installed.info.read_text() + f"runtime={bench.engine.name}\n")
     assert "too little space in" in bench("load", installed.info, status=NO_SPACE)
+
+
+@pytest.mark.parametrize("compression", ["none", "xz"])
+def test_an_archive_that_ends_too_early_is_damaged(bench, engine, compression):
+    """With the right size; what is read of it comes to an early end."""
+    installed = bench.install(compression=compression)
+    data = installed.archive.read_bytes()
+    half = len(data) // 2
+    if compression == "none":
+        installed.archive.write_bytes(data[:half])
+        installed.rewrite(archive_size=half, runtime=engine.name)
+    else:
+        installed.archive.write_bytes(data[:half] + bytes(20000) + data[half + 20000:])
+    output = bench("load", "--flush", installed.info, status=FAILED)
+    assert f"of {installed.archive} failed: " in output
+    assert "went away" not in output and output.count(": loading ") == 1
+    assert installed.archive.exists()
 
 
 def test_an_unknown_runtime_is_refused(bench):

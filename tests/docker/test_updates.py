@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import random
+import re
+
 import pytest
 
-from support import docker
+from support import docker, images
 from support.installed import Shelf
 from support.target import MIB, NO_ARCHIVE, NO_SPACE, OK, Target, filler, wait_for
 
@@ -118,8 +121,7 @@ def test_what_others_brought_or_named_stays(slots, shelf, daemon):
 
 def test_an_image_that_a_build_recorded_counts_as_brought_and_one_found_does_not(slots, shelf, daemon, preload):
     slots.boot("first")
-    brought = preload.record(slots.installed).with_name(f".{slots.installed.info.stem}.brought")
-    daemon.run(["rm", str(brought)])
+    daemon.run(["rm", str(preload.brought(slots.installed))])
     slots.boot("second", "--prune")
     assert slots.id("first") not in ids(daemon)
     # One that the user loaded before its package came is recorded and stays, where Docker does not drop it by itself.
@@ -197,6 +199,61 @@ def test_a_volatile_data_root_keeps_the_archives(busybox):
             daemon.start()
             assert "loaded in" in target("load", "--flush", installed.info)
             assert daemon.run_image(installed.name) == shelf.output()
+
+
+def test_what_a_data_root_is_stored_on(shelf, daemon):
+    """Mounts of all kinds, told by the kernel's own list; only that the data-root is on one of them is not so."""
+    target = Target(daemon, "dash")
+    mount = f"{daemon.directory}/medium"
+    daemon.run(["mkdir", "-p", mount])
+    first = target.script("df", f'case "$*" in\n"-P -- {daemon.data_root}"*) printf "a\\nb 1 1 1 1%% {mount}\\n"; exit ;;\n'
+                                f'esac\nexec {target.directory}/bin/df "$@"', "elsewhere")
+
+    def overlay(folder):
+        daemon.run(["mkdir", "-p", f"{folder}/upper", f"{folder}/work"])
+        return ["-t", "overlay", "-o", f"lowerdir=/usr,upperdir={folder}/upper,workdir={folder}/work", "overlay"]
+
+    installed = shelf.install(shelf.image())
+    target("load", installed.info)
+    for options, medium in (
+        (overlay("/run/overlay"), "tmpfs"),
+        # No such device can be had everywhere, but a file system that names one as its source.
+        (["-t", "proc", "/dev/ram0"], "/dev/ram0"),
+        (["-t", "proc", "/dev/zram1"], "/dev/zram1"),
+        (overlay(f"{daemon.directory}/data/overlay"), None),
+    ):
+        daemon.run(["mount", *options, mount])
+        try:
+            output = target("load", "--flush", installed.info, first=first)
+        finally:
+            daemon.run(["umount", mount])
+        if medium:
+            assert f"is on {medium}, which may not outlast this boot" in output
+        else:
+            assert "flushed the archive" in output
+        assert installed.archive.exists() == bool(medium)
+
+
+@pytest.mark.parametrize("daemon", DAEMONS[:1], ids=str, indirect=True)
+@pytest.mark.parametrize("option", ["--flush", "--keep"])
+def test_an_archive_that_is_flushed_counts_in_the_order(shelf, preload, option):
+    """Those first that leave more than they need, the least needy before the others; then by what a load gives back."""
+    zeros = images.layer({"zeros": bytes(6 * MIB)}, "none")
+    noise = images.layer({"noise": random.Random(shelf.number).randbytes(2 * MIB), "zeros": bytes(3 * MIB)}, "none")
+    installed = {
+        # Archives larger than the layers, as they are not compressed.
+        "small": shelf.install(shelf.image("small"), shelf.name("small")),
+        "large": shelf.install(shelf.image("large", extra=[zeros]), shelf.name("large")),
+        # The larger one has the smaller archive.
+        "noise": shelf.install(shelf.image("noise", extra=[noise]), shelf.name("noise"), compression="xz"),
+        "zeros": shelf.install(shelf.image("zeros", extra=[zeros]), shelf.name("zeros"), compression="xz"),
+    }
+    output = preload("load", option, *(installed[word].info for word in ("zeros", "large", "noise", "small")))
+    order = re.findall(r"app\d+:(\w+): loading ", output)
+    if option == "--flush":
+        assert order == ["small", "large", "noise", "zeros"]
+    else:
+        assert order[2:] == ["noise", "small"] and set(order[:2]) == {"zeros", "large"}
 
 
 @pytest.fixture

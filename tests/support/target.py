@@ -96,3 +96,6 @@ class Target:
 
     def marker(self, installed):
         return self.daemon.data_root / "dockin" / f".{installed.info.stem}.loading"
+
+    def brought(self, installed):
+        return self.daemon.data_root / "dockin" / f".{installed.info.stem}.brought"
