@@ -460,6 +460,28 @@ def test_places_that_are_taken(images):
 
 
 @pytest.mark.release("master")
+def test_a_data_root_elsewhere(shop, app):
+    """Docker has to be told of it: by daemon.json, or by a unit."""
+    directory = "/var/lib/my-docker"
+    build = shop.build("elsewhere", f'DOCKIN_DATAROOT_DIR = "{directory}"\n')
+    build.recipe("asleep_1.0.bb", ASLEEP.format(app=app))
+    build.recipe("docker-options_1.0.bb", f"""
+INHIBIT_DEFAULT_DEPS = "1"
+do_install() {{
+    install -d ${{D}}${{systemd_system_unitdir}}/docker.service.d
+    echo 'ExecStart=dockerd --data-root {directory}' > ${{D}}${{systemd_system_unitdir}}/docker.service.d/options.conf
+}}
+FILES:${{PN}} = "${{systemd_system_unitdir}}"
+""")
+    for name, packages in {"told": "asleep docker-options", "untold": "asleep"}.items():
+        build.recipe(f"{name}_1.0.bb", IMAGE.format(first="", classes="dockin-dataroot", types="tar", packages=packages))
+    build.bitbake("-k", "told", "untold", timeout=600).failed(
+        f"Docker is not told of DOCKIN_DATAROOT_DIR = '{directory}', and would look in {DATA_ROOT}: install")
+    assert f"{directory}/image/overlay2/repositories.json" in files(build, "told")
+    assert "/usr/lib/systemd/system/var-lib-my\\x2ddocker.mount.d/dockin-preload.conf" in build.deb("dockin-preload").files
+
+
+@pytest.mark.release("master")
 def test_the_same_once_more(images, ready, tmp_path):
     partition = images.image("parted", "dockin-ext4").read_bytes()
     tainted = "is tainted from a forced run"
