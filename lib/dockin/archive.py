@@ -61,7 +61,7 @@ class Archive:
     size: int
     """Bytes of the archive, not compressed."""
     layers_size: int
-    """Bytes of all uncompressed layers: what they take up once loaded."""
+    """Bytes of all layers, not compressed."""
 
 
 def check_mode(mode: str) -> str:
