@@ -511,7 +511,9 @@ class _Reader:
             statement = dataclasses.replace(statement, value=value)
         elif statement.operator != "=" and not {"append", "prepend", "remove"}.isdisjoint(overrides):
             self._fix_doubt(name, f"{statement.variable} at {where} changes by {statement.operator}, an odd combination")
-        if name == "PN" and self.text_only and self.scope.is_preset("BPN") and statement.value.characters != self._name():
+        sets = not overrides and statement.operator in ("=", "?=", "??=")
+        same = sets and statement.value.characters == self._name()
+        if name == "PN" and self.text_only and self.scope.is_preset("BPN") and not same:
             self.scope.configured.setdefault("BPN", f"follows PN, which is changed at {where}")
         self.scope.assign(statement)
         self.statements.append(statement)

@@ -178,6 +178,11 @@ DOUBTFUL = {
         "takes ${PV} at u.inc:1, which BitBake has from the name"),
     "the name after that of the recipe": (
         'PN = "y"\n' + LITERAL.replace("/x", "/${BPN}"), {}, "${BPN}, which follows PN, which is changed at a/x_1.bb:1"),
+    "the name after what is put before that of the recipe": (
+        'PN:prepend := "${BPN}"\n' + LITERAL.replace("/x", "/${BPN}"), {}, "${BPN}, which follows PN, which is changed"),
+    "the name after that of the recipe, expanded at once in an include": (
+        "require u.inc\n" + LITERAL.replace("/x", "/${BPN}"), {"mine/u.inc": 'PN:class-target := "${PN}"\n'},
+        "${BPN}, which follows PN, which is changed at u.inc:1"),
     "a value in doubt, expanded at once": (
         'T = "1"\nT:arm = "2"\nU := "${T}"\nunset T\nT = "1"\n' + VARIABLE.replace("T}", "U}"), {},
         "takes ${T} at a/x_1.bb:3"),
