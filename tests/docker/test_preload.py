@@ -233,16 +233,10 @@ def test_damaged_archive_is_kept_and_the_error_has_dockers_words(shelf, preload)
 def test_an_archive_that_ends_too_early_is_damaged(shelf, preload, compression):
     """With the right size. The runtime says EOF, as a client does whose daemon has gone."""
     installed = shelf.install(shelf.image(extra=[filler(shelf, 2 * MIB)]), compression=compression)
-    data = installed.archive.read_bytes()
-    half = len(data) // 2
-    if compression == "none":
-        installed.archive.write_bytes(data[:half])
-        installed.rewrite(archive_size=half)
-    else:
-        installed.archive.write_bytes(data[:half] + bytes(20000) + data[half + 20000:])
+    installed.damage_archive(compression)
     output = preload("load", "--flush", installed.info, status=FAILED)
     assert f"docker load of {installed.archive} failed: " in output
-    assert "went away" not in output and output.count(": loading ") == 1
+    assert "went away" not in output and output.count(f"{installed.name}: loading {installed.archive}") == 1
     assert installed.archive.exists()
 
 

@@ -62,6 +62,19 @@ class Installed:
         """Write the information file again, with other values for some of its keys."""
         self.info.write_text(replace(self.information, **changes).render())  # type: ignore[arg-type]
 
+    def damage_archive(self, compression: str, **changes: object) -> None:
+        """Have the archive come to an end too early, with the size that the information file has.
+
+        One that is not compressed loses its second half; changes are for rewrite(). Another has zeros in its middle.
+        """
+        data = self.archive.read_bytes()
+        half = len(data) // 2
+        if compression == "none":
+            self.archive.write_bytes(data[:half])
+            self.rewrite(archive_size=half, **changes)
+        else:
+            self.archive.write_bytes(data[:half] + bytes(20000) + data[half + 20000 :])
+
 
 def write_tarball(path: Path, content: Content, platform: platforms.Platform) -> tarball.Image:
     """Write the image tarball that the fetcher would have made of content; return its image."""
