@@ -194,6 +194,20 @@ python dockin_check_src_uri () {
         bb.fatal("%s: %s" % (e.data.getVar('PN'), error))
 }
 
+# package_rpm.bbclass copies these texts into its spec file as they are. A recipe may have them of an image's labels: versions of
+# devtool add-docker before this check left a '%' in them. This event comes after all that can change a value.
+addhandler dockin_check_package_texts
+dockin_check_package_texts[eventmask] = "bb.event.RecipeParsed"
+python dockin_check_package_texts () {
+    try:
+        # SUMMARY first, which others are made of.
+        for text in dockin.newrecipe.PACKAGE_TEXTS:
+            for key in sorted(key for key in e.data.keys() if key.partition(':')[0] == text):
+                dockin.newrecipe.check_package_text(key, e.data.getVar(key) or '')
+    except dockin.errors.DockinError as error:
+        bb.fatal("%s: %s" % (e.data.getVar('PN'), error))
+}
+
 python () {
     pn = d.getVar('PN')
     try:

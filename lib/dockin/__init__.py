@@ -20,5 +20,6 @@ BBIMPORTS = [
     "space",
     "runtimes",
     "units",
+    "newrecipe",
     "dockerfetcher",
 ]

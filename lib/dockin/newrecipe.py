@@ -17,6 +17,9 @@ from dockin import licences, manifests, platforms, reference, units, versions
 from dockin.errors import DockinError, one_line
 from dockin.reference import ImageReference
 
+PACKAGE_TEXTS = ("SUMMARY", "DESCRIPTION", "HOMEPAGE")
+"""Variables that may have words of an image's publisher, and that OE-core's package_rpm.bbclass copies into a spec file."""
+
 UNVERSIONED_PV = "1.0"
 """PV of a recipe whose tag is no version."""
 
@@ -30,7 +33,7 @@ _LONGEST_TITLE = 60
 _LONGEST_DESCRIPTION = 400
 _WIDTH = 120
 
-_URL_CHARACTERS = re.compile(r"[A-Za-z0-9/:._~%?#&=+@,-]+")
+_URL_CHARACTERS = re.compile(r"[A-Za-z0-9/:._~?#&=+@,-]+")
 # Numbers with dots and dashes: 8.0.0-1, 2026-11-23. A single number is as likely a commit or a build.
 _NUMBERS = re.compile(r"\d+(?:[.-]\d+)+")
 _NAME = re.compile(r"[0-9a-z.+-]+")
@@ -230,10 +233,9 @@ def for_composition(composition: Composition, pn: str, table: licences.Table, co
 
 
 def plain(text: str, limit: int) -> str:
-    """Return foreign text as a BitBake value can hold it: one line of limit characters that BitBake won't expand."""
-    printable = one_line(text)
-    harmless = printable.replace("\\", "/").replace('"', "'").replace("${", "{").replace("#", "")
-    # "$${" has become "${".
+    """Return foreign text as a recipe can hold it: one line of limit characters, which BitBake and rpmbuild don't expand."""
+    harmless = one_line(text).translate({ord("\\"): "/", ord('"'): "'", ord("#"): None, ord("%"): None})
+    # "$%{" has become "${", and so does "$${" here.
     while "${" in harmless:
         harmless = harmless.replace("${", "{")
     words = " ".join(harmless.split())
@@ -241,6 +243,16 @@ def plain(text: str, limit: int) -> str:
         return words
     start = words[: limit - 1]
     return (start.rpartition(" ")[0] or start).rstrip(",;:-") + " …"
+
+
+def check_package_text(variable: str, value: str) -> None:
+    """Raise InvalidRecipe for a value of one of PACKAGE_TEXTS in which rpmbuild would expand something."""
+    if "%" in value:
+        raise InvalidRecipe(
+            f"Invalid {variable} = {value!r}: it has a '%', by which rpmbuild runs commands, as %(…), on the build host;"
+            " remove each '%', or write it out as 'percent'. It may be what an image's labels say, copied into the recipe"
+            " by devtool or recipetool: if you do not know it, do not trust the image"
+        )
 
 
 def _head(summary: str, description: str, homepage: str) -> list[str]:

@@ -34,3 +34,15 @@ def test_what_the_text_is_sure_of_bitbake_has_so(number, library, count):
     outcome = json.loads(done.stdout)
     assert outcome["wrong"] == []
     assert outcome["sure"] > count // 3 and outcome["doubtful"] > count // 3
+
+
+@pytest.mark.parametrize("count", [2000, pytest.param(50_000, marks=[pytest.mark.long, pytest.mark.timeout(1200)])])
+@pytest.mark.parametrize(("number", "library"), LIBRARIES, ids=[str(library) for _, library in LIBRARIES])
+def test_hostile_labels_are_text_to_bitbake(tmp_path, number, library, count):
+    """What an image's labels say becomes values of three variables, in which nothing is left to be expanded."""
+    if library.unavailable:
+        pytest.skip(f"unavailable: {library.unavailable}")
+    command = [sys.executable, "-B", str(HERE / "parse_labels.py"), str(library.path), str(HERE.parent.parent / "lib")]
+    argv = [*command, str(20261201 + number), str(count)]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=1000, cwd=tmp_path)
+    assert json.loads(done.stdout) == {"parsed": count, "wrong": []}

@@ -74,6 +74,18 @@ BAD = {
     "pattern-without-registry": (recipe("docker://busybox", 'DOCKIN_LICENSE_ACCEPTED = "library/*"\n'),
                                  r"Invalid pattern 'library/\*' in DOCKIN_LICENSE_ACCEPTED.*'docker\.io/library/\*'"),
     "no-image": ('inherit dockin\nSRC_URI = "file://compose.yml"\n', r"no docker:// entry"),
+    # As older versions of devtool add-docker have copied it from labels: rpmbuild would run it.
+    "macro-in-summary": (recipe("docker://busybox", 'SUMMARY = "Nice app %(id > /tmp/mark) as a Docker image"\n'),
+                         r"Invalid SUMMARY = 'Nice app %\(id > /tmp/mark\) as .*rpmbuild runs.*remove each '%'"),
+    "macro-in-description": (recipe("docker://busybox", 'DESCRIPTION = "%{lua:x}"\n'),
+                             r"Invalid DESCRIPTION = '%\{lua:x\}': .*remove each '%'"),
+    "macro-in-homepage": (recipe("docker://busybox", 'HOMEPAGE = "https://a.example/%(id)"\n'),
+                          r"Invalid HOMEPAGE = 'https://a\.example/%\(id\)'"),
+    "macro-of-a-package": (recipe("docker://busybox", 'SUMMARY:${PN}-preload = "100 %"\n'),
+                           r"Invalid SUMMARY:macro-of-a-package-preload = '100 %'"),
+    "macro-appended": (recipe("docker://busybox", 'DESCRIPTION:append = " 100 %"\n'), r"Invalid DESCRIPTION = '.* 100 %'"),
+    "macro-set-last": (recipe("docker://busybox", 'python () {\n    d.setVar("SUMMARY", "100 %")\n}\n'),
+                       r"Invalid SUMMARY = '100 %'"),
     "long-name": (recipe("docker://" + "a" * 240 + ";tag=" + "b" * 120), r"characters"),
 }
 
