@@ -38,7 +38,7 @@ import dockin.status  # noqa: E402
 import dockin.stdout  # noqa: E402
 import dockin.tarball  # noqa: E402
 import dockin.valuecache  # noqa: E402
-from dockin.errors import DockinError  # noqa: E402
+from dockin.errors import DockinError, readable  # noqa: E402
 
 logger = logging.getLogger("bitbake-layers")
 
@@ -74,7 +74,7 @@ class DockinPlugin(LayerPlugin):
                 else:
                     write(dockin.status.table(statuses, datetime.date.today()))
                     for note in notes:
-                        write(note + "\n")
+                        write(readable(note) + "\n")
                 return code
         except DockinError as error:
             logger.error("%s", error)

@@ -42,7 +42,7 @@ import dockin.reference  # noqa: E402
 import dockin.refreshcommand  # noqa: E402
 import dockin.settings  # noqa: E402
 import dockin.stdout  # noqa: E402
-from dockin.errors import DockinError  # noqa: E402
+from dockin.errors import DockinError, readable  # noqa: E402
 
 logger = logging.getLogger("devtool")
 
@@ -220,7 +220,7 @@ def _recipe(wishes, args, images, d):
         return dockin.newrecipe.for_image(found[0], wishes.pn, table, args.compression)
     composition = dockin.compose.compose(wishes.composition, found)
     for note in wishes.composition.notes:
-        logger.info("%s", note)
+        logger.info("%s", readable(note))
     return dockin.newrecipe.for_composition(composition, wishes.pn, table, args.compression)
 
 

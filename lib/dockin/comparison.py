@@ -283,7 +283,7 @@ class _Comparison:
             config=config_digest if platform else "",
             created=config.created,
         )
-        created = _time(config.created)
+        created = manifests.moment(config.created)
         if created is None or created < _EARLIEST:
             found.message = "the image does not tell its age"
         elif (self._now - created).total_seconds() < self._rules.min_age and found.pin_exists is not False:
@@ -304,15 +304,3 @@ def _same(old: dict[str, str], new: dict[str, str]) -> bool:
     if "" in old or "" in new:
         return bool(set(old.values()) & set(new.values()))
     return bool(old) and all(new.get(platform) == digest for platform, digest in old.items())
-
-
-def _time(text: str) -> datetime.datetime | None:
-    """Return the time in a config's "created", None where it is none."""
-    # Python before 3.11 takes neither Z nor nine digits of a second.
-    head, dot, rest = text.strip().replace("Z", "+00:00").partition(".")
-    zone = rest.lstrip("0123456789") if dot else ""
-    try:
-        time = datetime.datetime.fromisoformat(head + zone)
-    except ValueError:
-        return None
-    return time if time.tzinfo else time.replace(tzinfo=datetime.timezone.utc)

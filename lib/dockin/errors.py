@@ -8,10 +8,18 @@ into bb.fatal with recipe and variable, the command line tools into their own.
 """
 
 
-class DockinError(Exception):
-    """Something that the user gave, or that was fetched, breaks a rule."""
-
-
 def one_line(text: str) -> str:
-    """Return a text of somebody else's as one line that does nothing to a terminal."""
+    """Return a text of somebody else's as one line that does nothing to a terminal, and has nothing that UTF-8 has not."""
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def readable(text: str) -> str:
+    """Return a text with parts of somebody else's, which keeps its lines, but for those is as one_line() gives it."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+class DockinError(Exception):
+    """Something that the user gave, or that was fetched, breaks a rule. The message may quote it, whatever it has."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(readable(message))

@@ -9,7 +9,7 @@ import os
 import subprocess
 
 from dockin import reference, refresh
-from dockin.errors import DockinError
+from dockin.errors import DockinError, one_line
 from dockin.refresh import Change, Report, Result
 
 UNITS = ("recipe", "all")
@@ -106,7 +106,7 @@ def _results(changes: list[Change]) -> list[Result]:
 
 def _message(results: list[Result], unit: str) -> str:
     recipes = sorted({result.recipe.name for result in results})
-    scope = recipes[0] if len(recipes) == 1 else "docker images"
+    scope = one_line(recipes[0]) if len(recipes) == 1 else "docker images"
     body = "\n\n".join(dict.fromkeys(_paragraph(result) for result in results))
     pins = {(result.found.old, result.found.new): result for result in results}
     if len(pins) > 1:

@@ -8,6 +8,7 @@ https://distribution.github.io/distribution/spec/manifest-v2-2/
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import re
@@ -32,6 +33,9 @@ _LAYER_TYPE = re.compile(
     r"application/vnd\.oci\.image\.layer\.v1\.tar(\+(gzip|zstd))?"
     r"|application/vnd\.docker\.image\.rootfs\.diff\.tar(\.(gzip|zstd))?"
 )
+
+# RFC 3339, with a fraction of any use: its seconds, its fraction, its offset.
+TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,30}))?(Z|[+-][0-9]{2}:[0-9]{2})")
 
 MAX_MANIFEST_SIZE = 4 << 20
 """Bytes; what containers/image and Docker's registry accept for an index or a manifest."""
@@ -106,11 +110,22 @@ class Config:
     """Digests of the uncompressed layers, base first."""
     labels: dict[str, str]
     created: str
+    """A time that moment() reads; "" where the config says none."""
 
 
 def digest_of(data: bytes) -> str:
     """Return sha256:<hex> of some bytes."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def moment(text: str) -> datetime.datetime | None:
+    """Return a time of RFC 3339 to the second, None for anything else."""
+    match = TIME.fullmatch(text)
+    try:
+        # Python before 3.11 takes neither Z nor nine digits of a second.
+        return datetime.datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00")) if match else None
+    except ValueError:
+        return None
 
 
 def is_schema_1(data: bytes) -> bool:
@@ -170,13 +185,14 @@ def parse_config(data: bytes) -> Config:
         _check_digest(diff_id, "config")
     settings = document.get("config")
     labels = settings.get("Labels") if isinstance(settings, dict) else None
+    created = _string(document, "created", "config", optional=True)
     return Config(
         _string(document, "os", "config"),
         _string(document, "architecture", "config"),
         _string(document, "variant", "config", optional=True),
         diff_ids,
         {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {},
-        _string(document, "created", "config", optional=True),
+        created if moment(created) else "",
     )
 
 

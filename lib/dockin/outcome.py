@@ -16,6 +16,7 @@ import typing
 
 from dockin import comparison, reference, registry
 from dockin.comparison import Documents, Finding
+from dockin.errors import readable
 from dockin.refresh import Change, Report, Result
 
 SCHEMA = 1
@@ -73,7 +74,7 @@ def as_text(report: Report, statistics: registry.Statistics) -> str:
     ]
     images = f"{len(report.results)} image{'' if len(report.results) == 1 else 's'}"
     lines.append(" · ".join([f"{images}: {', '.join(counts)}" if counts else images, network, *limits]))
-    return "\n".join(lines) + "\n"
+    return readable("\n".join(lines)) + "\n"
 
 
 def _count(number: int, key: str) -> str:
@@ -93,12 +94,11 @@ def as_markdown(report: Report, statistics: registry.Statistics) -> str:
         lines.append("No image has a new digest.")
     if others:
         lines += ["", "### Not refreshed", "", "| Recipe | Image | Why |", "|---|---|---|"]
-        # What a registry says stays text: no link, no mention, no HTML.
-        lines += [f"| {_cell(r.recipe.name)} | {_code(_name(r))} | {_code(_reason(r))} |" for r in others]
+        lines += [f"| {' | '.join(map(_code, (r.recipe.name, _name(r), _reason(r))))} |" for r in others]
     if report.notes:
         lines += ["", "### Notes", "", *(f"- {_code(note)}" for note in report.notes)]
     lines += ["", f"{unchanged} of {len(report.results)} images need no change."]
-    return "\n".join(lines) + "\n"
+    return readable("\n".join(lines)) + "\n"
 
 
 def as_diff(report: Report) -> str:
@@ -199,9 +199,9 @@ def _row(result: Result) -> str:
     if result.found.pin_gone:
         remarks.append("old digest gone")
     if new.tag != old.tag:
-        remarks.append(f"tag {new.tag}")
+        remarks.append(f"tag {_code(new.tag)}")
     digests = (reference.short(digest) for digest in (old.index, new.index))
-    cells = (_cell(result.recipe.name), *map(_code, (_name(result), *digests)), _cell(", ".join(remarks)))
+    cells = (*map(_code, (result.recipe.name, _name(result), *digests)), ", ".join(remarks))
     return f"| {' | '.join(cells)} |"
 
 
@@ -215,11 +215,10 @@ def _name(result: Result) -> str:
 
 
 def _code(text: str) -> str:
-    """Return a code span for a table's cell, in which only \\| is no backslash: https://github.github.com/gfm/#example-200."""
+    """Return a code span for a table's cell, in which text stays text: no link, no mention, no HTML.
+
+    Only \\| is no backslash there: https://github.github.com/gfm/#example-200.
+    """
     # A backslash before a | would undo the one that keeps it in the cell.
     shown = text.replace("`", "'").replace("\n", " ").replace("\\|", "\\ |").replace("|", "\\|")
     return f"`{shown}`" if text else ""
-
-
-def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

@@ -47,7 +47,6 @@ _COMPRESSIONS = {b"\x1f\x8b": 2, b"\x28\xb5\x2f\xfd": 4}
 # Of the directory that is a layer; the next layer takes over what the one below has.
 _BASE_MODE = 0o555
 _PLAIN_KEY = re.compile(r"[a-z0-9.]+")
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
 
 
 class OverlayStore:
@@ -201,16 +200,10 @@ def _file_name(key: str) -> str:
 
 def _created(config: bytes) -> str:
     """Return when an image was made, as Podman writes it; empty where its config says nothing that Podman can read."""
-    value = manifests.parse_config(config).created or ""
-    match = _TIME.fullmatch(value)
-    if not match or not value.isascii():
-        return ""
-    try:
-        moment = datetime.datetime.strptime(match[1] + match[3], "%Y-%m-%dT%H:%M:%S%z")
-    except ValueError:
+    value = manifests.parse_config(config).created
+    match, moment = manifests.TIME.fullmatch(value), manifests.moment(value)
+    # The year of what is no time to Podman.
+    if not match or not moment or moment.year == 1:
         return ""
     fraction = (match[2] or "")[:9].rstrip("0")
-    # What is no time to Podman.
-    if moment.year == 1:
-        return ""
     return f"{match[1]}{'.' + fraction if fraction else ''}{match[3] if moment.utcoffset() else 'Z'}"

@@ -13,7 +13,7 @@ import sys
 import typing
 
 from dockin import comparison, completion, exitcodes, gitcommit, outcome, platforms, refresh, settings, versions
-from dockin.errors import DockinError
+from dockin.errors import DockinError, readable
 from dockin.resolver import Resolver
 from dockin.stdout import take_bytes
 
@@ -108,7 +108,7 @@ def run(
     except DockinError as error:
         print(f"ERROR: {error}", file=stderr)
     except OSError as error:
-        print(f"ERROR: {error.filename or ''}: {error.strerror or error}", file=stderr)
+        print(readable(f"ERROR: {error.filename or ''}: {error.strerror or error}"), file=stderr)
     return exitcodes.ERROR
 
 

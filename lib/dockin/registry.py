@@ -58,9 +58,9 @@ class ResolveError(DockinError):
     def __init__(self, kind: str, message: str) -> None:
         """kind is one of skopeo.py's: auth, denied, not-found, rate-limited, network, server, tls, content, other …
 
-        The message may quote what a server says, whatever bytes that has; a remedy is a line of its own.
+        A remedy in the message is a line of its own.
         """
-        super().__init__("\n".join(map(one_line, message.split("\n"))))
+        super().__init__(message)
         self.kind = kind
 
 

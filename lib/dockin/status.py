@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from dockin import comparison, information, platforms, reference, resolver, space, tarball
 from dockin.comparison import Finding
-from dockin.errors import DockinError
+from dockin.errors import DockinError, readable
 from dockin.reference import ImageReference
 
 SCHEMA = 1
@@ -177,7 +177,7 @@ def table(statuses: list[Status], today: datetime.date) -> str:
     orders = [need["order"] for need in found if need["recipe"]]
     notes += [_need_note(need) for need in found
               if len(need["order"]) > 1 and (need["recipe"] or need["order"] not in orders)]
-    return "\n".join([*text, *([""] if notes else []), *notes]) + "\n"
+    return readable("\n".join([*text, *([""] if notes else []), *notes])) + "\n"
 
 
 def to_json(statuses: list[Status], **about: object) -> str:

@@ -489,6 +489,21 @@ def test_image_without_an_age_is_old_enough(server, layer):
     assert statuses(layer.json("refresh", "--min-age", "3d")) == {"app:v1": "updated"}
 
 
+@pytest.mark.parametrize("separator", ["\ud800", "\x1b[31m", "\0", "\x9b", "\u202e", " "], ids=ascii)
+def test_what_is_no_time_stops_nothing(server, layer, separator):
+    """One image of a recipe can't keep the others from being refreshed."""
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    for name, made in (("good", {}), ("evil", {"created": f"{today}{separator}00:00:00"})):
+        old = server.push(make(f"{name} {ascii(separator)}"), f"refresh/{name}", "v1")
+        layer.pinned(f"{name}_1.0.bb", f"{server.address}/refresh/{name};tag=v1", old)
+        server.push(make(f"{name} {ascii(separator)} new", config=made), f"refresh/{name}", "v1")
+    report = layer.root / "report.md"
+    text = layer.run("refresh", "--min-age", "3d", "--markdown", "--output", str(report))
+    for shown in (text, report.read_text()):
+        assert all(line.isprintable() for line in shown.split("\n"))
+    assert "2 updated" in text and "`good`" in report.read_text()
+
+
 @pytest.mark.parametrize(("level", "regex", "expected"), [
     ("patch", "", "1.36.2"), ("minor", "", "1.37.0"), ("major", "", "2.0.0"), ("major", r"^1\.", "1.37.0"),
     ("patch", "^9", "1.36.1"),

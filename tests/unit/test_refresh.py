@@ -395,7 +395,7 @@ def test_words_in_a_table_of_markdown(words, shown):
     result = refresh.Result(recipefile.Recipe("x.bb", "x", ""), image, None)
     result.fail("other", words)
     text = outcome.as_markdown(refresh.Report(refresh.Options(), [result], [], []), registry.Statistics())
-    assert f"| x | `docker://x` | {shown} |" in text.splitlines()
+    assert f"| `x` | `docker://x` | {shown} |" in text.splitlines()
 
 
 def test_a_recipe_that_can_not_be_read_keeps_no_other(run, tmp_path):

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dockin import comparison, credentials, logins, registriesconf, settings, versions
+from dockin import credentials, logins, manifests, registriesconf, settings, versions
 from dockin.errors import DockinError
 
-LIB = Path(comparison.__file__).resolve().parent.parent
+LIB = Path(manifests.__file__).resolve().parent.parent
 
 TAGS = ["1.36.0", "1.36.1", "1.36.2", "1.36.10", "1.37.0", "2.0.0", "2.1", "v3.0.0", "1.36.11-musl", "1.36.12-rc1", "latest"]
 
@@ -138,11 +138,16 @@ def test_a_login_does_not_show_itself(tmp_path):
 
 @pytest.mark.parametrize(("text", "expected"), [
     ("2026-10-02T12:00:00Z", "2026-10-02T12:00:00+00:00"), ("2026-10-02T12:00:00.123456789Z", "2026-10-02T12:00:00+00:00"),
-    ("2026-10-02T12:00:00.5+02:00", "2026-10-02T12:00:00+02:00"), ("2026-10-02T12:00:00", "2026-10-02T12:00:00+00:00"),
-    ("", None), ("yesterday", None),
+    ("2026-10-02T12:00:00.5+02:00", "2026-10-02T12:00:00+02:00"), ("0001-01-01T00:00:00+23:59", "0001-01-01T00:00:00+23:59"),
+    ("", None), ("yesterday", None), ("2026-10-02T12:00:00", None), ("2026-10-02", None), ("20261002T120000Z", None),
+    ("2026-10-02 12:00:00Z", None), ("2026-10-02t12:00:00z", None), (" 2026-10-02T12:00:00Z", None),
+    ("2026-10-02T12:00:00Z\n", None), ("2026-10-02\ud80012:00:00Z", None), ("2026-10-02\x1b12:00:00", None),
+    ("٢٠٢٦-10-02T12:00:00Z", None), ("2026-13-02T12:00:00Z", None), ("2026-10-02T12:00:00+24:00", None),
+    ("2026-10-02T12:00:00.Z", None), ("2026-10-02T12:00:00." + "1" * 31 + "Z", None), ("2026-W40-5T12:00:00Z", None),
 ])
 def test_times_of_configs(text, expected):
-    time = comparison._time(text)
+    """RFC 3339 and nothing else: what a config says is shown as it is."""
+    time = manifests.moment(text)
     assert (time.isoformat() if time else None) == expected
 
 
