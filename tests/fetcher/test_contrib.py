@@ -9,6 +9,7 @@ hook of the remote that writes them down.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -30,7 +31,10 @@ done >>"$GIT_DIR/../options"
 GH = """#!/bin/sh
 echo "$*" >>"$HOME/gh.log"
 case "$2" in
-    list) [ -f "$HOME/gh.open" ] && echo 1 || echo 0 ;;
+    list)
+        # A fork has a request from a branch of the same name.
+        case $* in *"select(.isCrossRepository | not)"*) ;; *) echo 7 ;; esac
+        [ ! -f "$HOME/gh.open" ] || echo 1 ;;
     create) touch "$HOME/gh.open" ;;
 esac
 """
@@ -162,6 +166,38 @@ def test_what_failed_is_the_exit_code_and_the_others_are_pushed(project, moving)
     assert "### Not refreshed" in report.read_text()
 
 
+def test_branches_that_end_like_it(project, moving):
+    """git ls-remote lists each ref that ends in what is asked for."""
+    for name in ("x/refs/heads/dockin/refresh", "y/refs/heads/dockin/refresh"):
+        project.git("push", "--quiet", "origin", f"HEAD:refs/heads/{name}")
+    others = project.git("for-each-ref", cwd=project.remote)
+    assert project.refresh() == "nothing"
+    new = moving[2]("moved")
+    assert project.refresh() == "pushed"
+    assert new[7:] in project.show()
+    assert project.refresh() == "unchanged"
+    project.git("push", "--quiet", "origin", "dockin/refresh:main")
+    assert project.refresh() == "removed"
+    left = project.git("for-each-ref", cwd=project.remote)
+    assert left.replace(project.on_remote("main"), project.git("rev-parse", "origin/main~")) == others
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["--base", "main", "--branch", "main"], "both 'main'"), (["--branch", "main"], "both 'main'"),
+    (["--branch", "-d"], "'-d' is not a valid branch name"), (["--branch", "a*"], "Invalid branch name 'a*'"),
+    (["--base", "--upload-pack=x"], "couldn't find remote ref"), (["--base", "a b"], "Invalid branch name 'a b'"),
+    (["--remote", "--upload-pack=touch marked"], "marked"),
+], ids=range(7))
+def test_names_that_would_do_harm(project, moving, arguments, said):
+    before = project.git("for-each-ref", cwd=project.remote)
+    moving[2]("moved")
+    done = subprocess.run([str(SCRIPT), *arguments], cwd=project.clone, env=project.environment, text=True,
+                          capture_output=True, timeout=SECONDS, check=False)
+    assert done.returncode and said in done.stderr, done.stderr
+    assert project.git("for-each-ref", cwd=project.remote) == before
+    assert not (project.clone / "marked").exists()
+
+
 @pytest.mark.parametrize("arguments", [["--base"], ["--nonsense"], ["refresh"]])
 def test_wrong_usage(project, arguments):
     project.refresh(*arguments, code=2)
@@ -211,7 +247,10 @@ def test_github_workflow(project, moving):
     assert run() == "nothing"
     project.shell(checks["Check"], **variables)
     first = move("first")
-    project.shell(checks["Check"], expected=3, **variables)
+    said = project.shell(checks["Check"], expected=3, **variables)
+    # Not for the runner to obey.
+    token = re.search(r"^::stop-commands::(\S{30,})$", said, re.M)[1]
+    assert re.search(rf"^app:.*\n(?s:.*)^::{token}::$", said, re.M)
     assert old[7:14] in (project.directory / "GITHUB_STEP_SUMMARY").read_text()
     assert run() == "pushed"
     assert first[7:] in project.show()
@@ -221,6 +260,7 @@ def test_github_workflow(project, moving):
     log = (project.directory / "gh.log").read_text().splitlines()
     assert [line.split()[1] for line in log] == ["list", "create", "list", "edit"]
     assert "--base main --title Refresh container image digests --body-file" in log[1]
+    assert log[3].startswith("pr edit 1 --title")
     assert second[7:14] in (project.directory / "report.md").read_text()
     # On the branch of the pull request nothing is stale.
     project.shell(checks["Check"], **variables)
