@@ -69,13 +69,14 @@ def test_hostile_labels_in_packages_of_all_kinds(bench, build):
     build.bitbake("hostile", "expanded", timeout=800).ok()
     assert control.exists() and not mark.exists()
     variables = [f"{variable}:hostile-{number}" for variable in ("SUMMARY", "DESCRIPTION") for number in range(PACKAGES)]
+    variables.append("DESCRIPTION")
     values = build.tinfoil(
         "d = tinfoil.parse_recipe('hostile')\n"
         "answer = {name: d.getVar(name) for name in sys.argv[1:]}", *variables, config_only=False)
     for number in range(PACKAGES):
         title, description = values[f"SUMMARY:hostile-{number}"], values[f"DESCRIPTION:hostile-{number}"]
         for kind in KINDS:
-            wanted = "".join(f"{title} {description or title + '.'}".split())
+            wanted = "".join(f"{title} {description or values['DESCRIPTION']}".split())
             assert packaged(build.package(f"hostile-{number}", kind), kind) == wanted
 
 
