@@ -331,13 +331,18 @@ class _Skopeo:
         skopeo has no command for this request. What the lists name is fetched by skopeo, and hashed.
         """
         bb.fetch2.check_network_access(self.d, f"the list of what is attached to {reference.canonical}", self.ud.url)
-        mode = self.d.getVar("DOCKIN_RESOLVER") or "auto"
-        with dockin.resolver.Resolver(self.options, self.environment, mode, self.timeout, self.retries) as resolver:
+        with self._resolver() as resolver:
             return resolver.referrers(reference)
 
     def list_tags(self, reference):
-        """Return the tags of a repository."""
-        return dockin.skopeo.parse_tags(self.run(dockin.skopeo.list_tags_argv(self.options, reference)).decode())
+        """Return the tags of a repository, as the tools see them: skopeo may refuse a whole list for one name in it."""
+        bb.fetch2.check_network_access(self.d, f"the list of tags of {reference.name}", self.ud.url)
+        with self._resolver() as resolver:
+            return resolver.tags(reference)
+
+    def _resolver(self):
+        mode = self.d.getVar("DOCKIN_RESOLVER") or "auto"
+        return dockin.resolver.Resolver(self.options, self.environment, mode, self.timeout, self.retries)
 
     def run(self, argv, progress=lambda: None, begin=lambda: None):
         """

@@ -8,6 +8,7 @@ algorithm: it is the one that registries hand out and that an OE recipe can pin.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,8 @@ _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _IMAGE_ID = re.compile(r"library/[0-9a-f]{64}")
+
+_logger = logging.getLogger("BitBake.Fetcher.Docker")
 
 
 class InvalidReference(DockinError):
@@ -140,6 +143,21 @@ def check_tag(tag: str, context: str) -> str:
             " and starts with none of the last two"
         )
     return tag
+
+
+def tags_in(names: object, repository: str) -> list[str]:
+    """Return the tags in what a registry gives as its list of them; null is an empty list. Raises TypeError for no list.
+
+    Registries list other names, too: digests, paths, tags of older rules, null. They are passed over.
+    """
+    if names is None:
+        return []
+    if not isinstance(names, list):
+        raise TypeError(f"a list of tags is expected, not {type(names).__name__}")
+    tags = [name for name in names if isinstance(name, str) and _TAG.fullmatch(name)]
+    if len(tags) < len(names):
+        _logger.debug("%s: %d of %d names in the list of tags are no tags", repository, len(names) - len(tags), len(names))
+    return tags
 
 
 def check_digest(digest: str, context: str) -> str:

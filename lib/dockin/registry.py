@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 
 from dockin import credentials, manifests
 from dockin.errors import DockinError, one_line
-from dockin.reference import ImageReference, check_tag, is_digest
+from dockin.reference import ImageReference, is_digest, tags_in
 
 ACCEPT = ", ".join((*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES))
 """All four: with fewer, a registry converts what it has, and answers with another digest."""
@@ -47,7 +47,8 @@ _HUB = "registry-1.docker.io"
 _RETRIED = {408, 429, 499, 500, 502, 503, 504, 522}
 _NO_REFERRERS = {400, 404, 405, 406, 501}
 _PARAMETER = re.compile(r'([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
-_LINK = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
+_LINK = re.compile(r"[\s,]*<([!-;=?-~]*)>\s*")
+_LINK_PARAMETER = re.compile(r''';\s*(?:([^\s;,="'<>]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"<>]+)))?\s*)?''')
 _RATE = re.compile(r"(\d+)(?:\s*;\s*w=(\d+))?")
 _REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -201,15 +202,17 @@ class Client:
 
     def tags(self, reference: ImageReference) -> list[str]:
         """Return all tags of a repository, in the registry's order. Raises ResolveError."""
+        path = f"/v2/{reference.repository}/tags/list"
+        pages = list(self._pages(reference, path + "?n=1000", {}))
+        if pages[0].status != 200:
+            # It may not like n, or one as large.
+            pages = list(self._pages(reference, path, {}))
         tags: dict[str, None] = {}
-        for answer in self._pages(reference, f"/v2/{reference.repository}/tags/list?n=1000", {}):
+        for answer in pages:
             self._check(answer, reference)
             try:
-                page = json.loads(answer.body)["tags"] or []
-                if not isinstance(page, list):
-                    raise TypeError(page)
-                tags.update((check_tag(tag, "tags/list"), None) for tag in page)
-            except (ValueError, KeyError, TypeError, RecursionError, DockinError) as error:
+                tags.update(dict.fromkeys(tags_in(json.loads(answer.body)["tags"], reference.name)))
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise ResolveError("content", f"{_host(reference)} answers with no list of tags") from error
         return list(tags)
 
@@ -241,10 +244,8 @@ class Client:
             if size > MAX_LIST:
                 raise ResolveError("content", f"{_host(reference)} sends a list of more than {MAX_LIST} bytes")
             yield answer
-            link = _LINK.search(answer.headers.get("Link", ""))
-            target = urllib.parse.urlsplit(urllib.parse.urljoin(path, link[1])) if link else None
-            following = f"{target.path}?{target.query}" if target else path
-            if following == path:
+            following = _following(_host(reference), path, answer.headers) if answer.status == 200 else None
+            if following is None:
                 return
             path = following
         raise ResolveError("content", f"{_host(reference)} sends a list without an end: {len(seen)} pages, and a next one")
@@ -508,6 +509,47 @@ def _challenge(headers: http.client.HTTPMessage, host: str) -> Challenge | None:
         schemes = one_line(", ".join(value.partition(" ")[0] for value in values))
         raise Unusual("auth", f"{host} asks for a login of an unknown kind: {schemes}")
     return None
+
+
+def _following(host: str, path: str, headers: http.client.HTTPMessage) -> str | None:
+    """Return the path of the next page of a list, None behind the last one. Raises Unusual.
+
+    No other host is asked for it: it would get the login, and may be one that is reached from inside alone.
+    """
+    try:
+        targets = set(_next_links(headers))
+        if not targets:
+            return None
+        (target,) = targets
+        url = urllib.parse.urlsplit(urllib.parse.urljoin(f"//{host}{path}", target))
+    except ValueError:
+        raise Unusual("content", f"{host} names the next page of a list in a way that can't be read") from None
+    if url.netloc.lower() != host.lower():
+        raise Unusual("content", f"{host} names a next page of a list that is not on this host")
+    return url.path + (f"?{url.query}" if url.query else "")
+
+
+def _next_links(headers: http.client.HTTPMessage) -> typing.Iterator[str]:
+    """Yield the targets of all links to a next page, by RFC 8288. Raises ValueError for what is no list of links."""
+    for text in headers.get_all("Link") or []:
+        end = 0
+        while text[end:].strip(" \t,"):
+            link = _LINK.match(text, end)
+            if not link:
+                raise ValueError(text)
+            end = link.end()
+            relation = None
+            parameter = _LINK_PARAMETER.match(text, end)
+            while parameter:
+                end = parameter.end()
+                name, quoted, plain = parameter.groups(default="")
+                if name.lower() == "rel" and relation is None:
+                    relation = quoted or plain
+                parameter = _LINK_PARAMETER.match(text, end)
+            if relation is None or "'" in relation or text[end : end + 1] not in ("", ","):
+                raise ValueError(text)
+            if "next" in relation.lower().split():
+                yield link[1]
 
 
 def _without_user(url: urllib.parse.SplitResult) -> urllib.parse.SplitResult:

@@ -13,7 +13,7 @@ import signal
 from dataclasses import dataclass
 
 from dockin.errors import DockinError, one_line
-from dockin.reference import ImageReference, check_tag
+from dockin.reference import ImageReference, tags_in
 
 MINIMUM_VERSION = (1, 9, 3)
 
@@ -166,12 +166,10 @@ def check_version(output: str) -> None:
 def parse_tags(output: str) -> list[str]:
     """Return the tags in the output of list_tags_argv(). Raises SkopeoError."""
     try:
-        tags = json.loads(output)["Tags"] or []
-        if isinstance(tags, list):
-            return [check_tag(tag, "skopeo list-tags") for tag in tags]
-    except (ValueError, KeyError, TypeError, RecursionError, DockinError) as error:
+        document = json.loads(output)
+        return tags_in(document["Tags"], str(document.get("Repository", "")))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SkopeoError(f"skopeo list-tags printed no list of tags ({error}): {output[:200]!r}") from error
-    raise SkopeoError(f"skopeo list-tags printed no list of tags: {output[:200]!r}")
 
 
 def classify(stderr: str, number: int = 0) -> Failure:

@@ -162,6 +162,26 @@ def test_latest_version(bench, server, image, tag, version, regex, latest):
     assert outcome.values == [[latest, ""]]
 
 
+@pytest.mark.one_library
+@pytest.mark.parametrize("resolver", ["auto", "http"])
+def test_latest_version_among_names_that_are_no_tags(bench, faulty, resolver):
+    """Of which skopeo 1.17 and later refuses some, and with them the whole list."""
+    answer = json.dumps({"name": "odd/app", "tags": ["1.0.0", *faults.NO_TAGS, 5, "1.0.1"]}).encode()
+    faulty.fail("/tags/list", faults.status(200, {"Content-Type": "application/json"}, answer))
+    url = f"docker://{faulty.address}/odd/app;tag=1.0.0"
+    outcome = bench.run(url, ("latest",), PV="1.0.0", DOCKIN_RESOLVER=resolver)
+    assert outcome.error is None, outcome.text
+    assert outcome.values == [["1.0.1", ""]]
+
+
+@pytest.mark.one_library
+def test_latest_version_without_network(bench, faulty):
+    outcome = bench.run(f"docker://{faulty.address}/citizen/app;tag=1.0", ("latest",), PV="1.0", BB_NO_NETWORK="1")
+    assert outcome.error is None, outcome.text
+    assert outcome.values == [["", ""]]
+    assert not faulty.log
+
+
 def test_latest_version_of_a_dead_registry_is_no_error(bench):
     outcome = bench.run(f"docker://{faults.closed_address()}/citizen/app;tag=1.0", ("latest",))
     assert outcome.error is None, outcome.text

@@ -374,7 +374,28 @@ def test_connection_that_the_server_has_closed(faulty, resolve, image):
     assert resolver.digest(ref(faulty, "closed/app:v2")) == content.digest
 
 
-@pytest.mark.parametrize("body", ['{"tags": 5}', '{"tags": [5]}', '{"tags": ["v 1"]}', '{"tags": {"v1": 1}}', "[]", "{", ""])
+# What registries list beside tags; a JSON number is what skopeo takes for no list at all.
+ODD_NAMES = [*faults.NO_TAGS, 5, 1.0, True, [], ["1.0.2"], {"name": "1.0.2"}]
+
+
+@pytest.mark.parametrize("odd", ODD_NAMES, ids=lambda odd: repr(odd)[:20])
+def test_what_is_no_tag_is_passed_over(faulty, resolve, odd, caplog):
+    answer = json.dumps({"name": "odd/app", "tags": ["1.0.0", odd, "1.0.1"]}).encode()
+    faulty.fail("/tags/list", faults.status(200, {"Content-Type": "application/json"}, answer))
+    with caplog.at_level("DEBUG"):
+        assert resolve().tags(ref(faulty, "odd/app")) == ["1.0.0", "1.0.1"]
+    assert "1 of 3 names in the list of tags are no tags" in caplog.text
+    try:
+        assert resolve("skopeo").tags(ref(faulty, "odd/app")) == ["1.0.0", "1.0.1"]
+    except ResolveError as error:
+        # Of 1.17 and later; and a list with anything but strings is none to any.
+        assert "invalid tag" in str(error) or not isinstance(odd, (str, type(None))), error
+
+
+@pytest.mark.parametrize("body", [
+    '{"tags": 5}', '{"tags": 0}', '{"tags": ""}', '{"tags": false}', '{"tags": "v1"}', '{"tags": {"v1": 1}}', '{"tags": {}}',
+    '{"Tags": ["v1"]}', "{}", "[]", '["v1"]', "null", "{", "",
+])
 def test_tags_of_rubbish(faulty, resolve, body):
     faulty.fail("/tags/list", faults.status(200, {"Content-Type": "application/json"}, body.encode()))
     assert "no list of tags" in refuse("content", resolve().tags, ref(faulty, "rubbish/app"))
@@ -388,6 +409,150 @@ def test_pages_of_tags(faulty, resolve):
                                    json.dumps({"tags": tags}).encode()))
     faulty.fail("/tags/list", page)
     assert resolve().tags(ref(faulty, "pages/app")) == ["b", "a", "c"]
+
+
+NEXT = "</v2/pages/app/tags/list?last=a>"
+# Headers of the first page: what leads to the second, by RFC 8288.
+LINKS = {
+    "plain": [f'{NEXT}; rel="next"'],
+    "unquoted": [f"{NEXT}; rel=next"],
+    "without spaces": [f"{NEXT};rel=next"],
+    "with more spaces": [f'{NEXT} ;\trel = "next" '],
+    "Next": [f'{NEXT}; rel="Next"'],
+    "REL": [f"{NEXT}; REL=NEXT"],
+    "another parameter before": [f'{NEXT}; title="n"; rel="next"'],
+    "another parameter behind": [f'{NEXT}; rel="next"; title*=UTF-8\'\'n%20m'],
+    "a parameter without a value": [f"{NEXT}; crossorigin; rel=next"],
+    "a quoted parameter": [f'{NEXT}; title="a, b; <c>; rel=\\"prev\\""; rel="next"'],
+    "several relations": [f'{NEXT}; rel="last  next"'],
+    "only the first rel counts": [f"{NEXT}; rel=next; rel=prev"],
+    "an empty parameter": [f"{NEXT};; rel=next;"],
+    "the last of several links": [f'</v2/pages/app/tags/list?n=1>; rel="first", {NEXT}; rel="next"'],
+    "the first of several links": [f'{NEXT}; rel="next",</v2/pages/app/tags/list?n=1>; rel="first"'],
+    "empty elements": [f", {NEXT}; rel=next,, "],
+    "the last of several headers": ['</x>; rel="first"', f'{NEXT}; rel="next"'],
+    "the first of several headers": [f'{NEXT}; rel="next"', '</x>; rel="last"'],
+    "twice the same": [f"{NEXT}; rel=next", f"{NEXT}; rel=next"],
+    "absolute": ['<http://HOST/v2/pages/app/tags/list?last=a>; rel="next"'],
+    "absolute with TLS": ['<https://HOST/v2/pages/app/tags/list?last=a>; rel="next"'],
+    "without a scheme": ['<//HOST/v2/pages/app/tags/list?last=a>; rel="next"'],
+    "relative": ['<list?last=a>; rel="next"'],
+    "of other folders": ['<../../app/./tags/list?last=a>; rel="next"'],
+    "a query": ['<?last=a>; rel="next"'],
+    "comma and semicolon in it": ['</v2/pages/app/tags/list?x=1,2;3&last=a>; rel="next"'],
+    "a fragment": ['</v2/pages/app/tags/list?last=a#b>; rel="next"'],
+}
+# What may or may not lead there: skopeo has the last word.
+ODD_LINKS = {
+    "no rel": [NEXT],
+    "no brackets": ['/v2/pages/app/tags/list?last=a; rel="next"'],
+    "another host": ['<http://OTHER/v2/pages/app/tags/list?last=a>; rel="next"'],
+    "another host without a scheme": ['<//OTHER/v2/pages/app/tags/list?last=a>; rel="next"'],
+    "another port": ['<http://127.0.0.1:1/v2/pages/app/tags/list?last=a>; rel="next"'],
+    "a user": ['<http://user@HOST/v2/pages/app/tags/list?last=a>; rel="next"'],
+    "no port": ['<http://127.0.0.1/v2/pages/app/tags/list?last=a>; rel="next"'],
+    "text behind": [f'{NEXT}; rel="next" and more'],
+    "two of them": [f'{NEXT}; rel="next", <?last=b>; rel="next"'],
+    "a parameter without an end": [f'{NEXT}; title="n'],
+    "other quotes": [f"{NEXT}; rel='next'"],
+    "a colon": [f'{NEXT}; rel: "next"'],
+}
+# What leads nowhere.
+NO_LINKS = {
+    "none": [],
+    "empty": [""],
+    "commas": [" ,, "],
+    "another relation": ['</v2/pages/app/tags/list?n=1>; rel="prev"'],
+    "another header": ['</x>; rel=first, </y>; rel="last"', '</style.css>; rel=preload; as="style"'],
+    "next in another parameter": ['</x>; rel=first; title="; rel=next"'],
+    "only the first rel counts": ["</x>; rel=prev; rel=next"],
+}
+
+
+def in_pages(links, others=""):
+    """Return a fault: tags in two pages, with these headers at the first, where this page is the second."""
+    def page(handler, answer):
+        second = "last=" in handler.path
+        data = json.dumps({"tags": ["c"] if second else ["b", "a"]}).encode()
+        handler.send_response(200)
+        for link in [] if second else links:
+            handler.send_header("Link", link.replace("HOST", handler.headers["Host"]).replace("OTHER", others))
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+    return page
+
+
+@pytest.mark.parametrize("links", LINKS.values(), ids=LINKS)
+def test_links_to_the_next_page(faulty, resolve, links):
+    faulty.fail("/tags/list", in_pages(links))
+    assert resolve("http").tags(ref(faulty, "pages/app")) == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize("links", NO_LINKS.values(), ids=NO_LINKS)
+def test_links_to_something_else(faulty, resolve, links):
+    faulty.fail("/tags/list", in_pages(links))
+    assert resolve("http").tags(ref(faulty, "pages/app")) == ["b", "a"]
+
+
+@pytest.mark.parametrize("links", ODD_LINKS.values(), ids=ODD_LINKS)
+def test_odd_links_are_left_to_skopeo(faulty, resolve, tmp_path, links):
+    """And another host is asked by nobody: neither with the login nor without."""
+    named = ref(faulty, "pages/app")
+    login = base64.b64encode(b"u:p").decode()
+    authfile = tmp_path / "auth.json"
+    authfile.write_text(json.dumps({"auths": {faulty.address: {"auth": login}}}))
+
+    def answer(handler, usual):
+        if handler.headers.get("Authorization") == f"Basic {login}":
+            pages(handler, usual)
+        else:
+            handler.send(faults.Answer(401, {"WWW-Authenticate": 'Basic realm="r"'}, b""))
+    with faults.FaultyRegistry() as other:
+        pages = in_pages(links, other.address)
+        faulty.fail("/", answer)
+        assert "next page of a list" in refuse("content", resolve("http", authfile=str(authfile)).tags, named)
+        resolver = resolve(authfile=str(authfile))
+        assert resolver.tags(named) == resolve("skopeo", authfile=str(authfile)).tags(named)
+        assert "c" in resolver.tags(named)
+        assert resolver.kind(named) == "skopeo"
+        assert not other.log
+
+
+@pytest.mark.parametrize("links", ['<>; rel="next"', '</v2/pages/app/tags/list?n=1000>; rel="next"'])
+def test_page_that_leads_to_itself(faulty, resolve, links):
+    faulty.fail("/tags/list", in_pages([links]))
+    resolver = resolve()
+    assert "without an end" in refuse("content", resolver.tags, ref(faulty, "pages/app"))
+    assert resolver.statistics.requests == 1
+
+
+def test_odd_links_of_what_is_attached(faulty, resolve):
+    """skopeo has no command for it: nothing is known, rather than a part."""
+    digest = "sha256:" + "1" * 64
+    empty = images.to_json({"schemaVersion": 2, "manifests": []})
+    faulty.fail("/referrers/", faults.status(200, {"Content-Type": images.OCI_INDEX, "Link": "</x>; next"}, empty))
+    assert resolve().referrers(ref(faulty, f"pages/app@{digest}")) is None
+
+
+@pytest.mark.parametrize("code", [400, 403, 404, 405, 406, 414, 422, 501])
+def test_list_that_is_not_given_in_pages(faulty, resolve, code):
+    """As of a registry that knows no n, or takes none as large."""
+    def tags(handler, usual):
+        refused = faults.error(code, "PAGINATION_NUMBER_INVALID", "invalid number of results requested")
+        (refused if "n=" in handler.path else in_pages([f"{NEXT}; rel=next"]))(handler, usual)
+    faulty.fail("/tags/list", tags)
+    for mode in ("http", "skopeo"):
+        assert resolve(mode).tags(ref(faulty, "pages/app")) == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(("code", "kind"), [(400, "other"), (403, "denied"), (404, "not-found")])
+def test_list_that_is_refused_altogether(faulty, resolve, code, kind):
+    faulty.fail("/tags/list", faults.error(code, "X", "not for you"))
+    resolver = resolve("http")
+    assert "not for you" in refuse(kind, resolver.tags, ref(faulty, "pages/app"))
+    assert resolver.statistics.requests == 2
 
 
 @pytest.mark.parametrize("loop", ["other", "next"])

@@ -28,6 +28,12 @@ from support import images
 from support.registry import Request, Requests
 
 PULL_PREFIX = "/v2/"
+
+# What real registries have among the names in their lists of tags.
+NO_TAGS = [
+    "sha256:" + "a" * 64, "sha256-x:1", "-ot-beta", ".hidden", "a/b", "../../etc/passwd", "a:b", "a b", " 1.0.2", "1.0.2\n",
+    "1.0.2+build", "1.0.2~rc1", "%31", "é", "１.0.2", "\0", "1" * 129, "9" * 5000, "", None,
+]
 _CHUNK = 64 << 10
 
 

@@ -16,6 +16,7 @@ from dockin import reference, skopeo
 from dockin.skopeo import Options, SkopeoError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import faults
 
 SETTINGS = settings(deadline=None, max_examples=50)  # the machine may be busy
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -113,6 +114,9 @@ def test_bad_version(output, said):
         ('{"Repository": "docker.io/library/x", "Tags": ["1.36.1", "latest"]}', ["1.36.1", "latest"]),
         ('{"Tags": []}', []),
         ('{"Tags": null}', []),
+        *((json.dumps({"Tags": ["1.0.0", odd, "v1"]}), ["1.0.0", "v1"]) for odd in faults.NO_TAGS),
+        ('{"Tags": [1, ["1"], {"1": 1}, true, "1", 1e999]}', ["1"]),
+        ('{"Repository": 5, "Tags": ["\\ud800", "1"]}', ["1"]),
     ],
 )
 def test_tags(output, expected):
@@ -132,14 +136,10 @@ def test_tags(output, expected):
         '{"Tags": "latest"}',
         '{"Tags": 5}',
         '{"Tags": {"1": 1}}',
-        '{"Tags": [1]}',
-        '{"Tags": [null]}',
-        '{"Tags": [["1"]]}',
-        '{"Tags": ["../../etc/passwd"]}',
-        '{"Tags": ["1\\n"]}',
-        '{"Tags": [""]}',
-        '{"Tags": ["\\ud800"]}',
-        pytest.param('{"Tags": ["' + "9" * 5000 + '"]}', id="long"),
+        '{"Tags": ""}',
+        '{"Tags": 0}',
+        '{"Tags": false}',
+        '{"Tags": {}}',
         pytest.param('{"Tags": ' + "[" * 100_000, id="deep"),
     ],
 )
