@@ -12,6 +12,8 @@ from dockin.errors import DockinError
 # The longest tag that there can be; what a registry lists may be anything.
 _LONGEST = 128
 _NUMBER = re.compile(r"[0-9]+")
+# From 2010 on, with month, day and time of day as far as they are there.
+_DATE = re.compile(r"20[1-9][0-9](?:[0-9]{2}){0,5}")
 _VERSION_TAG = re.compile(r"(?P<prefix>v?)(?P<version>[0-9]+(?:\.[0-9]+)*)(?P<suffix>(?:[-_+.][A-Za-z].*)?)")
 
 
@@ -45,8 +47,9 @@ def newest(tags: list[str], current: str, regex: str = "") -> str:
     """Return the version of the newest tag that could replace the current one, "" if there is none.
 
     regex is UPSTREAM_CHECK_REGEX: what its group pver matches is the version. Without it a tag fits that has the current
-    one's prefix, suffix and number of components, so that 1.36.1-musl does not become 1.37 or 1.37.0-glibc; where the
-    current tag is no version, plain versions of two components or more. Raises DockinError for a malformed regex.
+    one's prefix, suffix and number of components, of the same form, so that 1.36.1-musl does not become 1.37, 1.37.0-glibc
+    or 20240923.1.0-musl; where the current tag is no version, plain versions of two components or more. Raises DockinError
+    for a malformed regex.
     """
     if regex:
         versions = _matches(tags, regex)
@@ -64,8 +67,8 @@ LEVELS = ("patch", "minor", "major")
 def upgrades(tags: list[str], current: str, level: str, regex: str = "") -> list[str]:
     """Return the tags above the current one that differ at most in their patch, minor or major number, the newest first.
 
-    They have the same prefix, suffix and number of components, so that no 1.36.1-musl becomes 1.37.0 and no release a
-    pre-release; regex chooses among tags. Raises DockinError for a malformed regex.
+    They have the same prefix, suffix and number of components, of the same form, so that no 1.36.1-musl becomes 1.37.0, no
+    release a pre-release, and no 3 a 20240923; regex chooses among tags. Raises DockinError for a malformed regex.
     """
     pattern = parse(current)
     if regex:
@@ -97,7 +100,20 @@ def _fits(candidate: VersionTag, pattern: VersionTag | None) -> bool:
         pattern.prefix,
         pattern.suffix,
         len(pattern.numbers),
-    )
+    ) and all(map(_may_follow, candidate.numbers, pattern.numbers))
+
+
+def _may_follow(candidate: int, current: int) -> bool:
+    """Tell whether a number may stand where another one stood: not a date for a count, and no commit or build for a version.
+
+    Versions have numbers of at most three digits. What is counted further gains a digit at a time.
+    """
+    new, old = str(candidate), str(current)
+    return _date_length(new) == _date_length(old) and len(new) <= max(3, len(old) + 1)
+
+
+def _date_length(number: str) -> int:
+    return len(number) if _DATE.fullmatch(number) else 0
 
 
 def _matches(tags: list[str], regex: str) -> list[str]:

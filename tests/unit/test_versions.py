@@ -77,7 +77,7 @@ def test_parse(tag, expected):
         (["1.2.0", "1.3.0-rc1", "1.3.0-beta.2"], "1.2.0", "1.2.0"),
         (["8.0-rc2", "8.0-rc1"], "8.0-rc1", "8.0"),
         (["1", "2", "20240101"], "latest", ""),
-        (["1", "2", "20240101"], "1", "20240101"),
+        (["1", "2", "20240101"], "1", "2"),
         (["3.18", "3.19", "20240101"], "3.18", "3.19"),
         (["2024.01.02", "2023.12.31"], "2023.01.01", "2024.01.02"),
         (["01.02", "1.3"], "1.1", "1.3"),
@@ -141,7 +141,50 @@ def test_matching_by_a_bad_regex():
         versions.matching([], "[")
 
 
-NUMBERS = st.lists(st.integers(0, 10**9), min_size=3, max_size=3)
+# The current tag, and one above it.
+SAME_FORM = [
+    ("9", "10"), ("9", "127"), ("99", "100"), ("127", "128"), ("3", "22"), ("1.9", "1.10"), ("1.36", "1.37"), ("0.9", "1.0"),
+    ("37.9.0", "37.440.7"), ("7.4.9", "8.0.0"), ("24.04", "26.04"), ("v2", "v3"), ("20-alpine", "22-alpine"),
+    # what is counted further, and begins again
+    ("999", "1000"), ("1.999", "1.1000"), ("9.8.9999", "9.8.10000"), ("9.8.9999", "9.9.0"), ("4.0.0.741", "4.0.9.2457"),
+    ("8346271", "8346272"), ("99999", "100000"), ("1726000000", "1727000000"),
+    # dates
+    ("2024", "2025"), ("2024.1", "2025.1"), ("2024.12", "2025.1"), ("2023.11.2", "2024.1.0"), ("2024.01.31", "2024.02.01"),
+    ("202412", "202501"), ("20240923", "20250101"), ("20240923.1", "20240923.2"), ("20240923-alpine", "20250101-alpine"),
+    ("1.0.20240923", "1.0.20250101"), ("202409231200", "202409231300"), ("20240923120000", "20240923120001"),
+    ("240923", "250101"),
+]
+ANOTHER_FORM = [
+    # dates beside versions
+    ("3", "20240923"), ("3", "2024"), ("127", "2024"), ("9999", "202409"), ("3", "202409"), ("3", "240923"), ("3", "2024092312"),
+    ("v2", "v20240101"), ("20-alpine", "20240101-alpine"), ("1.36", "2024.1"), ("0.118.5", "2020.12.0"), ("1.2", "20240923.1"),
+    ("1.2.3", "1.2.20240923"), ("1.2.20240923", "1.3.0"), ("24.04", "20240923.1"),
+    # dates beside others
+    ("2024", "20240923"), ("2024", "202409"), ("2024.1", "20240923.1"), ("202409", "20240923"), ("20240923", "202409231200"),
+    # commits and builds
+    ("12", "8346271"), ("7", "8346271"), ("2024", "8346271"), ("20240923", "83462710"), ("8346271", "20240923"),
+    ("1.2.3", "1.2.8346271"), ("3", "1000"), ("1.9", "1.1000"), ("3", "1726000000"),
+]
+
+
+@pytest.mark.parametrize(("current", "tag"), SAME_FORM)
+def test_numbers_of_the_same_form(current, tag):
+    assert versions.upgrades([current, tag], current, "major") == [tag]
+    assert versions.newest([current, tag], current) == versions.parse(tag).version
+    assert versions.upgrades([current, tag], tag, "major") == []
+
+
+@pytest.mark.parametrize(("current", "tag"), ANOTHER_FORM)
+def test_numbers_of_another_form(current, tag):
+    assert versions.upgrades([current, tag], current, "major") == []
+    assert versions.newest([current, tag], current) == versions.parse(current).version
+
+
+def test_an_expression_for_the_version_takes_any_form():
+    assert versions.newest(["3", "20240923"], "3", "^(?P<pver>[0-9]+)$") == "20240923"
+
+
+NUMBERS = st.lists(st.integers(0, 999), min_size=3, max_size=3)
 
 
 @SETTINGS
