@@ -18,7 +18,7 @@ from dockin.reference import ImageReference
 VARIABLE = "DOCKIN_LICENSE_ACCEPTED"
 
 _REGISTRY = re.compile(r"localhost|.*[.:*].*")
-_PATTERN = re.compile(r"(?:[a-z0-9.*-]+|\[[0-9a-f:]+\])(?::[0-9*]+)?(?:/[a-z0-9._*-]+)+|\*\*")
+_PATTERN = re.compile(r"(?:[A-Za-z0-9.*-]+|\[[0-9A-Fa-f:]+\])(?::[0-9*]+)?(?:/[a-z0-9._*-]+)+|\*\*")
 
 
 class InvalidPattern(DockinError):
@@ -30,15 +30,16 @@ def parse(value: str) -> list[re.Pattern[str]]:
     for pattern in value.split():
         if not _PATTERN.fullmatch(pattern):
             raise InvalidPattern(
-                f"Invalid pattern {pattern!r} in {VARIABLE}: write <registry>/<repository> in lower case, without a tag,"
-                " with '*' for any text in a component and '**' for any text"
+                f"Invalid pattern {pattern!r} in {VARIABLE}: write <registry>/<repository>, the repository in lower case,"
+                " without a tag, with '*' for any text in a component and '**' for any text"
             )
         if not _REGISTRY.fullmatch(pattern.partition("/")[0]):
             raise InvalidPattern(
                 f"Invalid pattern {pattern!r} in {VARIABLE}: it names no registry; for Docker Hub write"
                 f" 'docker.io/{pattern}'"
             )
-    return [re.compile(_expression(pattern)) for pattern in value.split()]
+    # The case of a host means nothing.
+    return [re.compile(_expression(pattern), re.IGNORECASE) for pattern in value.split()]
 
 
 def refusal(references: Iterable[ImageReference], value: str) -> str:

@@ -120,9 +120,10 @@ class Docker(FetchMethod):
         except DockinError as error:
             raise ParameterError(str(error), _without_password(ud.url)) from error
 
-        # Written out, so that mirror rules and BB_ALLOWED_NETWORKS see the registry that is really asked.
-        ud.url = source.url
-        ud.host = source.reference.registry
+        # Written out, so that mirror rules and BB_ALLOWED_NETWORKS see the registry that is really asked; in lower case, as
+        # BitBake since 2.18 has hosts. What asks it goes by ud.source, with the host as the recipe has it.
+        ud.host = source.reference.registry.lower()
+        ud.url = dataclasses.replace(source, reference=dataclasses.replace(source.reference, registry=ud.host)).url
         ud.path = "/" + source.reference.repository
         ud.user = ud.pswd = ""
         ud.localfile = dockin.tarball.file_name(

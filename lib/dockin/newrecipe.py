@@ -13,7 +13,7 @@ import textwrap
 import urllib.parse
 from dataclasses import dataclass, field
 
-from dockin import licences, manifests, platforms, reference, units, versions
+from dockin import licences, manifests, platforms, reference, source, units, versions
 from dockin.errors import DockinError, one_line
 from dockin.reference import ImageReference
 
@@ -199,6 +199,8 @@ def for_composition(composition: Composition, pn: str, table: licences.Table, co
     names = ", ".join(image.reference.tagged.familiar for image in images)
     services = composition.services
     entries = [f"{_entry(one.image, str(one.image.reference.tag))};name={_service(one.name)}" for one in services]
+    # What the class would refuse: two spellings of a registry, two images of one archive name.
+    source.parse_src_uri(" ".join(entries))
     text = [
         *_head(f"Docker Compose project {composition.project} with its images", f"Images: {names}.", ""),
         *_licence(table, [image.config.labels.get(_LICENSES, "") for image in images]),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from dockin.errors import DockinError
 
 DEFAULT_REGISTRY = "docker.io"
+_HUB = (DEFAULT_REGISTRY, "index.docker.io")
 DEFAULT_NAMESPACE = "library"
 DEFAULT_TAG = "latest"
 
@@ -42,7 +43,8 @@ class ImageReference:
     """A normalised image reference; make one with parse()."""
 
     registry: str
-    """Host, with port if any: docker.io, host:5000, [::1]:5000. Lower case."""
+    """Host, with port if any: docker.io, host:5000, [::1]:5000. As it is written: Docker and skopeo tell MyACR.azurecr.io
+    from myacr.azurecr.io, in logins, certs.d, registries.conf and the names of images."""
     repository: str
     """Path in the registry: library/busybox."""
     tag: str | None = None
@@ -122,7 +124,7 @@ def parse(text: str) -> ImageReference:
         raise InvalidReference(f"Invalid image reference {text!r}: it names no repository, as busybox or ghcr.io/org/app do")
     registry, repository = _split_registry(rest)
     _check_name(registry, repository, text)
-    return ImageReference(registry.lower(), repository, tag, digest or None)
+    return ImageReference(registry, repository, tag, digest or None)
 
 
 def is_digest(text: str) -> bool:
@@ -176,7 +178,7 @@ def _split_registry(name: str) -> tuple[str, str]:
         registry, repository = first, rest
     else:
         registry, repository = DEFAULT_REGISTRY, name
-    if registry.lower() in (DEFAULT_REGISTRY, "index.docker.io"):
+    if registry in _HUB:
         registry = DEFAULT_REGISTRY
         if "/" not in repository:
             repository = f"{DEFAULT_NAMESPACE}/{repository}"
@@ -186,6 +188,8 @@ def _split_registry(name: str) -> tuple[str, str]:
 def _check_name(registry: str, repository: str, context: str) -> None:
     if not _REGISTRY.fullmatch(registry):
         raise InvalidReference(f"Invalid registry {registry!r} in {context!r}: expected a host name, with :port if need be")
+    if registry != DEFAULT_REGISTRY and registry.lower() in _HUB:
+        raise InvalidReference(f"Invalid registry {registry!r} in {context!r}: for Docker Hub write {DEFAULT_REGISTRY!r}")
     for component in repository.split("/"):
         if _COMPONENT.fullmatch(component):
             continue

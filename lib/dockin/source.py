@@ -122,8 +122,8 @@ def parse_entry(entry: str) -> DockerSource:
 def parse_src_uri(src_uri: str) -> list[DockerSource]:
     """Return the images of an expanded SRC_URI, in its order; other entries are passed over.
 
-    Raises what parse_entry() raises, and InvalidSource where two images would have the same archive, or where BitBake
-    could not read the entry.
+    Raises what parse_entry() raises, and InvalidSource where two images would have the same archive, where one registry is
+    spelled in two ways, or where BitBake could not read the entry.
     """
     entries = [entry for entry in src_uri.split() if is_docker(entry)]
     sources = [parse_entry(entry) for entry in entries]
@@ -135,7 +135,14 @@ def parse_src_uri(src_uri: str) -> list[DockerSource]:
                 f" write {source.url}"
             )
     first: dict[str, DockerSource] = {}
+    spelled: dict[str, str] = {}
     for source in sources:
+        registry = source.reference.registry
+        if spelled.setdefault(registry.lower(), registry) != registry:
+            raise InvalidSource(
+                f"Two spellings of one registry in SRC_URI, {spelled[registry.lower()]!r} and {registry!r}: Docker takes"
+                " them for two, and their images for others; use the one that you log in with"
+            )
         other = first.setdefault(source.reference.stem, source)
         if other is not source:
             raise InvalidSource(

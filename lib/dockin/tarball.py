@@ -112,10 +112,12 @@ def file_name(reference: ImageReference, slug: str, sbom: attached.Wanted | None
     if reference.digest:
         subject = reference.digest.replace(":", "-")
     else:
+        # The host in lower case, as BitBake may hand it on.
+        name = replace(reference, registry=reference.registry.lower()).canonical
         # Without the brackets of an IPv6 address: bb.utils.remove() takes a path for a pattern.
-        subject = re.sub(r"[\[\]]", "", reference.canonical).replace("/", "+").replace(":", "=")
+        subject = re.sub(r"[\[\]]", "", name).replace("/", "+").replace(":", "=")
         if len(subject) > _MAX_SUBJECT:
-            subject = hashlib.sha256(reference.canonical.encode()).hexdigest()
+            subject = hashlib.sha256(name.encode()).hexdigest()
     more = ""
     if sbom:
         more = "_sbom" + (f"-{hashlib.sha256(' '.join(sbom.pins).encode()).hexdigest()[:12]}" if sbom.pins else "")

@@ -10,6 +10,9 @@ import tarfile
 import pytest
 
 from support import faults, images, registry
+from support.fetching import Bench
+from support.fixtures import LOGIN
+from support.imagefiles import documents
 
 
 @pytest.fixture
@@ -246,7 +249,7 @@ def test_files_are_not_left_in_the_home(bench, url, content):
 
 def test_urls_are_written_out(bench):
     outcome = bench.run(
-        "docker://busybox;tag=1 docker://org/app docker://localhost/a docker://GHCR.io/o/a;tag=v1", ("urls",)
+        "docker://busybox;tag=1 docker://org/app docker://localhost/a docker://MyACR.azurecr.io:443/o/a;tag=V1", ("urls",)
     )
     assert outcome.error is None, outcome.text
     assert outcome.values == [
@@ -254,9 +257,32 @@ def test_urls_are_written_out(bench):
             "docker://docker.io/library/busybox;tag=1",
             "docker://docker.io/org/app;tag=latest",
             "docker://localhost/a;tag=latest",
-            "docker://ghcr.io/o/a;tag=v1",
+            "docker://myacr.azurecr.io:443/o/a;tag=V1",
         ]
     ]
+
+
+def test_case_of_the_registry(bench, secure_server, private_ca, image):
+    """It is kept for the login, the certificates and the name on the target; networks, mirrors and DL_DIR know no case."""
+    content = image("case")
+    secure_server.push(content, "case/app", "v1")
+    host = secure_server.address.replace("127.0.0.1", "LocalHost")
+    url = f"docker://{host}/case/app;tag=v1"
+    (bench.home / ".docker").mkdir()
+    (bench.home / ".docker/config.json").write_text(LOGIN.auth_json(host))
+    certificates = bench.home / ".config/containers/certs.d" / host
+    private_ca.cert_dir(certificates)
+    for name in ("localhost", "LOCALHOST"):
+        bench.fetch(url, DOCKIN_TLS_VERIFY=None, BB_ALLOWED_NETWORKS=name)
+        assert bench.only_file().name == f"docker_{host.lower().replace(':', '=')}+case+app=v1_linux-amd64.tar"
+    bench.run(url, ("unpack", str(bench.directory / "unpack")), BB_NO_NETWORK="1")
+    assert f"\nname={host}/case/app:v1\n" in next((bench.directory / "unpack").rglob("*.image")).read_text()
+    mirror = Bench(bench.runner, bench.directory / "mirrored")
+    rule = f"docker://localhost:[0-9]+/(.*) file://{bench.dl_dir}/"
+    mirror.fetch(url, BB_NO_NETWORK="1", PREMIRRORS=rule)
+    assert content.digest in documents(mirror.only_file())
+    bench.run(url, ("clean",))
+    bench.refuse(url.lower(), "skopeo login", DOCKIN_TLS_VERIFY="0", BB_ALLOWED_NETWORKS="localhost")
 
 
 @pytest.mark.parametrize(

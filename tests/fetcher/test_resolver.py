@@ -146,6 +146,22 @@ def test_the_first_file_with_a_login_counts_as_with_skopeo(secure_server, privat
         assert "not-this-one" not in message
 
 
+def test_case_of_the_registry_is_that_of_its_login(secure_server, private_ca, resolve, tmp_path, image):
+    """And of its certificates: as with skopeo, to which two spellings are two registries."""
+    digest = secure_server.push(image("case"), "case/app", "v1")
+    host = secure_server.address.replace("127.0.0.1", "LocalHost")
+    authfile = tmp_path / "auth.json"
+    authfile.write_text(LOGIN.auth_json(host))
+    private_ca.cert_dir(tmp_path / ".config/containers/certs.d" / host)
+    for mode in ("http", "skopeo"):
+        resolver = resolve(mode, tls_verify=True, authfile=str(authfile))
+        assert resolver.digest(reference.parse(f"{host}/case/app:v1")) == digest
+        assert resolver.tags(reference.parse(f"{host}/case/app")) == ["v1"]
+        refuse("tls", resolver.digest, reference.parse(f"{host.lower()}/case/app:v1"))
+        other = resolve(mode, tls_verify=False, authfile=str(authfile))
+        refuse("auth", other.digest, reference.parse(f"{host.lower()}/case/app:v1"))
+
+
 def test_login_of_a_repository_goes_before_that_of_its_host(secure_server, private_ca, resolve, tmp_path, image):
     digest = secure_server.push(image("path"), "group/path/app", "v1")
     address = secure_server.address

@@ -24,6 +24,8 @@ TABLE = [
     ("*.example.com/app", ["a.example.com/app"], ["a.example.com/b/app", "example.com/app"]),
     ("host:5000/**", ["host:5000/app", "host:5000/a/b"], ["host:5001/app", "host.example/app"]),
     ("localhost/*", ["localhost/app"], ["localhost:5000/app"]),
+    ("MyACR.azurecr.io/team/*", ["MyACR.azurecr.io/team/a", "myacr.azurecr.io/team/a"], ["myacr.azurecr.io/b"]),
+    ("myacr.azurecr.io/**", ["MyACR.azurecr.io/team/a"], ["MyACR2.azurecr.io/a"]),
     ("[::1]:5000/app", ["[::1]:5000/app"], ["[::2]:5000/app"]),
     ("ghcr.io/org/app-*", ["ghcr.io/org/app-web", "ghcr.io/org/app--x"], ["ghcr.io/org/app"]),
     ("ghcr.io/org/app  \t docker.io/**", ["ghcr.io/org/app", "busybox", "a/b"], ["quay.io/a/b"]),

@@ -214,6 +214,12 @@ def composition(**changes):
     return newrecipe.Composition(**values)
 
 
+def both(*names):
+    """Return services of images of these names."""
+    images = [newrecipe.Image(newrecipe.image_reference(name, digest=DIGEST), config()) for name in names]
+    return tuple(newrecipe.Service(f"s{number}", image) for number, image in enumerate(images))
+
+
 def test_recipe_of_a_compose_file():
     made = newrecipe.for_composition(composition(), "shop-docker", TABLE)
     assert made.file_name == "shop-docker_1.0.bb"
@@ -237,6 +243,8 @@ def test_an_image_by_digest_needs_the_layers_of_the_registry():
 @pytest.mark.parametrize("changes, message", [
     ({"file_name": "my compose.yml"}, "Invalid file name"),
     ({"services": (newrecipe.Service("a b", composition().services[0].image),)}, "Invalid service name"),
+    ({"services": both("MyACR.azurecr.io/a", "myacr.azurecr.io/b")}, "Two spellings of one registry"),
+    ({"services": both("org/db:1", "org-db:1")}, "Two images with one archive name"),
 ])
 def test_recipe_of_a_compose_file_errors(changes, message):
     with pytest.raises(DockinError, match=message):

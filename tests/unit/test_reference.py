@@ -53,7 +53,6 @@ REFERENCES = st.builds("{}{}{}".format, st.just("") | REGISTRIES.map(lambda name
         ("library/busybox", "docker.io/library/busybox", "busybox", "busybox"),
         ("docker.io/busybox", "docker.io/library/busybox", "busybox", "busybox"),
         ("index.docker.io/busybox", "docker.io/library/busybox", "busybox", "busybox"),
-        ("Docker.IO/busybox", "docker.io/library/busybox", "busybox", "busybox"),
         ("docker.io/library/busybox", "docker.io/library/busybox", "busybox", "busybox"),
         ("org/app:v1", "docker.io/org/app:v1", "org/app:v1", "org-app-v1"),
         ("org/team/app:v1", "docker.io/org/team/app:v1", "org/team/app:v1", "org-team-app-v1"),
@@ -64,7 +63,8 @@ REFERENCES = st.builds("{}{}{}".format, st.just("") | REGISTRIES.map(lambda name
         ("ghcr.io/library/app", "ghcr.io/library/app", "ghcr.io/library/app", "ghcr.io-library-app"),
         ("host:5000/team/app:v1", "host:5000/team/app:v1", "host:5000/team/app:v1", "host-5000-team-app-v1"),
         ("host:5000/app", "host:5000/app", "host:5000/app", "host-5000-app"),
-        ("HOST.Example:5000/app", "host.example:5000/app", "host.example:5000/app", "host.example-5000-app"),
+        ("HOST.Example:5000/app", "HOST.Example:5000/app", "HOST.Example:5000/app", "HOST.Example-5000-app"),
+        ("MyACR.azurecr.io/app:v1", "MyACR.azurecr.io/app:v1", "MyACR.azurecr.io/app:v1", "MyACR.azurecr.io-app-v1"),
         ("localhost/app", "localhost/app", "localhost/app", "localhost-app"),
         ("localhost:5000/app", "localhost:5000/app", "localhost:5000/app", "localhost-5000-app"),
         ("127.0.0.1/app", "127.0.0.1/app", "127.0.0.1/app", "127.0.0.1-app"),
@@ -117,6 +117,9 @@ NAME = "components between '/' have lower-case letters"
         ("docker.io/", NAME),
         ("host:5000/", NAME),
         ("Busybox", "write it in lower case"),
+        ("LocalHost/app", "write it in lower case"),
+        ("Docker.IO/busybox", "Invalid registry 'Docker.IO' in 'Docker.IO/busybox': for Docker Hub write 'docker.io'"),
+        ("Index.Docker.io/org/app:v1", "for Docker Hub write 'docker.io'"),
         ("org/App:v1", "write it in lower case"),
         ("Org/app", "write it in lower case"),
         ("-app", NAME),
@@ -252,8 +255,9 @@ def test_printed_and_parsed_again(text):
         return
     assert reference.parse(parsed.canonical) == parsed
     assert reference.parse(parsed.familiar) == parsed
-    # Nothing is lost but the case of the registry, and what Docker has two spellings for.
-    assert parsed.canonical.lower().endswith(re.sub(r"^index\.", "", text.lower()).rpartition("/")[2])
+    # Nothing is lost but what Docker has two spellings for.
+    assert parsed.registry == "docker.io" or text.startswith(parsed.registry + "/")
+    assert parsed.canonical.endswith(text.rpartition("/")[2])
 
 
 @SETTINGS

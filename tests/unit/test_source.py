@@ -206,6 +206,14 @@ def test_two_images_of_one_archive_name(src_uri):
         source.parse_src_uri(src_uri)
 
 
+@pytest.mark.parametrize("second", ["myacr.azurecr.io/b", "MYACR.azurecr.io/team/a;tag=v2", "myacr.azurecr.io/a"])
+def test_two_spellings_of_one_registry(second):
+    said = "Two spellings of one registry in SRC_URI, 'MyACR.azurecr.io' and '(?i:MyACR).azure"
+    with pytest.raises(InvalidSource, match=said):
+        source.parse_src_uri(f"docker://MyACR.azurecr.io/a file://x docker://busybox docker://{second}")
+    assert len(source.parse_src_uri("docker://MyACR.azurecr.io/a docker://MyACR.azurecr.io:443/b docker://B.io/c")) == 3
+
+
 def test_a_bad_entry_of_src_uri_is_refused():
     with pytest.raises(InvalidReference, match="lower case"):
         source.parse_src_uri("file://x docker://A")
