@@ -260,6 +260,7 @@ class Docker(FetchMethod):
                 bb.utils.remove(ud.donestamp)
                 raise ChecksumError(f"{ud.source.reference.tagged.familiar}: {error}", ud.url, actual) from error
         _report_pin(ud, d, image.digest)
+        _report_platform(ud, d, image)
         _report_sbom(ud, d, image)
         ud.sboms = len(dockin.attached.documents(image.attachments))
         ud.verified = state
@@ -752,6 +753,34 @@ def _report_pin(ud, d, digest):
             ud.source.reference.familiar,
             line,
         )
+
+
+def _report_platform(ud, d, image):
+    """
+    Say of an image that ;platform= names, and that is not for the machine, how to show that it is meant: by the pin of its
+    manifest. An index serves all machines, of which not all may run it.
+    """
+    if not ud.source.platform or ud.source.reference.digest == image.manifest_digest:
+        return
+    try:
+        machine = wanted_platform(dataclasses.replace(ud.source, platform=None), d)
+    except DockinError:
+        # No image is for such a machine.
+        return
+    if machine is None or machine.accepts(ud.source.platform):
+        return
+    flag = ud.source.pin_flag
+    line = f'SRC_URI[{flag}] = "{image.manifest_digest.partition(":")[2]}"'
+    if ud.source.reference.digest and not d.getVarFlag("SRC_URI", flag):
+        line = f";digest={image.manifest_digest}"
+    logger.warning(
+        "%s is built for %s, which its ;platform= names, and the machine is of %s. If the machine runs it, pin the image of this"
+        " platform alone:\n%s",
+        ud.source.reference.tagged.familiar,
+        ud.source.platform,
+        machine,
+        line,
+    )
 
 
 def _report_sbom(ud, d, image):

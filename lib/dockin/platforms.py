@@ -37,6 +37,8 @@ from dockin.errors import DockinError
 
 # Said wherever a platform can't be found out: the user may know better.
 _OVERRIDE = "';platform=linux/<architecture>' in SRC_URI or DOCKIN_PLATFORM"
+# Said where an image does not fit: that of one machine must not get to another that shares the recipe.
+_MANIFEST = "pin the digest of its manifest and name its platform with ';platform=linux/<architecture>' in SRC_URI"
 
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
 _ARM64_VARIANT = re.compile(r"v(?:8(?:\.[1-9])?|9(?:\.[1-7])?)")
@@ -214,7 +216,7 @@ def select(wanted: Platform, candidates: typing.Sequence[Platform | None]) -> in
         return 0
     raise PlatformError(
         f"No image for {wanted} in the index: {_describe(candidates)}.{_also_fitting(wanted)} Choose an image that "
-        f"is built for the machine or, if the machine runs one of these, name its platform with {_OVERRIDE}"
+        f"is built for the machine or, if the machine runs one of these, {_MANIFEST}"
     )
 
 
@@ -248,7 +250,7 @@ def check(
     raise PlatformError(
         f"The image is built for {_show(image)}{note}, but {wanted} is wanted.{_also_fitting(wanted)} Pin the "
         "digest of an index that has an image for the machine, not that of another platform's manifest or, "
-        f"if the machine runs this image, name its platform with {_OVERRIDE}"
+        f"if the machine runs this image, {_MANIFEST}"
     )
 
 

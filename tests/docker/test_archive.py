@@ -86,8 +86,10 @@ def test_registry_layers_keep_the_index_digest(shelf, daemon):
         assert daemon.run(["docker", "image", "inspect", pinned], check=False).returncode != 0
 
 
-def test_name_with_registry_and_port(shelf, daemon):
-    installed = shelf.install(shelf.image(), f"host.example:5000/team/app{shelf.number}:v1")
+@pytest.mark.parametrize("registry", ["host.example:5000", "MyACR.example", "myacr.example"])
+def test_name_with_registry(shelf, daemon, registry):
+    """Docker keeps the case of the host, and tells names by it."""
+    installed = shelf.install(shelf.image(), f"{registry}/team/app{shelf.number}:v1")
     daemon.docker("load", "--input", str(installed.archive))
     assert daemon.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", installed.name) == installed.name
     assert daemon.run_image(installed.name) == shelf.output()

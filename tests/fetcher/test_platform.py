@@ -58,6 +58,40 @@ def test_by_parameter(bench, everything):
     assert content.manifest("linux/s390x").digest in documents(bench.only_file())
 
 
+MEANT = "If the machine runs it, pin the image of this platform alone"
+
+
+@pytest.mark.parametrize(
+    ("platform", "machine", "warned"),
+    [
+        ("linux/s390x", {}, True),
+        ("linux/386", {}, True),
+        ("linux/amd64", {}, False),
+        ("linux/amd64", {"DOCKIN_PLATFORM": "linux/arm64"}, True),
+        ("linux/arm/v7", {"DOCKIN_PLATFORM": "linux/arm64"}, True),
+        ("linux/arm/v6", {"DOCKIN_PLATFORM": "linux/arm/v7"}, False),
+        ("linux/arm/v7", {"DOCKIN_PLATFORM": "linux/arm/v6"}, True),
+        # of which nothing is known
+        ("linux/amd64", {"TARGET_ARCH": "sh4"}, False),
+        ("linux/amd64", {"TARGET_ARCH": ""}, False),
+    ],
+)
+@pytest.mark.parametrize("pinned", ["index", "digest", "not at all", "manifest"])
+def test_platform_that_is_not_the_machines(bench, everything, platform, machine, warned, pinned):
+    """An index serves all machines that share a recipe: for the image of another platform its own manifest is pinned."""
+    url, content = everything
+    manifest = content.manifest(platform)
+    pin = {"index": content.digest, "manifest": manifest.digest}.get(pinned)
+    digest = f";digest={content.digest}" if pinned == "digest" else ""
+    outcome = bench.fetch(f"{url};platform={platform}{digest}", pin, **machine)
+    said = [text for level, text in outcome.log if level == "WARNING" and MEANT in text]
+    assert bool(said) == (warned and pinned != "manifest"), outcome.text
+    if said:
+        assert f"is built for {platform}, " in said[0]
+        line = f";digest={manifest.digest}" if digest else f'SRC_URI[sha256sum] = "{manifest.hex}"'
+        assert said[0].endswith("\n" + line)
+
+
 def test_by_variable(bench, everything):
     url, content = everything
     bench.fetch(url, content.digest, DOCKIN_PLATFORM="linux/arm/v6")
@@ -100,8 +134,8 @@ def test_not_in_the_index(bench, server, image):
         "linux/amd64",
         "linux/arm/v7",
         "linux/riscv64",
+        "pin the digest of its manifest",
         ";platform=",
-        "DOCKIN_PLATFORM",
         pin=content.digest,
     )
     assert not bench.files()

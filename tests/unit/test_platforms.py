@@ -452,7 +452,7 @@ def test_select_refuses(wanted, index, has):
     message = str(caught.value)
     assert f"No image for {platforms.parse(wanted)} in the index: it has {has}. " in message
     assert ";platform=" in message
-    assert "DOCKIN_PLATFORM" in message
+    assert "pin the digest of its manifest" in message
 
 
 @pytest.mark.parametrize(
