@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import collections.abc
 import concurrent.futures
+import contextlib
 import datetime
 import itertools
 import typing
@@ -71,6 +72,8 @@ class Finding:
     new: Documents = Documents()
     retagged: bool = False
     pin_exists: bool | None = None
+    platforms_gone: tuple[str, ...] = ()
+    """What the pinned image is built for and the new one is not, where all platforms matter."""
     resolver: str = ""
     kind: str = ""
     """index or manifest: what the tag stands for, where the registry told."""
@@ -220,8 +223,11 @@ class _Comparison:
             self._examine_change(found, platform, wanted, named)
         if found.status == STALE:
             # Before it is written: the registry really has an image there, under this digest and for this platform.
-            self._entries(replace(wanted, tag=None, digest=digest), platform)
+            pinned = replace(wanted, tag=None, digest=digest)
+            self._entries(pinned, platform)
             found.verified = True
+            if not platform and found.pin_exists:
+                found.platforms_gone = self._gone(named, pinned)
             if self._rules.min_age:
                 self._hold_young(found, platform, wanted)
 
@@ -272,6 +278,24 @@ class _Comparison:
             return {str(platform): document.select(platform).digest}
         entries = [entry for entry in document.manifests if entry.platform is None or entry.platform.os != "unknown"]
         return {str(entry.platform): entry.digest for entry in entries}
+
+    def _gone(self, old: ImageReference, new: ImageReference) -> tuple[str, ...]:
+        """Return for which platforms a pinned index or image is and another one is not, as far as they tell."""
+        if "index" not in [self._resolver.document_kind(one.digest or "") for one in (old, new)]:
+            return ()
+        with contextlib.suppress(DockinError):
+            before, after = self._platforms(old), self._platforms(new)
+            if None not in after:
+                return tuple(sorted(str(platform) for platform in before - after if platform))
+        return ()
+
+    def _platforms(self, pinned: ImageReference) -> set[platforms.Platform | None]:
+        document = manifests.parse(self._resolver.document(pinned))
+        if isinstance(document, manifests.Index):
+            stated = (entry.platform for entry in document.manifests)
+            return {platform for platform in stated if platform is None or platform.os != "unknown"}
+        config = self._resolver.config(pinned)[2]
+        return {platforms.Platform(config.os, config.architecture, config.variant)}
 
     def _hold_young(self, found: Finding, platform: platforms.Platform | None, wanted: ImageReference) -> None:
         """Hold back an image that was made too recently; one that does not tell its age is old enough."""

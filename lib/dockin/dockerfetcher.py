@@ -774,8 +774,8 @@ def _report_platform(ud, d, image):
     if ud.source.reference.digest and not d.getVarFlag("SRC_URI", flag):
         line = f";digest={image.manifest_digest}"
     logger.warning(
-        "%s is built for %s, which its ;platform= names, and the machine is of %s. If the machine runs it, pin the image of this"
-        " platform alone:\n%s",
+        "%s is built for %s, which its ;platform= names, and the machine is of %s. If the machine runs it, pin the image of"
+        " this platform alone:\n%s",
         ud.source.reference.tagged.familiar,
         ud.source.platform,
         machine,

@@ -153,6 +153,7 @@ def _image(result: Result) -> dict[str, typing.Any]:
         "status": found.status,
         "retagged": found.retagged,
         "pin_exists": found.pin_exists,
+        "platforms_gone": list(found.platforms_gone),
         "verified": found.verified,
         "resolver": found.resolver or None,
         "error": error,
@@ -175,6 +176,8 @@ def _line(result: Result) -> str:
     line += f"  {_digests(result.found)}{result.status}"
     if result.found.retagged:
         line += ", though the tag looks like one release: see what the publisher says"
+    if result.found.platforms_gone:
+        line += f", {_gone(result.found)}"
     if result.found.pin_gone and result.status != comparison.LOST:
         line += ", the old digest is gone from the registry"
     line += f" ({where})"
@@ -196,6 +199,8 @@ def _row(result: Result) -> str:
     remarks = []
     if result.found.retagged:
         remarks.append("the tag looks like one release")
+    if result.found.platforms_gone:
+        remarks.append(_gone(result.found))
     if result.found.pin_gone:
         remarks.append("old digest gone")
     if new.tag != old.tag:
@@ -203,6 +208,10 @@ def _row(result: Result) -> str:
     digests = (reference.short(digest) for digest in (old.index, new.index))
     cells = (*map(_code, (result.recipe.name, _name(result), *digests)), ", ".join(remarks))
     return f"| {' | '.join(cells)} |"
+
+
+def _gone(found: Finding) -> str:
+    return f"no longer built for {', '.join(found.platforms_gone)}"
 
 
 def _reason(result: Result) -> str:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -316,8 +317,8 @@ def test_no_images_is_fine(layer):
 
 # Output
 
-KEYS = ["arch", "error", "file", "kind", "layer", "line", "new", "old", "pin_exists", "recipe", "registry", "repository",
-        "resolver", "retagged", "status", "tag", "uri", "variant", "verified"]
+KEYS = ["arch", "error", "file", "kind", "layer", "line", "new", "old", "pin_exists", "platforms_gone", "recipe",
+        "registry", "repository", "resolver", "retagged", "status", "tag", "uri", "variant", "verified"]
 
 
 def test_json(server, layer):
@@ -469,6 +470,48 @@ def test_platform_that_is_missing_now(server, layer):
     server.push(make("left", ("linux/amd64",)), "refresh/leaves", "v1")
     document = layer.json("refresh", code=1)
     assert document["images"][0]["error"]["kind"] == "arch-missing"
+
+
+@pytest.mark.parametrize(("before", "after", "gone"), [
+    ("linux/amd64 linux/arm64/v8 linux/arm/v7", "linux/amd64 linux/s390x", ["linux/arm/v7", "linux/arm64/v8"]),
+    ("linux/amd64 linux/arm64/v8", "linux/arm64/v8", ["linux/amd64"]),
+    ("linux/amd64 linux/arm64", "linux/arm64/v8 linux/amd64", []),
+    # one image, without an index
+    ("linux/amd64 linux/arm/v7", "=linux/arm/v7", ["linux/amd64"]),
+    ("=linux/arm/v7", "linux/amd64", ["linux/arm/v7"]),
+    ("=linux/amd64", "linux/amd64 linux/arm64/v8", []),
+    ("=linux/amd64", "=linux/amd64", []),
+])
+@pytest.mark.parametrize("arguments", [[], ["--index-changes", "update"], ["--upgrade", "patch"]], ids=str)
+def test_platforms_that_are_gone(server, layer, before, after, gone, arguments):
+    """Without a platform that matters, as a recipe for all machines has none: it is said which of them lose the image."""
+    def push(name, words, tag):
+        single = words.startswith("=")
+        made = make(name, words.lstrip("=").split())
+        return server.push(made.children[0] if single else made, repository, tag)
+    repository = f"refresh/gone-{hashlib.sha256(repr((before, after, arguments)).encode()).hexdigest()[:8]}"
+    old = push("old", before, "1.0.0")
+    path = layer.pinned("app_1.0.bb", f"{server.address}/{repository};tag=1.0.0", old)
+    new = push("new", after, "1.0.1" if "--upgrade" in arguments else "1.0.0")
+    [found] = layer.json("check", *arguments, code=3)["images"]
+    assert (found["platforms_gone"], found["new"]["index"], found["verified"]) == (gone, new, True)
+    said = f", no longer built for {', '.join(gone)} ("
+    assert (said in layer.run("check", *arguments, code=3)) == bool(gone)
+    assert ("no longer built for" in layer.run("check", "--markdown", *arguments, code=3)) == bool(gone)
+    layer.run("refresh", *arguments)
+    assert new[7:] in path.read_text()
+
+
+def test_platforms_of_what_can_not_be_read_any_more(faulty, layer):
+    """The old index is there, but not for reading: that is no reason against the new one."""
+    old, new = faulty.add(make("shy old"), "shy/app", "1.0.0"), faulty.add(make("shy new"), "shy/app", "1.0.1")
+    path = layer.pinned("app_1.0.bb", f"{faulty.address}/shy/app;tag=1.0.0", old)
+
+    def shy(handler, answer):
+        handler.send(answer if handler.command == "HEAD" else faults.Answer(403, {}, b""))
+    faulty.fail(f"/manifests/{old}", shy)
+    layer.run("refresh", "--upgrade", "patch")
+    assert new[7:] in path.read_text()
 
 
 def test_min_age(server, layer):
