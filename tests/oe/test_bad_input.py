@@ -47,6 +47,7 @@ BAD = {
     "bad-dockin-platform": (recipe("docker://busybox", 'DOCKIN_PLATFORM = "linux/z80"\n'),
                             r"Invalid platform 'linux/z80'"),
     "same-archive": (recipe("docker://org/app docker://org-app;name=other"), r"[Tt]wo .*'org-app-latest'"),
+    "two-spellings": (recipe("docker://MyACR.azurecr.io/a docker://myacr.azurecr.io/b"), r"Two spellings of one registry"),
     "one-pin-for-two": (recipe("docker://one docker://two", PIN), r"One pin .*;name="),
     "unknown-compression": (recipe("docker://busybox", 'COMPRESSION_TYPE = "rar"\n'),
                             r"COMPRESSION_TYPE = 'rar'.*'xz'"),
