@@ -77,6 +77,9 @@ def register_commands(subparsers, context):
     tag = parser.add_argument("--tag", "-t", default="", help="the tag, if not in IMAGE; latest if there is none")
     parser.add_argument("--digest", default="", metavar="sha256:HEX", help="pin to this digest; the tag is not asked for")
     parser.add_argument("--compose", metavar="FILE", help="all images of a Compose file, and a unit that starts it")
+    parser.add_argument(
+        "--env-file", default="", metavar="FILE", help="with --compose: installed as .env beside the Compose file, as it is"
+    )
     parser.add_argument("--recipe-name", "-n", default="", metavar="PN", help="its name; default: IMAGE's and -docker")
     parser.add_argument(
         "--layer",
@@ -167,10 +170,12 @@ def _wishes(args):
     _check_authfile(args.authfile)
     if bool(args.image) == bool(args.compose):
         raise DockinError("Give an IMAGE or --compose FILE, and not both")
+    if args.env_file and not args.compose:
+        raise DockinError("--env-file is for --compose FILE: give both")
     if args.compose:
         if args.tag or args.digest:
             raise DockinError("--tag and --digest are for one IMAGE: write them into the Compose file")
-        composition = dockin.compose.read(args.compose)
+        composition = dockin.compose.read(args.compose, args.env_file)
         pn = args.recipe_name or dockin.newrecipe.default_name(composition.project)
         references = [service.reference for service in composition.images]
         _check_pins(args, references)
@@ -213,8 +218,8 @@ def _recipe(wishes, args, images, d):
     table = dockin.creation.licences(d.getVar)
     pinned = not args.no_pin
     found = [
-        dockin.creation.described(reference, image, wishes.platform, pinned)
-        for reference, image in zip(wishes.references, images)
+        dockin.creation.described(reference, image, platform, pinned)
+        for reference, image, platform in zip(wishes.references, images, _platforms(wishes))
     ]
     if not wishes.composition:
         return dockin.newrecipe.for_image(found[0], wishes.pn, table, args.compression)

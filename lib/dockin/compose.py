@@ -13,18 +13,30 @@ import os
 import pathlib
 import re
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dockin import newrecipe, plainyaml, platforms, reference
+from dockin import markedyaml, newrecipe, platforms, reference
 from dockin.errors import DockinError
+from dockin.markedyaml import Scalar
 from dockin.reference import ImageReference
 
-_LONGEST = 1 << 20
+_LONGEST = 1 << 18
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_IMAGE_VOLUME = "image"
+_HOOKS = ("pre_start", "post_start", "pre_stop")
+# A use of a variable, and what stands behind its name in braces.
+_USE = re.compile(r"\$(?:\$|(?P<brace>\{)?(?P<name>[A-Za-z_]\w*)(?P<sign>:?[-+])?)")
+_ENV_LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][\w.-]*)\s*[=:]\s*(?P<value>.*)")
+# In quotes nothing that Compose would read as something else; without them, up to a comment.
+_ENV_VALUE = re.compile(r"""(?:'([^']*)'|"([^"\\$]*)"|([^'"\\$#\s](?:[^'"\\$\s]|\s+(?![\s#]))*|))\s*(?:#.*)?""")
 _VARIABLE = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<plain>[A-Za-z_]\w*)"
     r"|\{(?P<name>[A-Za-z_]\w*)(?:(?P<sign>:?[-?+])(?P<other>[^}]*))?\})"
 )
+
+
+Variables = dict[str, typing.Optional[str]]
+"""Values by the name, None for one that is there and not known."""
 
 
 class InvalidCompose(DockinError):
@@ -33,12 +45,15 @@ class InvalidCompose(DockinError):
 
 @dataclass(frozen=True)
 class ServiceImage:
-    """An image and the first service that uses it."""
+    """An image and what uses it first."""
 
     service: str
+    """The service, or web-volume-1 for what is no service's own image."""
     reference: ImageReference
     platform: platforms.Platform | None
     """What the file says, None where it leaves it to the machine."""
+    text: Scalar
+    """How the file names it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,8 @@ class ComposeFile:
     """Whether an image is named by digest."""
     notes: tuple[str, ...]
     """What the user should know."""
+    env_text: str = ""
+    """What is to be installed as .env beside it."""
 
     @property
     def file_name(self) -> str:
@@ -60,44 +77,94 @@ class ComposeFile:
         return os.path.basename(self.path)
 
 
-def read(path: str) -> ComposeFile:
-    """Return what matters of a Compose file. Raises DockinError."""
+def read(path: str, env_file: str = "") -> ComposeFile:
+    """Return what matters of a Compose file; env_file is what is to be its .env on the target. Raises DockinError."""
+    env_text = _load(env_file, "env file") if env_file else ""
+    found = parse(_load(path, "Compose file"), path, variables(env_text, env_file))
+    beside = os.path.join(os.path.dirname(path), ".env")
+    notes = found.notes
+    if env_file:
+        notes += (f"{env_file} becomes part of the recipe and of the image, with what passwords it has",)
+    elif os.path.isfile(beside):
+        notes += (f"{path} has a .env beside it, which is not installed: --env-file {beside} installs it",)
+    return replace(found, notes=notes, env_text=env_text)
+
+
+def _load(path: str, what: str) -> str:
     try:
         data = pathlib.Path(path).read_bytes()
         text = data.decode("utf-8")
     except OSError as error:
-        raise InvalidCompose(f"Can't read the Compose file {path}: {error.strerror}") from error
+        raise InvalidCompose(f"Can't read the {what} {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InvalidCompose(f"Invalid Compose file {path}: it is no text in UTF-8") from error
+        raise InvalidCompose(f"Invalid {what} {path}: it is no text in UTF-8") from error
     if len(data) > _LONGEST:
-        raise InvalidCompose(f"Invalid Compose file {path}: it has {len(data)} bytes, at most {_LONGEST} are accepted")
-    return parse(text, path)
+        raise InvalidCompose(f"Invalid {what} {path}: it has {len(data)} bytes, at most {_LONGEST} are accepted")
+    return text
 
 
-def parse(text: str, path: str) -> ComposeFile:
-    """Return what matters of a Compose file's text. Raises DockinError."""
-    document = plainyaml.parse(text, path)
+def variables(text: str, path: str) -> Variables:
+    """Return the variables that an env file sets. Raises InvalidCompose."""
+    found: Variables = {}
+    lines = iter(enumerate(text.lstrip("\ufeff").splitlines(), 1))
+    for number, line in lines:
+        line = line.strip()
+        match = _ENV_LINE.fullmatch(line)
+        if not match:
+            if line and not line.startswith("#") and not re.fullmatch(r"[A-Za-z_][\w.-]*", line):
+                raise InvalidCompose(f"{path}:{number}: expected NAME=value")
+            continue
+        value = _ENV_VALUE.fullmatch(match["value"])
+        found[match["name"]] = "".join(filter(None, value.groups())) if value else None
+        quote = match["value"][:1]
+        if quote in ("'", '"') and quote not in match["value"][1:]:
+            # It goes on to the line with the other quote.
+            next((number for number, more in lines if quote in more), None)
+    return found
+
+
+def parse(text: str, path: str, given: Variables | None = None) -> ComposeFile:
+    """Return what matters of a Compose file's text; given are the variables that have a value. Raises DockinError."""
+    given = given or {}
+    document = markedyaml.parse(text, path)
     if not isinstance(document, dict) or not isinstance(document.get("services"), dict) or not document["services"]:
         raise InvalidCompose(f"Invalid Compose file {path}: it has no services")
     if document.get("include"):
         raise InvalidCompose(f"{path} includes other files: merge them with 'docker compose config', and take its output")
     services: dict[str, typing.Any] = document["services"]
-    images: dict[tuple[ImageReference, typing.Any], ServiceImage] = {}
+    images: dict[str, ServiceImage] = {}
     notes: list[str] = []
     for name in services:
-        found = _image(services, name, path)
-        images.setdefault((found.reference, found.platform), found)
+        for found in _images(services, name, path, given):
+            first = images.setdefault(found.reference.stem, found)
+            if (first.reference, first.platform) != (found.reference, found.platform):
+                raise InvalidCompose(
+                    f"{path}:{found.text.line}: {_shown(found)} would be in one archive with {_shown(first)} of line"
+                    f" {first.text.line}: name one image in the same way everywhere, and with one platform"
+                )
         notes += _notes(_service(services, name, path), name, path)
+    if not images:
+        raise InvalidCompose(f"{path}: no service has an image")
     notes += _file_notes(document, path)
+    missing = sorted(set(_needed(document)).difference(given))
+    if missing:
+        notes.append(
+            f"{path} leaves {', '.join(missing)} to its environment, where nothing gives a value: write it into a file that"
+            " --env-file FILE installs as .env beside the Compose file, or write it out"
+        )
     ordered = tuple(images.values())
     by_digest = any(image.reference.digest for image in ordered)
-    return ComposeFile(_project(document, path), path, text, ordered, by_digest, tuple(dict.fromkeys(notes)))
+    return ComposeFile(_project(document, path, given), path, text, ordered, by_digest, tuple(dict.fromkeys(notes)))
 
 
 def compose(file: ComposeFile, images: list[newrecipe.Image]) -> newrecipe.Composition:
     """Return what a recipe is to install: the file with its images, which are in the order of file.images."""
     services = tuple(newrecipe.Service(one.service, image) for one, image in zip(file.images, images))
-    return newrecipe.Composition(file.project, file.file_name, file.text, services, file.keep_layers)
+    return newrecipe.Composition(file.project, file.file_name, file.text, services, file.keep_layers, file.env_text)
+
+
+def _shown(image: ServiceImage) -> str:
+    return image.reference.familiar + (f" for {image.platform}" if image.platform else "")
 
 
 def _service(services: dict[str, typing.Any], name: str, path: str) -> dict[str, typing.Any]:
@@ -107,45 +174,69 @@ def _service(services: dict[str, typing.Any], name: str, path: str) -> dict[str,
     return service
 
 
-def _image(services: dict[str, typing.Any], name: str, path: str) -> ServiceImage:
-    """Return a service's image, which it may have of another service that it extends."""
+def _images(
+    services: dict[str, typing.Any], name: str, path: str, given: Variables
+) -> typing.Iterator[ServiceImage]:
+    """Yield the images of a service: its own, which it may have of another that it extends, and those beside it."""
     seen = [name]
-    service = _service(services, name, path)
-    platform = service.get("platform")
-    while not service.get("image") and service.get("extends"):
+    service = own = _service(services, name, path)
+    while service.get("extends"):
         base = service["extends"]
         if isinstance(base, dict) and base.get("file"):
             raise InvalidCompose(
                 f"{path}: service {name} extends one of {base['file']}: merge them with 'docker compose config'"
             )
         base = base.get("service", "") if isinstance(base, dict) else base
-        if base not in services or base in seen:
+        if not isinstance(base, str) or base not in services or base in seen:
             raise InvalidCompose(f"{path}: service {name} extends {base!r}, which is not there or extends it itself")
         seen.append(base)
-        service = _service(services, base, path)
-        platform = platform or service.get("platform")
-    image = service.get("image")
-    if not isinstance(image, str) or not image:
+        service = {**_service(services, base, path), **{key: value for key, value in service.items() if key != "extends"}}
+    platform = service.get("platform")
+    if service.get("image") or not service.get("provider"):
         why = "is built from source" if service.get("build") else "has no image"
-        raise InvalidCompose(f"{path}: service {name} {why}: push its image to a registry, and name it with 'image:'")
-    parsed = reference.parse(_expand(image, f"{path}: image of service {name}"))
+        remedy = f"{path}: service {name} {why}: push its image to a registry, and name it with 'image:'"
+        yield _image(service.get("image"), name, f"service {name}", remedy, platform, path, given)
+    for number, volume in enumerate(_entries(own.get("volumes")), 1):
+        if isinstance(volume, dict) and volume.get("type") == _IMAGE_VOLUME:
+            what = f"volume {number} of service {name}"
+            yield _image(volume.get("source"), f"{name}-volume-{number}", what, f"{path}: {what} has no source", None, path, given)
+    for hook in _HOOKS:
+        for number, entry in enumerate(_entries(own.get(hook)), 1):
+            if isinstance(entry, dict) and "image" in entry:
+                what = f"{hook} {number} of service {name}"
+                yield _image(entry["image"], f"{name}-{hook}-{number}", what, f"{path}: {what} has no image", platform, path, given)
+
+
+def _image(
+    text: object, name: str, what: str, without: str, platform: object, path: str, given: Variables
+) -> ServiceImage:
+    if not isinstance(text, Scalar) or not text:
+        raise InvalidCompose(without)
+    parsed = reference.parse(_expand(text, f"{path}:{text.line}: image of {what}", given))
     tagged = ImageReference(parsed.registry, parsed.repository, parsed.tag or reference.DEFAULT_TAG, parsed.digest)
-    wanted = _expand(str(platform), f"{path}: platform of service {name}") if platform else ""
-    return ServiceImage(name, tagged, platforms.parse(wanted) if wanted else None)
+    wanted = _expand(str(platform), f"{path}: platform of {what}", given) if platform else ""
+    return ServiceImage(name, tagged, platforms.parse(wanted) if wanted else None, text)
 
 
-def _expand(text: str, what: str) -> str:
-    """Return a value with its variables expanded as on a target that sets none of them."""
+def _expand(text: str, what: str, given: Variables) -> str:
+    """Return a value with its variables expanded as on a target that sets none of them but those given."""
 
     def value(match: re.Match[str]) -> str:
         if match["dollar"]:
             return "$"
-        if match["sign"] in ("-", ":-"):
-            return match["other"]
-        if match["sign"] in ("+", ":+"):
-            return ""
         name = match["plain"] or match["name"]
-        raise InvalidCompose(f"{what}: {text!r} needs the variable {name}: write it out, or as ${{{name}:-default}}")
+        sign = match["sign"] or ""
+        known = given.get(name)
+        if name in given and known is None:
+            raise InvalidCompose(f"{what}: the env file's value of {name} is not understood: write it without quotes and $")
+        is_set = bool(known) if sign.startswith(":") else known is not None
+        if sign in ("-", ":-"):
+            return known or "" if is_set else match["other"]
+        if sign in ("+", ":+"):
+            return match["other"] if is_set else ""
+        if known is None or not (is_set or not sign):
+            raise InvalidCompose(f"{what}: {text!r} needs the variable {name}: write it out, or as ${{{name}:-default}}")
+        return known
 
     expanded = _VARIABLE.sub(value, text)
     if "${" in expanded:
@@ -153,11 +244,32 @@ def _expand(text: str, what: str) -> str:
     return expanded
 
 
-def _project(document: dict[str, typing.Any], path: str) -> str:
+def _needed(document: dict[str, typing.Any]) -> typing.Iterator[str]:
+    """Yield the variables that the file uses without a default."""
+    seen: set[int] = set()
+    left: list[object] = [document]
+    while left:
+        node = left.pop()
+        if isinstance(node, str):
+            uses = _USE.finditer(node)
+            yield from (use["name"] for use in uses if use["name"] and not (use["brace"] and use["sign"]))
+        elif id(node) not in seen:
+            # What aliases name is there once.
+            seen.add(id(node))
+            left += node.values() if isinstance(node, dict) else typing.cast("list[object]", node)
+    for service in document["services"].values():
+        environment = service.get("environment")
+        if isinstance(environment, dict):
+            yield from (name for name, value in environment.items() if isinstance(value, Scalar) and value.is_null)
+        else:
+            yield from (entry for entry in _entries(environment) if isinstance(entry, str) and "=" not in entry)
+
+
+def _project(document: dict[str, typing.Any], path: str, given: Variables) -> str:
     """Return the project's name as Compose makes it: the file's, or its directory's."""
     name = document.get("name") or ""
     if name:
-        name = _expand(str(name), f"{path}: name")
+        name = _expand(str(name), f"{path}: name", given)
     else:
         directory = os.path.basename(os.path.dirname(os.path.abspath(path))).lower()
         name = re.sub(r"[^a-z0-9_-]", "", directory).lstrip("_-")
@@ -171,8 +283,12 @@ def _notes(service: dict[str, typing.Any], name: str, path: str) -> list[str]:
     notes = []
     if service.get("pull_policy") in ("always", "build", "daily", "weekly"):
         notes.append(f"{path}: service {name} has pull_policy {service['pull_policy']}: without network it will not start")
+    provider = service.get("provider")
+    if provider:
+        kind = provider.get("type") if isinstance(provider, dict) else provider
+        notes.append(f"{path}: service {name} has no image, but the provider {kind!r}: which the target has to have")
     paths: list[object] = []
-    for entry in _entries(service.get("env_file")):
+    for entry in _entries(service.get("env_file")) + _entries(service.get("label_file")):
         paths.append(entry.get("path") if isinstance(entry, dict) else entry)
     for volume in _entries(service.get("volumes")):
         source = volume.get("source") if isinstance(volume, dict) else str(volume).partition(":")[0]
@@ -187,6 +303,10 @@ def _file_notes(document: dict[str, typing.Any], path: str) -> list[str]:
         for entry in entries.values() if isinstance(entries, dict) else ():
             if isinstance(entry, dict) and entry.get("file") and not str(entry["file"]).startswith("/"):
                 found.append(_missing(path, str(entry["file"])))
+    models = document.get("models")
+    for name, entry in models.items() if isinstance(models, dict) else ():
+        model = entry.get("model") if isinstance(entry, dict) else ""
+        found.append(f"{path}: {model or name} is a model and no image: it is not installed, and Docker would pull it")
     return found
 
 

@@ -40,6 +40,7 @@ _NAME = re.compile(r"[0-9a-z.+-]+")
 _SERVICE = re.compile(r"[A-Za-z0-9_.-]+")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _COMPRESSION = re.compile(r"[a-z0-9]+")
+_ENV_FILE = "compose.env"
 _COMPOSE_PACKAGES = "${@bb.utils.contains('BBFILE_COLLECTIONS', 'virtualization-layer', 'docker-compose', '', d)}"
 
 
@@ -88,6 +89,8 @@ class Composition:
     services: tuple[Service, ...]
     keep_layers: bool = False
     """Whether the file names an image by digest, which Docker knows only with the registry's own layers."""
+    env_text: str = ""
+    """What Compose is to find as .env beside the file, "" for nothing."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,11 @@ def for_composition(composition: Composition, pn: str, table: licences.Table, co
     unit = f"{pn}.service"
     names = ", ".join(image.reference.tagged.familiar for image in images)
     services = composition.services
+    files = {composition.file_name: composition.text, unit: _compose_unit(composition)}
+    install_env = []
+    if composition.env_text:
+        files[_ENV_FILE] = composition.env_text
+        install_env = [f"    install -m 0600 ${{COMPOSE_FILES}}/{_ENV_FILE} ${{D}}${{datadir}}/${{BPN}}/.env"]
     entries = [f"{_entry(one.image, str(one.image.reference.tag))};name={_service(one.name)}" for one in services]
     # What the class would refuse: two spellings of a registry, two images of one archive name.
     source.parse_src_uri(" ".join(entries))
@@ -208,7 +216,7 @@ def for_composition(composition: Composition, pn: str, table: licences.Table, co
         "inherit dockin",
         "",
         'SRC_URI = " \\',
-        *(f"    {entry} \\" for entry in [*entries, f"file://{composition.file_name}", f"file://{unit}"]),
+        *(f"    {entry} \\" for entry in [*entries, *(f"file://{name}" for name in files)]),
         '"',
         *(line for one in services for line in _pin(one.image, one.name)),
         *_compression(compression),
@@ -220,6 +228,7 @@ def for_composition(composition: Composition, pn: str, table: licences.Table, co
         "do_install:append () {",
         "    install -d ${D}${datadir}/${BPN}",
         f"    install -m 0644 ${{COMPOSE_FILES}}/{composition.file_name} ${{D}}${{datadir}}/${{BPN}}/",
+        *install_env,
         f"    install -m 0644 ${{COMPOSE_FILES}}/{unit} ${{D}}${{systemd_system_unitdir}}/",
         "    sed -i -e 's|@bindir@|${bindir}|g' -e 's|@files@|${datadir}/${BPN}|g' \\",
         f"        ${{D}}${{systemd_system_unitdir}}/{unit}",
@@ -230,7 +239,6 @@ def for_composition(composition: Composition, pn: str, table: licences.Table, co
         "# Of meta-virtualization; what nobody provides can't be recommended.",
         f'RRECOMMENDS:${{PN}} += "{_COMPOSE_PACKAGES}"',
     ]
-    files = {composition.file_name: composition.text, unit: _compose_unit(composition)}
     return NewRecipe(pn, UNVERSIONED_PV, "\n".join(text) + "\n", files)
 
 

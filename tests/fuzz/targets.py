@@ -31,7 +31,7 @@ from dockin import (
     layertar,
     logins,
     manifests,
-    plainyaml,
+    markedyaml,
     platforms,
     recipefile,
     reference,
@@ -387,8 +387,18 @@ def read_compose(data: bytes) -> None:
 
 
 def read_yaml(data: bytes) -> None:
-    """Read YAML."""
-    plainyaml.parse(data.decode("utf-8", "surrogateescape"), "x.yml")
+    """Read YAML, and each of its texts where it stands."""
+    text = data.decode("utf-8", "surrogateescape")
+    left = [markedyaml.parse(text, "x.yml")]
+    seen = set()
+    while left:
+        node = left.pop()
+        if isinstance(node, str):
+            # Where a text stands, nothing else does.
+            assert node.spot is None or text[slice(*node.spot)] == node
+        elif id(node) not in seen:
+            seen.add(id(node))
+            left += node.values() if isinstance(node, dict) else node
 
 
 def read_layer(data: bytes) -> None:
@@ -438,6 +448,11 @@ COMPOSE = b"""services:
       one
       two
     ports: ['80:80', "81:81"]
+    volumes: [{type: image, source: pages:1}]
+    pre_start:
+      - image: &move "quay.io/team/app:v2"
+  old: &old {image: *move, environment: [A, 'B=${B}']}
+  new: {<<: *old, extends: db}
 """
 REGISTRIES = b'''unqualified-search-registries = ["docker.io"]
 [[registry]]
