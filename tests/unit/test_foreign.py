@@ -204,7 +204,8 @@ def words(text):
 # Each text, how it comes in, and what is made of it.
 WAYS = {
     "Labels: title, description": (("Nice app",), label("title", "description")),
-    "Labels: url, documentation, source": (("https://a.example/x", "https://a.example/%dump"), label("url", "documentation", "source")),
+    "Labels: url, documentation, source": (("https://a.example/x", "https://a.example/%dump"),
+                                           label("url", "documentation", "source")),
     "Label: licenses": (("MIT OR Apache-2.0",), label("licenses")),
     "Tag": (("1.0", "latest"), lambda text: name_of_an_image(reference.parse(f"team/app:{text}"))),
     "Repository": (("team/app",), lambda text: name_of_an_image(reference.parse(f"h.example/{text}:1"))),
@@ -214,7 +215,8 @@ WAYS = {
     "Compose: file name": (("compose.yml",), lambda text: composed(path=text)),
     "Compose: image, platform": (("linux/amd64",), lambda text: composed(
         service={"platform": text} if "/" in text else {"image": text})),
-    "Config: created": (("2026-11-30T00:00:00Z", *(f"2026-11-30{one}00:00:00" for one in "\ud800\x1b\0\x9b\u202e<")), created),
+    "Config: created": (("2026-11-30T00:00:00Z", *(f"2026-11-30{one}00:00:00" for one in "\ud800\x1b\0\x9b\u202e<")),
+                        created),
     "Index and config: platform": (("linux",), platform),
     "Manifest: types, digests": (("text/plain",), media_types),
     "Bill of materials: types, names": (("text/spdx",), bill),
