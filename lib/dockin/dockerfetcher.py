@@ -24,6 +24,7 @@ import logging
 import os
 import pathlib
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -714,12 +715,12 @@ def _fetch_errors(ud):
 
 
 def _without_password(url):
-    """Return a url as it may be printed: BitBake puts that of an error into its message."""
-    scheme, _, rest = url.partition("://")
-    user, at, host = rest.partition("@")
-    if not at or "/" in user or host.startswith("sha256:"):
-        return url
-    return f"{scheme}://<user>@{host}"
+    """Return a url as it may be printed: BitBake puts that of an error into its message.
+
+    Neither user and password nor parameters that docker:// has not, one of which may be a password.
+    """
+    address, *parameters = re.sub("://.*(?:@|%40)(?!sha256:)", "://<user>@", url).split(";")
+    return ";".join([address, *(one for one in parameters if one.partition("=")[0] in dockin.source.PARAMETERS)])
 
 
 def _needed_platform(ud):

@@ -7,6 +7,23 @@ the remedy. The edges translate it once: the fetcher into ParameterError or Fetc
 into bb.fatal with recipe and variable, the command line tools into their own.
 """
 
+import re
+
+_SECRETS = (
+    # What a server has seen in a header, however it quotes it; not "Bearer realm" or "basic authentication".
+    re.compile(
+        r"(\b(?:basic|bearer)(?:\s|%20|\+)+)"
+        r"(?!(?:auth|authentication|authorization|challenge|credentials?|realm|scheme|tokens?)\b)[^\s\"',;`)\]}]+",
+        re.IGNORECASE,
+    ),
+    re.compile(r"(authorization[\"']?\s*[:=]\s*[\[\"']*)(?!(?:basic|bearer)\b)[^\s\"',;`)\]}]+", re.IGNORECASE),
+    # Parameters, and the same in JSON.
+    re.compile(
+        r"((?:passw(?:or)?d|secret|(?<![a-z])[a-z]{1,20}_token|identitytoken)(?:=|[\"']\s*:\s*)[\"']?)[^\s\"'&,;`)\]}]+",
+        re.IGNORECASE,
+    ),
+)
+
 
 def one_line(text: str) -> str:
     """Return a text of somebody else's as one line that does nothing to a terminal, and has nothing that UTF-8 has not."""
@@ -18,8 +35,15 @@ def readable(text: str) -> str:
     return "\n".join(map(one_line, text.split("\n")))
 
 
+def without_secrets(text: str) -> str:
+    """Return a text of somebody else's without the logins in it: there are servers that repeat what was sent to them."""
+    for pattern in _SECRETS:
+        text = pattern.sub(r"\1…", text)
+    return text
+
+
 class DockinError(Exception):
     """Something that the user gave, or that was fetched, breaks a rule. The message may quote it, whatever it has."""
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(readable(message))
+        super().__init__(without_secrets(readable(message)))

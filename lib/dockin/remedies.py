@@ -12,6 +12,7 @@ _REMEDIES = {
     "denied": "the login has no right to this image, or there is none. Looked for a login in: {logins}",
     "file": "this user may not use that file of the host: correct its permissions",
     "login": "the credential helper failed. Looked for a login in: {logins}",
+    "no-registry": "what answers there is no registry: check its name and port in SRC_URI",
     "not-found": "the registry has no such tag or digest: correct it in SRC_URI or SRC_URI[sha256sum]; a digest that was"
     " there once may have been removed upstream",
     "rate-limited": "the registry limits how much one may fetch: log in with 'skopeo login {registry}', use a mirror,"

@@ -12,7 +12,7 @@ import re
 import signal
 from dataclasses import dataclass
 
-from dockin.errors import DockinError, one_line
+from dockin.errors import DockinError, one_line, without_secrets
 from dockin.reference import ImageReference, tags_in
 
 MINIMUM_VERSION = (1, 9, 3)
@@ -77,7 +77,12 @@ _KINDS = tuple(
         ("policy", r"source image rejected|policy\.json|trust policy|signature"),
         ("rate-limited", rf"toomanyrequests|too many requests|{_STATUS}429"),
         ("login", r"error getting credentials|docker-credential-"),
-        ("auth", rf"unauthorized|authentication required|invalid username/password|{_STATUS}401"),
+        # Not the image that is not there, but /v2/ or the place that gives out tokens.
+        ("no-registry", r"\bpinging\b.*\b404\b"),
+        (
+            "auth",
+            rf"unauthorized|authentication required|invalid username/password|{_STATUS}401|bearer token\b.*\b404\b",
+        ),
         ("file", r"\b(?:open|mkdir|rename|unlinkat|chmod|lstat|stat|readlink) /[^:]*: permission denied"),
         ("denied", rf"\bdenied\b|forbidden|{_STATUS}403"),
         ("not-found", rf"manifest unknown|name unknown|blob unknown|not known to registry|{_STATUS}404"),
@@ -199,7 +204,7 @@ def _signal_name(number: int) -> str:
 
 def _without_secrets(message: str) -> str:
     """Return a message without what may give access to something."""
-    return _ANSWER.sub("`…`", _ADDRESS.sub(r"\1\2", message))
+    return without_secrets(_ANSWER.sub("`…`", _ADDRESS.sub(r"\1\2", message)))
 
 
 def _base(options: Options) -> list[str]:

@@ -3,10 +3,14 @@
 """Registries with TLS and a password; where logins are looked for; and that no secret gets out."""
 
 import base64
+import json
+import os
 
 import pytest
 
-from support import registry
+from dockin import reference, skopeo
+from dockin.resolver import ResolveError, Resolver
+from support import faults, registry
 from support.fixtures import LOGIN
 from support.imagefiles import documents
 
@@ -171,6 +175,9 @@ def test_no_secret_anywhere(private, login_file):
     [
         "docker://{user}:{password}@{address}/private/app;tag=v1",
         "docker://{address}/private/app;tag=v1;user={user};password={password}",
+        "docker://{address}/private/app;tag=v1;user={user};PASS={password}",
+        "docker://{user}%3A{password}%40{address}/private/app;tag=v1",
+        "docker://{user}:{password}@{address}/private/app@sha256:1234",
     ],
 )
 def test_no_password_in_the_url(bench, form):
@@ -178,11 +185,46 @@ def test_no_password_in_the_url(bench, form):
     url = form.format(user="someone", password="hunter2-hunter2", address="registry.example.com")
     outcome = bench.run(url, ("urls",))
     assert outcome.error_type == "ParameterError"
-    message = outcome.error.partition(url)  # BitBake itself prints the URL of a ParameterError
-    assert "hunter2-hunter2" not in message[2]
-    if "@" in form:
-        assert not message[1], "the fetcher gives BitBake a URL without the password"
-        assert "hunter2-hunter2" not in message[0]
+    # BitBake itself prints the URL of a ParameterError.
+    assert "registry.example.com/private/app" in outcome.error
+    assert "hunter2-hunter2" not in outcome.error
+
+
+@pytest.mark.one_library
+@pytest.mark.parametrize("scheme", ["Basic", "Bearer"])
+def test_registry_that_repeats_what_it_is_sent(faulty, bench, image, scheme):
+    """As some do in their errors, to help: what is in the log then is no login."""
+    login = LOGIN.auth_json(faulty.address)
+    secret = base64.b64encode(":".join(LOGIN.pair).encode()).decode() if scheme == "Basic" else "eyJhbGciOi.token-x_y"
+    challenge = 'Basic realm="r"' if scheme == "Basic" else f'Bearer realm="http://{faulty.address}/token"'
+
+    def echo(handler, answer):
+        sent = handler.headers.get("Authorization")
+        if handler.path.startswith("/token"):
+            handler.send(faults.Answer(200, {}, json.dumps({"token": secret}).encode()))
+        elif not sent:
+            handler.send(faults.Answer(401, {"WWW-Authenticate": challenge}, b""))
+        elif handler.path == "/v2/":
+            handler.send(answer)
+        else:
+            words = {"errors": [{"code": "DENIED", "message": f"no such user: Authorization: {sent}"}]}
+            handler.send(faults.Answer(403, {"Content-Type": "application/json"}, json.dumps(words).encode()))
+    faulty.fail("/", echo)
+    authfile = bench.directory / "auth.json"
+    authfile.write_text(login)
+    content = image("echo")
+    outcome = bench.refuse(f"docker://{faulty.address}/echo/app;tag=v1", pin=content.digest, DOCKIN_AUTHFILE=str(authfile))
+    said = [outcome.text]
+    named = reference.parse(f"{faulty.address}/echo/app:v1")
+    for mode in ("auto", "http", "skopeo"):
+        options = skopeo.Options(authfile=str(authfile), tls_verify=False)
+        with Resolver(options, {"PATH": os.environ["PATH"], "HOME": str(bench.home)}, mode, retries=0) as resolver:
+            with pytest.raises(ResolveError) as caught:
+                resolver.digest(named)
+            said.append(str(caught.value))
+    for text in said:
+        assert secret not in text
+    assert "no such user" in said[2]
 
 
 # ------------------------------------------------------------------------------------------------------ TLS

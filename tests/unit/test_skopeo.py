@@ -12,7 +12,7 @@ import re
 
 import pytest
 
-from dockin import reference, skopeo
+from dockin import errors, reference, skopeo
 from dockin.skopeo import Options, SkopeoError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -276,6 +276,8 @@ def test_kinds(message, kind):
     ("frame", "kind"),
     [
         ("reading manifest {tag} in registry.example/{name}: manifest unknown", "not-found"),
+        ("pinging container registry registry.example: invalid status code from registry 404 (Not Found)", "no-registry"),
+        ("Requesting bearer token: invalid status code from registry 404 (Not Found)", "auth"),
         ('initializing source docker://registry.example/{name}:{tag}: pinging container registry registry.example: '
          'Get "https://registry.example/v2/": dial tcp 1.2.3.4:443: connect: connection refused', "network"),
         ('Get "https://registry.example/v2/{name}/manifests/{tag}": x509: certificate signed by unknown authority', "tls"),
@@ -283,7 +285,7 @@ def test_kinds(message, kind):
          "server"),
         ("reading manifest {tag} in registry.example/{name}: something new", "other"),
     ],
-    ids=["manifest", "ping", "get", "status", "other"],
+    ids=["manifest", "no registry", "token", "ping", "get", "status", "other"],
 )
 def test_an_images_name_is_not_taken_for_the_cause(name, tag, frame, kind):
     message = frame.format(name=name, tag=tag)
@@ -310,6 +312,34 @@ def test_a_hosts_name_is_not_taken_for_the_cause():
 )
 def test_message(stderr, message):
     assert skopeo.classify(stderr).message == message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Basic {}", "authorization: bearer {}", "got 'Basic {}'", '{{"Authorization":["Basic {}"]}}',
+        "Authorization={}", "Basic%20{}", "Bearer   {}, and more", "(Bearer {})", "refresh_token={}&scope=x", "password={}",
+        '{{"password": "{}"}}', '"identitytoken":"{}"', "http://user:{}@host/x", "http://host/x?signature={}",
+        "BASIC {}", "passwd={}",
+    ],
+)
+@pytest.mark.parametrize("secret", ["dXNlcjpodW50ZXIy", "dTpwYXNzdw==", "eyJhbGciOi.eyJp-c3M_i.x~y+z="])
+def test_a_login_is_not_repeated(text, secret):
+    """There are servers that put what they were sent into their errors."""
+    failure = skopeo.classify(fatal(f"reading manifest: denied: {text.format(secret)} end"))
+    assert secret not in failure.message
+    assert failure.kind == "denied"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "unauthorized: basic authentication required", "requesting bearer token: invalid status code from registry 403",
+        "Bearer realm missing", "basic auth is off", "the password: wrong", "a basic credential", "invalid token: x",
+    ],
+)
+def test_words_about_logins_are_kept(text):
+    assert errors.without_secrets(text) == text
 
 
 @pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (15, "SIGTERM"), (40, "signal 40")])
