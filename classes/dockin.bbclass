@@ -47,8 +47,8 @@ DOCKIN_REGISTRIES_CONF[doc] = "A containers-registries.conf with mirrors and ins
 DOCKIN_REGISTRIES_D[doc] = "A directory of containers-registries.d files, which say where signatures are; by default the host's."
 DOCKIN_FETCH_TIMEOUT[doc] = "Seconds without any progress after which a fetch is given up; 300 by default."
 DOCKIN_FETCH_RETRIES[doc] = "How often a fetch is tried again after a fault that may pass; 3 by default."
-DOCKIN_RESOLVER[doc] = "How the tools learn what a tag stands for: auto, http (requests of their own) or skopeo; also from \
-the environment. Fetching is always skopeo's."
+DOCKIN_RESOLVER[doc] = "How the tools learn what a tag stands for: http (requests of their own), skopeo, or auto, where \
+skopeo is asked before an error is believed; also from the environment. Fetching is always skopeo's."
 
 COMPRESSION_TYPE ?= "xz"
 COMPRESSION_TYPE[doc] = "Compression of the archives: xz, zstd, gzip, none, or a type of one's own with a \

@@ -204,6 +204,9 @@ class _Comparison:
         found.resolver = self._resolver.kind(named)
         try:
             digest = self._resolver.digest(wanted)
+            if digest != pin and (pin or self._rules.pin_unpinned):
+                # Before anything changes it is read: that HEAD is answered so does not say what a GET gets.
+                digest = self._resolver.digest_read(wanted)
         except ResolveError as error:
             if error.kind != "not-found" or not pin:
                 raise

@@ -43,7 +43,7 @@ class Login:
     @property
     def basic(self) -> str:
         """The value of an Authorization header."""
-        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode(errors="surrogateescape")).decode()
 
 
 class Credentials:
@@ -87,11 +87,7 @@ class Credentials:
         if helper:
             return self._ask(*helper, file.path)
         entry = file.entry(registry, repository)
-        login = _decode(entry, file.path, registry) if entry else None
-        if not login and file.store:
-            hub = registry == logins.HUB_HOSTS[0]
-            return self._ask(file.store, logins.HUB_KEY if hub else registry, file.path)
-        return login
+        return _decode(entry, file.path, registry) if entry else None
 
     def _ask(self, helper: str, server: str, path: str) -> Login | None:
         name = f"docker-credential-{helper}"
@@ -127,17 +123,21 @@ class Credentials:
 
 
 def _decode(entry: dict[str, typing.Any], path: str, registry: str) -> Login | None:
-    """Return the login in an entry of auths, None for the empty entry that stands beside a credential store."""
+    """Return the login in an entry of auths, None where it has none, as beside a credential store.
+
+    As skopeo: line ends in the base64 don't matter, and what has no colon is no login.
+    """
     token = entry.get("identitytoken")
     text = entry.get("auth")
     if isinstance(text, str) and text:
         try:
-            user, colon, password = base64.b64decode(text, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            colon = ""
-        if not colon:
-            raise CredentialError(f"Invalid login for {registry} in {path}: no base64 of user:password; log in again")
-        return Login(user, password.strip("\0"), str(token or ""), path)
+            data = base64.b64decode(text.replace("\r", "").replace("\n", ""), validate=True)
+        except (binascii.Error, ValueError):
+            raise CredentialError(
+                f"Invalid login for {registry} in {path}: no base64 of user:password; log in again"
+            ) from None
+        user, colon, password = data.decode(errors="surrogateescape").partition(":")
+        return Login(user, password.strip("\0"), str(token or ""), path) if colon else None
     if isinstance(token, str) and token:
         return Login("", "", token, path)
     return None

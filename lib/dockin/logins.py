@@ -26,7 +26,7 @@ class LoginFile:
     auths: dict[str, typing.Any]
     helpers: dict[str, typing.Any]
     store: str
-    """The helper for all registries that nothing else is said of; Docker's, skopeo does not ask it."""
+    """Docker's helper for all registries that nothing else is said of. skopeo does not ask it, so nothing here does."""
 
     def entry(self, registry: str, repository: str) -> dict[str, typing.Any] | None:
         """Return the entry of auths for a repository: the longest path that it begins with, then the host alone."""
@@ -106,7 +106,7 @@ def _state(path: str, registry: str) -> str:
     if any(value and _host(key) == _host(registry) for key, value in file.auths.items()):
         return f"has a login for {registry}"
     if file.store:
-        return f"asks the credential helper {file.store!r}"
+        return f"its credsStore {file.store!r} is not asked by skopeo: log in with 'skopeo login'"
     return f"no login for {registry}"
 
 

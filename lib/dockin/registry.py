@@ -24,7 +24,7 @@ import threading
 import time
 import typing
 import urllib.parse
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dockin import credentials, manifests
 from dockin.errors import DockinError, one_line
@@ -65,8 +65,8 @@ class ResolveError(DockinError):
         self.kind = kind
 
 
-class Unusual(ResolveError):
-    """Something that only skopeo may be able to do."""
+class Certain(ResolveError):
+    """An error about which skopeo can't say anything else, or is not to be asked; about any other it is."""
 
 
 @dataclass
@@ -115,6 +115,8 @@ class Answer:
     status: int
     headers: http.client.HTTPMessage
     body: bytes = b""
+    redirected: bool = False
+    """It comes from where the registry sent its client: what it wants of a client is not what the registry wants."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,10 @@ class Client:
         self._connections: list[http.client.HTTPConnection] = []
         self._locks: collections.defaultdict[typing.Any, threading.RLock] = collections.defaultdict(threading.RLock)
         self._plain: set[str] = set()
-        self._heads: set[str] = {_HUB}
+        self._encrypted: set[str] = set()
+        self._doubted: set[ImageReference] = set()
+        self._headless: set[str] = set()
+        self._failing: set[str] = set()
         self._probed: set[str] = set()
         self._challenges: dict[str, Challenge] = {}
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
@@ -171,27 +176,35 @@ class Client:
     def head(self, reference: ImageReference) -> tuple[str, str] | None:
         """Return digest and media type of what a reference names, None where the registry does not tell it without a GET.
 
-        Costs no counted pull. Raises ResolveError.
+        Costs no counted pull. Registries and what stands before them answer HEAD with any error where GET works: only a GET
+        tells of an error. Raises ResolveError.
         """
-        answer = self._ask(reference, "HEAD", _manifest_path(reference), {"Accept": ACCEPT})
-        # Some answer HEAD with 405, or with 404 whatever there is; a GET tells.
-        if answer.status == 405 or (answer.status == 404 and _host(reference) not in self._heads):
+        if _host(reference) in self._headless:
             return None
-        self._check(answer, reference)
-        digest = answer.headers.get("Docker-Content-Digest", "")
-        media_type = answer.headers.get_content_type()
-        if media_type not in (*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES) or not is_digest(digest):
-            return None
-        self._heads.add(_host(reference))
-        return digest, media_type
+        try:
+            answer = self._ask(reference, "HEAD", _manifest_path(reference), {"Accept": ACCEPT})
+        except ResolveError as error:
+            if isinstance(error, Certain) or error.kind not in ("network", "server"):
+                raise
+        else:
+            digest = answer.headers.get("Docker-Content-Digest", "")
+            media_type = answer.headers.get_content_type()
+            known = media_type in (*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES)
+            if answer.status == 200 and known and is_digest(digest) and reference.digest in (None, digest):
+                return digest, media_type
+        self._doubted.add(reference.pinned)
+        return None
 
     def manifest(self, reference: ImageReference) -> bytes:
         """Return the bytes of the index or manifest that a reference names: one counted pull. Raises ResolveError."""
         host = _host(reference)
         if self.statistics.remaining(host) == 0:
-            raise ResolveError("rate-limited", f"{host} allows no more pulls for now")
+            raise Certain("rate-limited", f"{host} allows no more pulls for now")
         answer = self._ask(reference, "GET", _manifest_path(reference), {"Accept": ACCEPT}, manifests.MAX_MANIFEST_SIZE)
         self._check(answer, reference)
+        if reference.pinned in self._doubted and host != _HUB:
+            # There is what HEAD did not tell. Docker Hub, which counts each GET, is asked by HEAD again.
+            self._headless.add(host)
         return answer.body
 
     def blob(self, reference: ImageReference, digest: str, limit: int) -> bytes:
@@ -213,7 +226,8 @@ class Client:
             try:
                 tags.update(dict.fromkeys(tags_in(json.loads(answer.body)["tags"], reference.name)))
             except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise ResolveError("content", f"{_host(reference)} answers with no list of tags") from error
+                # skopeo would take some of it for an empty list.
+                raise Certain("content", f"{_host(reference)} answers with no list of tags") from error
         return list(tags)
 
     def referrers(self, reference: ImageReference) -> list[bytes] | None:
@@ -242,13 +256,13 @@ class Client:
             answer = self._ask(reference, "GET", path, headers, manifests.MAX_MANIFEST_SIZE)
             size += len(answer.body)
             if size > MAX_LIST:
-                raise ResolveError("content", f"{_host(reference)} sends a list of more than {MAX_LIST} bytes")
+                raise Certain("content", f"{_host(reference)} sends a list of more than {MAX_LIST} bytes")
             yield answer
             following = _following(_host(reference), path, answer.headers) if answer.status == 200 else None
             if following is None:
                 return
             path = following
-        raise ResolveError("content", f"{_host(reference)} sends a list without an end: {len(seen)} pages, and a next one")
+        raise Certain("content", f"{_host(reference)} sends a list without an end: {len(seen)} pages, and a next one")
 
     def _ask(
         self, reference: ImageReference, method: str, path: str, headers: dict[str, str], limit: int = MAX_ANSWER
@@ -263,8 +277,9 @@ class Client:
             try:
                 answer = self._authorised(reference, method, path, headers, limit)
                 if answer.status not in _RETRIED:
+                    self._failing.discard(host)
                     return answer
-                wait = _retry_after(answer.headers)
+                wait = 0.0 if answer.redirected else _retry_after(answer.headers)
                 failure = _status_error(answer, reference)
             except ResolveError as error:
                 if error.kind != "network":
@@ -273,9 +288,17 @@ class Client:
             except (ValueError, RecursionError):
                 # Of a header or document that http.client, urllib or json does not take; they quote it, a token as well.
                 raise ResolveError("content", f"{host} sends what can't be understood") from None
-            if attempt >= _retries(failure, self._retries) or wait > LONGEST_WAIT:
-                if failure.kind == "network" or wait > LONGEST_WAIT:
+            most = _retries(failure, 0 if host in self._failing else self._retries)
+            if method == "HEAD" and not isinstance(failure, Certain):
+                most = min(most, 1)  # a GET is tried next
+            if wait > LONGEST_WAIT:
+                failure = Certain(failure.kind, str(failure))
+            if attempt >= most or wait > LONGEST_WAIT:
+                if wait > LONGEST_WAIT or (isinstance(failure, Certain) and failure.kind == "network"):
                     self._down[host] = failure
+                elif method != "HEAD":
+                    # What fails for good costs its retries once.
+                    self._failing.add(host)
                 raise failure
             time.sleep(max(wait, random.uniform(0, min(_MAX_DELAY, 2.0**attempt))))
             attempt += 1
@@ -304,7 +327,7 @@ class Client:
         challenge = self._challenges.get(host)
         authorization = self._authorization(reference, challenge) if challenge else ""
         answer = self._send(reference, method, path, headers, authorization, limit)
-        if answer.status != 401:
+        if answer.status != 401 or answer.redirected:
             return answer
         asked = _challenge(answer.headers, host)
         if asked is None:
@@ -312,9 +335,14 @@ class Client:
         self._challenges[host] = asked
         self._tokens.pop((host, reference.repository), None)
         fresh = self._authorization(reference, asked)
-        if not fresh or fresh == authorization:
+        if not fresh:
             return answer
-        return self._send(reference, method, path, headers, fresh, limit)
+        if fresh != authorization:
+            answer = self._send(reference, method, path, headers, fresh, limit)
+        if answer.status == 401:
+            # Not tried by another request: too many wrong logins lock an account.
+            raise _status_error(answer, reference)
+        return answer
 
     def _authorization(self, reference: ImageReference, challenge: Challenge) -> str:
         """Return the value of the Authorization header for a repository, "" where there is no login to send."""
@@ -341,9 +369,9 @@ class Client:
         login = self._login(reference)
         realm = _without_user(urllib.parse.urlsplit(challenge.parameters.get("realm", "")))
         if realm.scheme not in ("https", "http") or not realm.netloc:
-            raise Unusual("auth", f"{_host(reference)} names no place to get a token from")
+            raise ResolveError("auth", f"{_host(reference)} names no place to get a token from")
         if login and realm.scheme == "http" and not self._is_plain(reference):
-            raise ResolveError("tls", f"{_host(reference)} wants the login sent to {realm.netloc} without TLS")
+            raise Certain("tls", f"{_host(reference)} wants the login sent to {realm.netloc} without TLS")
         query = [("scope", f"repository:{reference.repository}:pull")]
         if "service" in challenge.parameters:
             query.append(("service", challenge.parameters["service"]))
@@ -391,35 +419,47 @@ class Client:
         authorization: str,
         limit: int,
     ) -> Answer:
-        """Send one request and follow where the registry sends it, without the login where that is another host."""
+        """Send one request and follow where the registry sends it, without the login once that is another place.
+
+        A place is scheme, host and port: another port may be another's server, and http is read by others.
+        """
         host = _host(reference)
         access = self._access(reference)
         scheme = "http" if host in self._plain else "https"
         url = urllib.parse.urlsplit(f"{scheme}://{host}{path}")
+        home = _origin(url)
+        redirected = False
         for _ in range(MAX_REDIRECTS):
-            own = url.netloc == host
-            sent = {**headers, "Authorization": authorization} if own and authorization else headers
+            sent = {**headers, "Authorization": authorization} if authorization else headers
             target = url.path + (f"?{url.query}" if url.query else "")
             try:
                 answer = self._exchange(url.scheme, url.netloc, access.context, method, target, sent, limit)
-            except ssl.SSLCertVerificationError as error:
-                raise Unusual("tls", f"{url.netloc}: {error.verify_message or error}") from error
             except (ssl.SSLError, ConnectionResetError) as error:
-                if not (own and access.insecure and url.scheme == "https" and host not in self._plain):
-                    raise _transport_error(url.netloc, error, self._timeout) from error
+                first = not redirected and host not in self._encrypted | self._plain
+                if not (first and access.insecure) or isinstance(error, ssl.SSLCertVerificationError):
+                    raise _transport_error(url.netloc, error, self._timeout, redirected) from error
                 self._plain.add(host)
                 url = url._replace(scheme="http")
+                home = _origin(url)
                 continue
             except (OSError, http.client.HTTPException) as error:
-                raise _transport_error(url.netloc, error, self._timeout) from error
-            if answer.status not in _REDIRECTS or not answer.headers.get("Location"):
+                raise _transport_error(url.netloc, error, self._timeout, redirected) from error
+            if not redirected:
+                if url.scheme == "https":
+                    self._encrypted.add(host)
                 self.statistics.note(host, answer.headers)
+            answer = replace(answer, redirected=redirected)
+            if answer.status not in _REDIRECTS or not answer.headers.get("Location"):
                 if method == "GET" and "/manifests/" in path and answer.status == 200:
                     self.statistics.count(0, 1)
                 return answer
+            redirected = True
             url = _without_user(urllib.parse.urlsplit(urllib.parse.urljoin(url.geturl(), answer.headers["Location"])))
             if url.scheme not in ("https", "http") or (url.scheme == "http" and not access.insecure):
-                raise ResolveError("tls", f"{host} sends its client to {url.scheme}://{url.netloc}, which has no TLS")
+                raise Certain("tls", f"{host} sends its client to {url.scheme}://{url.netloc}, which has no TLS")
+            if _origin(url) != home:
+                # For good: what comes back from there may be of that place's choice.
+                authorization = ""
         raise ResolveError("server", f"{host} sends its client from one place to the next")
 
     def _exchange(
@@ -435,7 +475,8 @@ class Client:
     ) -> Answer:
         """Send one request over the thread's connection to a host. Raises OSError, HTTPException, ResolveError."""
         pool = self._local.__dict__.setdefault("connections", {})
-        key = (scheme, netloc)
+        # With its TLS settings: another registry's may be to verify nothing.
+        key = (scheme, netloc, context)
         while True:
             connection = pool.get(key)
             kept = connection is not None
@@ -475,7 +516,7 @@ class Client:
             self._connections.append(connection)
         return connection
 
-    def _forget(self, pool: dict[tuple[str, str], http.client.HTTPConnection], key: tuple[str, str]) -> None:
+    def _forget(self, pool: dict[typing.Any, http.client.HTTPConnection], key: typing.Any) -> None:
         connection = pool.pop(key, None)
         if connection:
             connection.close()
@@ -497,8 +538,15 @@ def _manifest_path(reference: ImageReference) -> str:
     return f"/v2/{reference.repository}/manifests/{reference.digest or reference.tag or 'latest'}"
 
 
+def _origin(url: urllib.parse.SplitResult) -> tuple[str, str, int]:
+    """Return scheme, host and port. Raises ValueError where there is no host, or a port that is no number."""
+    if not url.hostname:
+        raise ValueError("no host")
+    return url.scheme, url.hostname, url.port or {"https": 443, "http": 80}[url.scheme]
+
+
 def _challenge(headers: http.client.HTTPMessage, host: str) -> Challenge | None:
-    """Return what a 401 asks for, of several the one that is understood. Raises Unusual."""
+    """Return what a 401 asks for, of several the one that is understood. Raises ResolveError."""
     values = headers.get_all("WWW-Authenticate") or []
     for value in values:
         scheme, _, rest = value.strip().partition(" ")
@@ -507,12 +555,12 @@ def _challenge(headers: http.client.HTTPMessage, host: str) -> Challenge | None:
             return Challenge(scheme.lower(), found)
     if values:
         schemes = one_line(", ".join(value.partition(" ")[0] for value in values))
-        raise Unusual("auth", f"{host} asks for a login of an unknown kind: {schemes}")
+        raise ResolveError("auth", f"{host} asks for a login of an unknown kind: {schemes}")
     return None
 
 
 def _following(host: str, path: str, headers: http.client.HTTPMessage) -> str | None:
-    """Return the path of the next page of a list, None behind the last one. Raises Unusual.
+    """Return the path of the next page of a list, None behind the last one. Raises ResolveError.
 
     No other host is asked for it: it would get the login, and may be one that is reached from inside alone.
     """
@@ -523,9 +571,9 @@ def _following(host: str, path: str, headers: http.client.HTTPMessage) -> str | 
         (target,) = targets
         url = urllib.parse.urlsplit(urllib.parse.urljoin(f"//{host}{path}", target))
     except ValueError:
-        raise Unusual("content", f"{host} names the next page of a list in a way that can't be read") from None
+        raise ResolveError("content", f"{host} names the next page of a list in a way that can't be read") from None
     if url.netloc.lower() != host.lower():
-        raise Unusual("content", f"{host} names a next page of a list that is not on this host")
+        raise ResolveError("content", f"{host} names a next page of a list that is not on this host")
     return url.path + (f"?{url.query}" if url.query else "")
 
 
@@ -597,7 +645,7 @@ def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
         parts.append(part)
         size += len(part)
         if size > limit:
-            raise ResolveError("content", f"an answer of more than {limit} bytes, which nothing here should have")
+            raise Certain("content", f"an answer of more than {limit} bytes, which nothing here should have")
     if response.length:
         raise http.client.IncompleteRead(b"", response.length)
     return b"".join(parts)
@@ -609,6 +657,8 @@ def _status_error(answer: Answer, reference: ImageReference) -> ResolveError:
     status = answer.status
     host = _host(reference)
     what = reference.pinned.canonical
+    if status == 401 and answer.redirected:
+        return ResolveError("auth", f"{host} sends its client for {what} to another place, which wants a login{words}")
     if status == 401:
         return ResolveError("auth", f"{host} wants a login for {what}{words}")
     if status == 403:
@@ -617,7 +667,7 @@ def _status_error(answer: Answer, reference: ImageReference) -> ResolveError:
         return ResolveError("not-found", f"{host} has no {what}{words}")
     if status == 429:
         wait = _retry_after(answer.headers)
-        return ResolveError(
+        return Certain(
             "rate-limited", f"{host} limits requests{words}" + (f", try again in {wait:.0f} s" if wait else "")
         )
     kind = "network" if status in (408, 499, 522) else "server" if status >= 500 else "other"
@@ -635,15 +685,19 @@ def _words(answer: Answer) -> str:
     return f" ({text})" if text else ""
 
 
-def _transport_error(host: str, error: Exception, timeout: float) -> ResolveError:
+def _transport_error(host: str, error: Exception, timeout: float, redirected: bool = False) -> ResolveError:
+    """Return the error for a host that is not heard; that of another place than the registry says nothing of this."""
+    unreachable = ResolveError if redirected else Certain
     if isinstance(error, socket.timeout):
-        return ResolveError("network", f"{host} has not answered within {timeout:g} s")
+        return unreachable("network", f"{host} has not answered within {timeout:g} s")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ResolveError("tls", f"{host}: {error.verify_message or error}")
     if isinstance(error, ssl.SSLError):
         if "WRONG_VERSION" in str(error) or "RECORD_LAYER" in str(error).upper():
-            return Unusual("tls", f"{host} does not speak TLS")
-        return Unusual("tls", f"{host}: {error.reason or error}")
-    if isinstance(error, OSError):
-        return ResolveError("network", f"{host} can't be reached: {error.strerror or error}")
+            return ResolveError("tls", f"{host} does not speak TLS")
+        return ResolveError("tls", f"{host}: {error.reason or error}")
+    if isinstance(error, OSError) and not isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        return unreachable("network", f"{host} can't be reached: {error.strerror or error}")
     return ResolveError("network", f"{host} does not answer as a web server does: {type(error).__name__}")
 
 

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """What references stand for in their registries: digests, documents and tags, at the least cost.
 
-The client of registry.py is asked first: its look-ups cost no counted pull. skopeo is, where the user's set-up of a
-registry has more to it (mirrors in registries.conf, client certificates, proxies, unusual logins), as the fetcher will ask
-by skopeo, too, and the answers have to agree.
+The client of registry.py is the quick way to the ordinary answers: its look-ups cost no counted pull. The fetcher asks by
+skopeo, and the answers have to agree: skopeo is asked where the user's set-up of a registry has more to it (mirrors in
+registries.conf, client certificates, proxies, a login that can't be read), and before any error of the client is believed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ MODES = ("auto", "http", "skopeo")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 # skopeo waits out a rate limit itself, for half a minute, before it gives up.
 _SKOPEO_PATIENCE = 60.0
+
+
+_Answer = typing.TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,10 @@ class Resolver:
                 self._digests[key] = self._digest(reference)
             return self._digests[key]
 
+    def digest_read(self, reference: ImageReference) -> str:
+        """Return the digest of the bytes that a tag names now: those that document() returns. Raises ResolveError."""
+        return manifests.digest_of(self.document(reference))
+
     def document(self, reference: ImageReference) -> bytes:
         """Return the bytes of an index or manifest; they have the reference's digest if it has one. Raises ResolveError."""
         with _explained(reference, self._credentials, self._options):
@@ -149,26 +156,23 @@ class Resolver:
     def tags(self, reference: ImageReference) -> list[str]:
         """Return the tags of a reference's repository. Raises ResolveError."""
         with _explained(reference, self._credentials, self._options):
-            if not self._by_skopeo(reference):
-                try:
-                    return self._client.tags(reference)
-                except registry.Unusual as error:
-                    self._leave(reference, error)
-            return self._skopeo.tags(reference)
+            return self._ask(reference, self._client.tags, self._skopeo.tags)
 
     def referrers(self, reference: ImageReference) -> list[bytes] | None:
         """Return the registry's lists, in pages, of what is attached to a reference's digest.
 
-        None where they can't be had: the registry keeps no such lists, or only skopeo can ask it, which has no command for
-        that. Raises ResolveError.
+        None where they can't be had: the registry keeps no such lists, or only skopeo may be let in, which has no command
+        for that. Raises ResolveError.
         """
         with _explained(reference, self._credentials, self._options):
-            if not self._by_skopeo(reference):
-                try:
-                    return self._client.referrers(reference)
-                except registry.Unusual as error:
-                    self._leave(reference, error)
-            return None
+            if self._by_skopeo(reference):
+                return None
+            try:
+                return self._client.referrers(reference)
+            except ResolveError as error:
+                if self._decides(error) or error.kind not in ("auth", "login", "tls", "content"):
+                    raise
+                return None
 
     def document_kind(self, digest: str) -> str:
         """Return "index" or "manifest" for the digest of a document that was looked up, "" where that is not known."""
@@ -194,14 +198,10 @@ class Resolver:
 
     def _digest(self, reference: ImageReference) -> str:
         with _explained(reference, self._credentials, self._options):
-            if not self._by_skopeo(reference):
-                try:
-                    found = self._client.head(reference)
-                    if found:
-                        digest, self._types[found[0]] = found
-                        return self._agreed(reference, digest)
-                except registry.Unusual as error:
-                    self._leave(reference, error)
+            found = self._ask(reference, self._client.head, lambda _: None)
+            if found:
+                digest, self._types[found[0]] = found
+                return digest
             data = self._fetch(reference)
             # The digest of what is signed inside, as schema 1 is, would not be that of the bytes.
             manifests.parse(data)
@@ -212,11 +212,6 @@ class Resolver:
         with self._lock:
             return self._turns.setdefault((what, key), threading.Lock())
 
-    def _agreed(self, reference: ImageReference, found: str) -> str:
-        if reference.digest and found != reference.digest:
-            raise ResolveError("content", f"{reference.registry} has {found} under the name {reference.digest}")
-        return found
-
     def _fetch(self, reference: ImageReference) -> bytes:
         key = reference.pinned
         with self._turn("document", key):
@@ -224,29 +219,53 @@ class Resolver:
                 known = self._documents.get(key)
             if known is not None:
                 return known
-            data = self._fetch_anew(reference)
-            actual = manifests.digest_of(data)
-            if reference.digest and actual != reference.digest:
-                raise ResolveError("content", f"{reference.registry} sent {actual} for {reference.digest}")
+            data = _matching(reference, self._ask(reference, self._manifest, self._skopeo.inspect))
             with self._lock:
-                self._documents[key] = self._documents[replace(key, tag=None, digest=actual)] = data
+                self._documents[key] = self._documents[replace(key, tag=None, digest=manifests.digest_of(data))] = data
             return data
 
-    def _fetch_anew(self, reference: ImageReference) -> bytes:
-        if not self._by_skopeo(reference):
-            try:
-                return self._client.manifest(reference)
-            except registry.Unusual as error:
-                self._leave(reference, error)
-        return self._skopeo.inspect(reference)
+    def _manifest(self, reference: ImageReference) -> bytes:
+        data = _matching(reference, self._client.manifest(reference))
+        try:
+            manifests.parse(data)
+        except manifests.InvalidManifest as error:
+            raise ResolveError("content", str(error)) from error
+        return data
 
     def _config(self, manifest: ImageReference, blob: manifests.Descriptor) -> bytes:
-        if not self._by_skopeo(manifest):
-            try:
-                return self._client.blob(manifest, blob.digest, blob.size)
-            except registry.Unusual as error:
-                self._leave(manifest, error)
-        return self._skopeo.config(manifest)
+        return self._ask(manifest, lambda _: self._client.blob(manifest, blob.digest, blob.size), self._skopeo.config)
+
+    def _ask(
+        self,
+        reference: ImageReference,
+        directly: typing.Callable[[ImageReference], _Answer],
+        by_skopeo: typing.Callable[[ImageReference], _Answer],
+    ) -> _Answer:
+        """Return what the own client says or, where it can't tell for certain, skopeo. Raises ResolveError."""
+        if self._by_skopeo(reference):
+            return by_skopeo(reference)
+        try:
+            return directly(reference)
+        except ResolveError as error:
+            if self._decides(error):
+                raise
+            failure = error
+        try:
+            answer = by_skopeo(reference)
+        except ResolveError as error:
+            # Whether something is there, skopeo decides; for other errors the client's words are the better ones. Of an
+            # error whose code it does not know, as Harbor's for what is gone, skopeo repeats the words without the status.
+            same = error.kind == failure.kind or (error.kind == "other" and ": unknown: " in str(error))
+            if "not-found" in (failure.kind, error.kind) and not same:
+                raise
+            raise failure from None
+        with self._lock:
+            self._ways[reference.name] = _Way(str(failure))
+        return answer
+
+    def _decides(self, error: ResolveError) -> bool:
+        """Tell whether an error of the own client is the answer: skopeo knows no better, or the user wants it not asked."""
+        return self._mode != "auto" or isinstance(error, registry.Certain)
 
     def _by_skopeo(self, reference: ImageReference) -> bool:
         return bool(self._way(reference).reason)
@@ -269,21 +288,24 @@ class Resolver:
         route = self._conf.route(reference.registry, reference.repository)
         insecure = route.insecure or not self._options.tls_verify
         directory = _certificates(self._options.cert_dir, reference.registry, self._environment)
-        reason = route.special or _proxy(reference.registry, self._environment) or _client_certificate(directory)
-        if reason and self._mode == "auto":
-            return _Way(reason)
+        if self._mode == "auto":
+            reason = route.special or _proxy(reference.registry, self._environment) or _client_certificate(directory)
+            reason = reason or self._unreadable_login(reference)
+            if reason:
+                return _Way(reason)
         key = (directory, insecure)
         if key not in self._contexts:
             # Reading the system's authorities takes longer than a look-up.
             self._contexts[key] = _context(directory, insecure)
         return _Way(access=registry.Access(self._contexts[key], insecure))
 
-    def _leave(self, reference: ImageReference, error: ResolveError) -> None:
-        """Ask by skopeo from now on what the own client could not get, unless the user wants it otherwise."""
-        if self._mode != "auto":
-            raise error
-        with self._lock:
-            self._ways[reference.name] = _Way(str(error))
+    def _unreadable_login(self, reference: ImageReference) -> str:
+        """Return the reason to ask by skopeo where a login can't be told, which it may want where none is needed, too."""
+        try:
+            self._credentials.find(reference.registry, reference.repository)
+        except credentials.CredentialError as error:
+            return str(error)
+        return ""
 
 
 class _Skopeo:
@@ -305,6 +327,7 @@ class _Skopeo:
         self._lock = threading.Lock()
         self._checked = False
         self._down: dict[str, str] = {}
+        self._failing: set[str] = set()
 
     def inspect(self, reference: ImageReference) -> bytes:
         """Return the bytes of an index or manifest. Raises ResolveError."""
@@ -332,9 +355,14 @@ class _Skopeo:
             status, output, errors = self._run_once(argv, reference)
             self._statistics.count(requests, 0 if status else counted_pulls)
             if status == 0:
+                self._failing.discard(reference.registry)
                 return output
             failure = skopeo.classify(errors, -status)
-            if attempt >= min(self._retries, failure.retries):
+            most = 0 if reference.registry in self._failing else self._retries
+            if attempt >= min(most, failure.retries):
+                if attempt:
+                    # What fails for good costs its retries once.
+                    self._failing.add(reference.registry)
                 if failure.kind == "network":
                     self._down[reference.registry] = f"{reference.registry}: {failure.message}"
                 raise ResolveError(failure.kind, f"{reference.pinned.canonical}: {failure.message}")
@@ -375,6 +403,14 @@ class _Skopeo:
             except skopeo.SkopeoError as error:
                 raise ResolveError("other", str(error)) from error
             self._checked = True
+
+
+def _matching(reference: ImageReference, data: bytes) -> bytes:
+    """Return a document that was sent for a reference. Raises ResolveError where it is not that of its digest."""
+    actual = manifests.digest_of(data)
+    if reference.digest and actual != reference.digest:
+        raise ResolveError("content", f"{reference.registry} sent {actual} for {reference.digest}")
+    return data
 
 
 @contextlib.contextmanager

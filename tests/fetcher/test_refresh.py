@@ -460,7 +460,7 @@ def test_digest_that_the_registry_has_not(faulty, layer, server):
     faulty.fail("/manifests/v1", faults.status(200, headers))
     for arguments in ([], ["--index-changes", "update"]):
         document = layer.json("refresh", *arguments, code=1)
-        assert document["images"][0]["error"]["kind"] == "not-found"
+        assert document["images"][0]["error"]["kind"] == "content"
     assert path.read_text() == text
 
 

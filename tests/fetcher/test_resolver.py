@@ -183,14 +183,13 @@ def credential_helper(tmp_path, text, name="docker-credential-testhelper"):
     return {"PATH": f"{program.parent}:{os.environ['PATH']}"}
 
 
-@pytest.mark.parametrize("setting", ["credHelpers", "credsStore"])
-def test_credential_helper(secure_server, private_ca, resolve, tmp_path, image, setting):
+def test_credential_helper(secure_server, private_ca, resolve, tmp_path, image):
     digest = secure_server.push(image("helper"), "helper/app", "v1")
     answer = json.dumps({"ServerURL": secure_server.address, "Username": LOGIN.user, "Secret": LOGIN.password})
     environment = credential_helper(tmp_path, f"cat >'{tmp_path}/asked'\nprintf '%s' '{answer}'")
     (tmp_path / ".docker").mkdir()
-    value = {secure_server.address: "testhelper"} if setting == "credHelpers" else "testhelper"
-    (tmp_path / ".docker/config.json").write_text(json.dumps({setting: value, "auths": {secure_server.address: {}}}))
+    helpers = {secure_server.address: "testhelper"}
+    (tmp_path / ".docker/config.json").write_text(json.dumps({"credHelpers": helpers, "auths": {secure_server.address: {}}}))
     resolver = resolve("http", environment, tls_verify=True, cert_dir=str(private_ca.cert_dir(tmp_path / "certs")))
     assert resolver.digest(ref(secure_server, "helper/app:v1")) == digest
     assert (tmp_path / "asked").read_text() == secure_server.address

@@ -133,6 +133,9 @@ def created(text):
         def digest(self, wanted):
             return wanted.digest or NEW
 
+        def digest_read(self, wanted):
+            return self.digest(wanted)
+
         def document(self, wanted):
             return json.dumps({"schemaVersion": 2, "config": descriptor(), "layers": []}).encode()
 

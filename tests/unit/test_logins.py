@@ -79,7 +79,7 @@ def test_candidates_without_a_home(environment):
         ({"auths": {"docker.io": LOGIN}}, "docker.io", "has a login for docker.io"),
         ({"auths": {"ghcr.io": {}}}, "ghcr.io", "no login for ghcr.io"),
         ({"auths": {"ghcr.io": None}}, "ghcr.io", "no login for ghcr.io"),
-        ({"auths": {"ghcr.io": {}}, "credsStore": "pass"}, "ghcr.io", "asks the credential helper 'pass'"),
+        ({"auths": {"ghcr.io": {}}, "credsStore": "pass"}, "ghcr.io", "its credsStore 'pass' is not asked by skopeo"),
         ({"auths": {"ghcr.io": LOGIN}, "credsStore": "pass"}, "ghcr.io", "has a login for ghcr.io"),
         ({"credHelpers": {"ghcr.io": "gh"}}, "ghcr.io", "asks the credential helper 'gh' for ghcr.io"),
         ({"credHelpers": {"ghcr.io": "gh"}}, "quay.io", "no login for quay.io"),

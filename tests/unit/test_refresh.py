@@ -35,6 +35,9 @@ class Registry:
         except KeyError:
             raise ResolveError("not-found", f"there is no {reference}") from None
 
+    def digest_read(self, reference):
+        return self.digest(reference)
+
     def document_kind(self, digest):
         return "manifest"
 
