@@ -11,12 +11,11 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-re
 
 from __future__ import annotations
 
-import json
 import re
 import typing
 from dataclasses import dataclass
 
-from dockin import manifests, reference
+from dockin import foreignjson, manifests, reference
 from dockin.errors import DockinError
 
 CHOICES = ("0", "1", "require")
@@ -215,50 +214,54 @@ def extract(document: manifests.Descriptor, data: bytes, subject: Subject) -> by
     """
     if document.media_type != _IN_TOTO:
         return data
+
+    def failure(text: str) -> InvalidAttachment:
+        return InvalidAttachment(f"Invalid statement {document.digest}: {text}")
+
     try:
-        members = _members(data)
+        members = _members(data, failure)
         if len(data[members["subject"]]) > manifests.MAX_MANIFEST_SIZE:
             raise ValueError("its subject is too large")
-        about = {"sha256:" + one["digest"]["sha256"] for one in json.loads(data[members["subject"]])}
-        predicate = data[members["predicate"]].strip()
+        about = {"sha256:" + one["digest"]["sha256"] for one in foreignjson.loads(data[members["subject"]], failure)}
+        predicate: bytes = data[members["predicate"]].strip()
         wrong = [digest for digest in about if not reference.is_digest(digest)]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        # Not as repr() has it, which quotes the document where that is no UTF-8.
-        raise InvalidAttachment(f"Invalid statement {document.digest}: {type(error).__name__}: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise failure(f"{type(error).__name__}: {error}") from error
     if wrong:
-        raise InvalidAttachment(f"Invalid statement {document.digest}: it is about what is no digest")
+        raise failure("it is about what is no digest")
     if not about & set(subject.digests):
         others = min(about) if len(about) == 1 else f"{len(about)} other images" if about else "nothing"
         raise InvalidAttachment(f"The statement {document.digest} is about {others}, not about the image {subject.digest}")
     if not predicate.startswith(b"{"):
-        raise InvalidAttachment(f"Invalid statement {document.digest}: its predicate is no JSON object")
+        raise failure("its predicate is no JSON object")
     return predicate
 
 
-def _members(data: bytes) -> dict[str, slice]:
-    """Return where in the text of a JSON object its members' values are, by name. Raises ValueError.
+def _members(data: bytes, failure: foreignjson.Failure) -> dict[str, typing.Any]:
+    """Return where in the text of a JSON object its members' values are, by name. Raises ValueError and what failure makes.
 
     The values are neither read nor checked. Read, they may take forty times their size, or be nested too deeply for Python.
     """
-    found: dict[str, slice] = {}
+    found: list[tuple[str, slice]] = []
     depth, name, start = 0, None, None
     for token in _TOKEN.finditer(data):
         kind = chr(data[token.start()])
         if depth == 0 and (kind != "{" or data[: token.start()].strip()):
             break
         if depth == 1 and kind == '"' and name is None:
-            name, start = str(json.loads(token[0])), None
+            name, start = str(foreignjson.loads(token[0], failure)), None
         elif depth == 1 and kind == ":":
             start = token.end()
         elif depth == 1 and kind in ",}" and name is not None:
             if start is None:
                 break
-            found[name], name = slice(start, token.start()), None
+            found.append((name, slice(start, token.start())))
+            name = None
         depth += (kind in "[{") - (kind in "]}")
         if depth == 0:
             if data[token.end() :].strip():
                 break
-            return found
+            return foreignjson.Object(found, failure)
     raise ValueError("it is no JSON object")
 
 

@@ -18,7 +18,6 @@ import bz2
 import contextlib
 import functools
 import hashlib
-import json
 import lzma
 import os
 import stat
@@ -136,7 +135,7 @@ class _Image:
         """Return the config, and the diff IDs and names in the archive of the layers."""
         image, wanted = self._image, self._image.information.image_id
         try:
-            entry = savedarchive.find_entry(json.loads(image.read("manifest.json")), image.path, image.information.name)
+            entry = savedarchive.find_entry(image.read("manifest.json"), image.path, image.information.name)
             config = image.read(str(entry["Config"]))
             members = [str(member) for member in entry["Layers"]]
         except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:

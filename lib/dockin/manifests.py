@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import json
 import re
 import typing
 from dataclasses import dataclass, field
 
-from dockin import platforms, reference
+from dockin import foreignjson, platforms, reference
 from dockin.errors import DockinError
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -36,6 +35,8 @@ _LAYER_TYPE = re.compile(
 
 # RFC 3339, with a fraction of any use: its seconds, its fraction, its offset.
 TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,30}))?(Z|[+-][0-9]{2}:[0-9]{2})")
+_BLANKS = re.compile(rb"[ \t\n\r]+")
+_DIFF_IDS = re.compile(rb'"diff_ids":\[([^]]*)\]')
 
 MAX_MANIFEST_SIZE = 4 << 20
 """Bytes; what containers/image and Docker's registry accept for an index or a manifest."""
@@ -142,7 +143,7 @@ def parse(data: bytes) -> Index | Manifest:
     version = document.get("schemaVersion")
     if version == 1:
         raise InvalidManifest("Unsupported manifest: schema 1 has no stable digests; push the image again with a newer tool")
-    if version != 2:
+    if not _is_schema_2(document):
         raise InvalidManifest(f"Invalid manifest: schemaVersion is {version!r}, expected 2")
     # One document read in two ways is how digests get bypassed: GHSA-77vh-xpmg-72qh.
     if "manifests" in document and ("layers" in document or "config" in document):
@@ -164,7 +165,7 @@ def parse_artifact(data: bytes) -> Artifact:
     """Return the manifest in some bytes, whatever it is of. Raises InvalidManifest."""
     what = "manifest of an attachment"
     document = _load(data, MAX_MANIFEST_SIZE, what)
-    if document.get("schemaVersion") != 2 or "manifests" in document:
+    if not _is_schema_2(document) or "manifests" in document:
         raise InvalidManifest(f"Invalid {what}: it is none of an OCI manifest's form")
     _check_media_type(document.get("mediaType"), MANIFEST_TYPES, what)
     config = _descriptor(_dict(document, "config", what), what)
@@ -183,15 +184,21 @@ def parse_config(data: bytes) -> Config:
     diff_ids = tuple(_list(rootfs, "diff_ids", "config's rootfs"))
     for diff_id in diff_ids:
         _check_digest(diff_id, "config")
-    settings = document.get("config")
-    labels = settings.get("Labels") if isinstance(settings, dict) else None
+    # dockin-preload has no reader of JSON, and takes them from the text.
+    written = _DIFF_IDS.findall(_BLANKS.sub(b"", data))
+    if written != [",".join(f'"{diff_id}"' for diff_id in diff_ids).encode()] and (written or diff_ids):
+        raise InvalidManifest(
+            "Invalid config: 'diff_ids' is written with escapes, or stands outside of 'rootfs' as well; have the image built"
+            " again, by another tool"
+        )
+    settings = _dict(document, "config", "config", optional=True)
     created = _string(document, "created", "config", optional=True)
     return Config(
         _string(document, "os", "config"),
         _string(document, "architecture", "config"),
         _string(document, "variant", "config", optional=True),
         diff_ids,
-        {str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {},
+        _strings(settings, "Labels", "config"),
         created if moment(created) else "",
     )
 
@@ -224,10 +231,7 @@ def _manifest(media_type: str, document: dict[str, typing.Any]) -> Manifest:
 def _load(data: bytes, limit: int, what: str) -> dict[str, typing.Any]:
     if len(data) > limit:
         raise InvalidManifest(f"Invalid {what}: {len(data)} bytes, at most {limit} are accepted")
-    try:
-        document = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InvalidManifest(f"Invalid {what}: no JSON ({error})") from error
+    document = foreignjson.loads(data, lambda text: InvalidManifest(f"Invalid {what}: {text}"))
     if not isinstance(document, dict):
         raise InvalidManifest(f"Invalid {what}: a JSON object is expected, this is {type(document).__name__}")
     return document
@@ -241,14 +245,13 @@ def _descriptor(value: object, what: str) -> Descriptor:
         raise InvalidManifest(f"Invalid {what}: {size!r} is no size in bytes")
     digest = value.get("digest")
     _check_digest(digest, what)
-    annotations = value.get("annotations")
     return Descriptor(
         _string(value, "mediaType", what),
         str(digest),
         size,
         _platform(value.get("platform")),
         _string(value, "artifactType", what, optional=True),
-        {key: str(text) for key, text in annotations.items()} if isinstance(annotations, dict) else {},
+        _strings(value, "annotations", what),
     )
 
 
@@ -261,6 +264,11 @@ def _platform(value: object) -> platforms.Platform | None:
     return platforms.Platform(system, architecture, variant) if system or architecture else None
 
 
+def _is_schema_2(document: dict[str, typing.Any]) -> bool:
+    version = document.get("schemaVersion")
+    return type(version) is int and version == 2  # 2.0 is no integer for Go
+
+
 def _check_media_type(media_type: object, known: tuple[str, ...], what: str) -> None:
     if media_type is not None and media_type not in known:
         raise InvalidManifest(f"Unsupported {what} of type {media_type!r}: expected {' or '.join(known)}")
@@ -271,8 +279,10 @@ def _check_digest(value: object, what: str) -> None:
         raise InvalidManifest(f"Invalid {what}: {value!r} is no digest; 'sha256:' and 64 hex digits are expected")
 
 
-def _dict(document: dict[str, typing.Any], key: str, what: str) -> dict[str, typing.Any]:
+def _dict(document: dict[str, typing.Any], key: str, what: str, optional: bool = False) -> dict[str, typing.Any]:
     value = document.get(key)
+    if value is None and optional:
+        return {}
     if not isinstance(value, dict):
         raise InvalidManifest(f"Invalid {what}: {key!r} is no JSON object")
     return value
@@ -283,6 +293,15 @@ def _list(document: dict[str, typing.Any], key: str, what: str) -> list[typing.A
     if not isinstance(value, list):
         raise InvalidManifest(f"Invalid {what}: {key!r} is no JSON array")
     return value
+
+
+def _strings(document: dict[str, typing.Any], key: str, what: str) -> dict[str, str]:
+    """Return a map of strings, its keys the publisher's own; Go has "" for null."""
+    values = {name: "" if text is None else text for name, text in _dict(document, key, what, optional=True).items()}
+    for name, text in values.items():
+        if not isinstance(text, str):
+            raise InvalidManifest(f"Invalid {what}: {name[:80]!r} in {key!r} is no string")
+    return values
 
 
 def _string(document: dict[str, typing.Any], key: str, what: str, optional: bool = False) -> str:

@@ -7,13 +7,12 @@ Nothing of such a file is taken over unread: what Docker will call the image is 
 
 from __future__ import annotations
 
-import json
 import os
 import tarfile
 import typing
 from dataclasses import replace
 
-from dockin import archive, manifests, platforms
+from dockin import archive, foreignjson, manifests, platforms
 from dockin.errors import DockinError
 from dockin.information import ImageInformation
 
@@ -37,7 +36,7 @@ def describe(path: str, information: ImageInformation) -> ImageInformation:
 
 
 def _describe(tar: tarfile.TarFile, path: str, information: ImageInformation) -> ImageInformation:
-    entry = find_entry(json.loads(read_member(tar, "manifest.json", path)), path, information.name)
+    entry = find_entry(read_member(tar, "manifest.json", path), path, information.name)
     config = read_member(tar, entry["Config"], path)
     image_id = manifests.digest_of(config)
     parsed = manifests.parse_config(config)
@@ -58,12 +57,14 @@ def _describe(tar: tarfile.TarFile, path: str, information: ImageInformation) ->
     )
 
 
-def find_entry(document: typing.Any, path: str, name: str) -> dict[str, typing.Any]:
+def find_entry(data: bytes, path: str, name: str) -> foreignjson.Object:
     """Return the entry of an image, by its familiar name, in the document manifest.json. Raises InvalidArchive."""
-    for entry in document:
-        if name in (entry.get("RepoTags") or []):
-            return dict(entry)
-    raise InvalidArchive(f"{path} has no image {name}: tag it so in Docker, and save it under that name")
+    found: list[foreignjson.Object] = [entry for entry in _read(data, path) if name in (entry.get("RepoTags") or [])]
+    if not found:
+        raise InvalidArchive(f"{path} has no image {name}: tag it so in Docker, and save it under that name")
+    if len(found) > 1:
+        raise InvalidArchive(f"{path} has {len(found)} images {name}: save the one that is meant")
+    return found[0]
 
 
 def find_manifest(tar: tarfile.TarFile, path: str, image_id: str) -> tuple[bytes, bytes]:
@@ -74,7 +75,7 @@ def find_manifest(tar: tarfile.TarFile, path: str, image_id: str) -> tuple[bytes
     try:
         if "index.json" not in tar.getnames():
             raise InvalidArchive(f"{path} has no index.json: save it with Docker 25 or later")
-        for top in json.loads(read_member(tar, "index.json", path))["manifests"]:
+        for top in _read(read_member(tar, "index.json", path), path)["manifests"]:
             data = _blob(tar, top["digest"], path)
             document = manifests.parse(data)
             children = document.manifests if isinstance(document, manifests.Index) else ()
@@ -88,6 +89,10 @@ def find_manifest(tar: tarfile.TarFile, path: str, image_id: str) -> tuple[bytes
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidArchive(f"{path} is no archive of 'docker save': {error}") from error
     raise InvalidArchive(f"{path}: no manifest in index.json is that of the image in manifest.json")
+
+
+def _read(data: bytes, path: str) -> typing.Any:
+    return foreignjson.loads(data, lambda text: InvalidArchive(f"{path} is no archive of 'docker save': {text}"))
 
 
 def _blob(tar: tarfile.TarFile, digest: str, path: str) -> bytes:

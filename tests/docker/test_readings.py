@@ -1,0 +1,80 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""JSON as real programs of Go's read it: nothing that dockin takes is something else for Docker or skopeo."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from dockin import manifests, reference, tarball
+from dockin.errors import DockinError
+from support import images, readings
+
+LAYER = images.layer({"word": "hello\n"}, "none")
+ARCHITECTURE = images.host_architecture().split("/")[1]
+CONFIG = readings.config(ARCHITECTURE, [LAYER.diff_id])
+SHOWN = [change for change in (*readings.CONFIGS, *readings.ORDINARY) if change.runs]
+SHOW = '{"architecture": {{json .Architecture}}, "os": {{json .Os}}, "labels": {{json .Config.Labels}}}'
+
+
+def write(path, name, config):
+    """Write the archive of an image whose config may be anything, as both of Docker's stores read it."""
+    digest, layer = images.sha256(config), LAYER.blob("oci")
+    manifest = images.manifest(images.Blob(images.OCI_CONFIG, config), [layer], images.host_architecture())
+    entry = {"Config": tarball.blob_name(digest), "RepoTags": [name], "Layers": [tarball.blob_name(layer.digest)]}
+    annotations = {"io.containerd.image.name": reference.parse(name).canonical, "org.opencontainers.image.ref.name": "1"}
+    index = {"schemaVersion": 2, "manifests": [manifest.descriptor(annotations=annotations)]}
+    with open(path, "wb") as file:
+        tar = tarball.TarWriter(file)
+        for blob, data in ((layer.digest, layer.data), (digest, config), (manifest.digest, manifest.data)):
+            tar.add(tarball.blob_name(blob), data)
+        tar.add("manifest.json", images.to_json([entry]))
+        tar.add("index.json", images.to_json(index))
+        tar.add("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        tar.close()
+
+
+def ours(change):
+    """Return what dockin reads, None where it refuses the document; that is so for those that are not ordinary."""
+    try:
+        found = manifests.parse_config(change.of(CONFIG))
+    except DockinError:
+        assert change not in readings.ORDINARY
+        return None
+    assert change in readings.ORDINARY
+    return {"architecture": found.architecture, "os": found.os, "labels": found.labels}
+
+
+def check(change, status, output):
+    """Compare what a program reads, or that it fails, with what dockin does."""
+    expected, theirs = ours(change), None
+    if status == 0:
+        read = {key.lower(): value for key, value in json.loads(output).items()}
+        theirs = {"architecture": read["architecture"], "os": read["os"], "labels": read["labels"] or {}}
+    if expected is not None:
+        assert theirs == expected
+    else:
+        # Not refused for nothing: it is a failure, or another image than the one that a plain reader sees.
+        assert theirs != {"architecture": ARCHITECTURE, "os": "linux", "labels": {"a": "b"}}
+
+
+def test_docker(shelf, daemon):
+    shelf.directory.mkdir()
+    for number, change in enumerate(SHOWN):
+        archive, name = shelf.directory / f"{number}.tar", shelf.name(f"{number}")
+        shelf.names.add(name)
+        write(archive, name, change.of(CONFIG))
+        commands = f"docker load --quiet --input {archive} >&2 && docker image inspect --format '{SHOW}' {name}"
+        done = daemon.run(["sh", "-c", commands], check=False)
+        check(change, done.returncode, done.stdout)
+
+
+# Of rootfs it shows nothing.
+@pytest.mark.parametrize("change", [change for change in SHOWN if not change.name.startswith("RootFS")], ids=str)
+def test_skopeo(tmp_path, change):
+    write(tmp_path / "archive.tar", "team/app:1", change.of(CONFIG))
+    done = subprocess.run(["skopeo", "inspect", f"oci-archive:{tmp_path}/archive.tar"], capture_output=True, text=True)
+    check(change, done.returncode, done.stdout)
