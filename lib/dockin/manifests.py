@@ -27,7 +27,8 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 
 INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
-_CONFIG_TYPES = (OCI_CONFIG, DOCKER_CONFIG)
+# The others are those of images that Docker 1.10 pushed, or that registries changed. Docker and skopeo take them as well.
+_CONFIG_TYPES = (OCI_CONFIG, DOCKER_CONFIG, "application/octet-stream", "application/json", "text/html", "")
 _LAYER_TYPE = re.compile(
     r"application/vnd\.oci\.image\.layer\.v1\.tar(\+(gzip|zstd))?"
     r"|application/vnd\.docker\.image\.rootfs\.diff\.tar(\.(gzip|zstd))?"
@@ -181,7 +182,7 @@ def parse_config(data: bytes) -> Config:
     """Return what matters of a config. Raises InvalidManifest."""
     document = _load(data, MAX_CONFIG_SIZE, "config")
     rootfs = _dict(document, "rootfs", "config")
-    diff_ids = tuple(_list(rootfs, "diff_ids", "config's rootfs"))
+    diff_ids = tuple(_list(rootfs, "diff_ids", "config's rootfs", optional=True))
     for diff_id in diff_ids:
         _check_digest(diff_id, "config")
     # dockin-preload has no reader of JSON, and takes them from the text.
@@ -204,7 +205,7 @@ def parse_config(data: bytes) -> Config:
 
 
 def _manifest(media_type: str, document: dict[str, typing.Any]) -> Manifest:
-    config = _descriptor(_dict(document, "config", "manifest"), "manifest")
+    config = _descriptor(_dict(document, "config", "manifest"), "manifest", typed=False)
     if config.media_type not in _CONFIG_TYPES:
         raise InvalidManifest(
             f"Not an image: the manifest's config has the type {config.media_type!r} (an artifact such as a chart, a"
@@ -214,7 +215,7 @@ def _manifest(media_type: str, document: dict[str, typing.Any]) -> Manifest:
         raise InvalidManifest(
             f"Invalid manifest: its config {config.digest} has {config.size} bytes, at most {MAX_CONFIG_SIZE} are accepted"
         )
-    layers = tuple(_descriptor(entry, "manifest") for entry in _list(document, "layers", "manifest"))
+    layers = tuple(_descriptor(entry, "manifest") for entry in _list(document, "layers", "manifest", optional=True))
     for layer in layers:
         if not _LAYER_TYPE.fullmatch(layer.media_type):
             raise InvalidManifest(
@@ -237,7 +238,7 @@ def _load(data: bytes, limit: int, what: str) -> dict[str, typing.Any]:
     return document
 
 
-def _descriptor(value: object, what: str) -> Descriptor:
+def _descriptor(value: object, what: str, typed: bool = True) -> Descriptor:
     if not isinstance(value, dict):
         raise InvalidManifest(f"Invalid {what}: a descriptor is a JSON object, this is {type(value).__name__}")
     size = value.get("size")
@@ -246,7 +247,7 @@ def _descriptor(value: object, what: str) -> Descriptor:
     digest = value.get("digest")
     _check_digest(digest, what)
     return Descriptor(
-        _string(value, "mediaType", what),
+        _string(value, "mediaType", what, optional=not typed),
         str(digest),
         size,
         _platform(value.get("platform")),
@@ -288,8 +289,10 @@ def _dict(document: dict[str, typing.Any], key: str, what: str, optional: bool =
     return value
 
 
-def _list(document: dict[str, typing.Any], key: str, what: str) -> list[typing.Any]:
+def _list(document: dict[str, typing.Any], key: str, what: str, optional: bool = False) -> list[typing.Any]:
     value = document.get(key)
+    if value is None and optional:
+        return []
     if not isinstance(value, list):
         raise InvalidManifest(f"Invalid {what}: {key!r} is no JSON array")
     return value

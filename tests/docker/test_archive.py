@@ -86,6 +86,16 @@ def test_registry_layers_keep_the_index_digest(shelf, daemon):
         assert daemon.run(["docker", "image", "inspect", pinned], check=False).returncode != 0
 
 
+@pytest.mark.parametrize("kind", ["application/octet-stream", ""])
+def test_config_of_an_unusual_type(shelf, daemon, kind):
+    own = shelf.image()
+    config = images.Blob(kind, own.config.data)
+    for layers in archive.LAYER_MODES:
+        installed = shelf.install(images.manifest(config, own.layers, own.platform), shelf.name(layers), layers=layers)
+        daemon.docker("load", "--input", str(installed.archive))
+        assert daemon.run_image(installed.name) == shelf.output()
+
+
 @pytest.mark.parametrize("registry", ["host.example:5000", "MyACR.example", "myacr.example"])
 def test_name_with_registry(shelf, daemon, registry):
     """Docker keeps the case of the host, and tells names by it."""

@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+from dockin import archive
 from support import docker, images
 from support.installed import Shelf
 from support.target import BAD_INFO, FAILED, MIB, NO_ARCHIVE, NO_DOCKER, NO_SPACE, OK, USAGE, Target, filler, wait_for
@@ -43,6 +44,51 @@ def test_first_load_then_nothing_to_do(shelf, preload):
     # The archive is not read again: one that nobody could load makes no difference.
     installed.archive.write_bytes(b"no archive")
     assert preload("load", installed.info) == f"{installed.name}: is loaded and recorded, nothing to do\n"
+
+
+def without_layers(label, layers):
+    """Return an image of no layers, whose documents have no lists of them, or empty ones, as Go writes them."""
+    made = images.image([], labels={"number": label})
+    rootfs = {} if layers == "gone" else {"type": "layers", "diff_ids": layers}
+    config = {**json.loads(made.config.data), "rootfs": rootfs}
+    blob = images.Blob(made.config.media_type, images.to_json(config))
+    content = {**json.loads(made.data), "config": blob.descriptor(), "layers": layers}
+    if layers == "gone":
+        del content["layers"]
+    return images.Manifest(made.media_type, images.to_json(content), blob, (), made.platform)
+
+
+@pytest.mark.parametrize(
+    ("layers", "mode"), [([], archive.DECOMPRESSED), (None, archive.REGISTRY), ("gone", archive.DECOMPRESSED)])
+def test_image_without_layers(shelf, preload, layers, mode):
+    # So that there are layers from before.
+    preload("load", shelf.install(shelf.image(), shelf.name("other")).info)
+    installed = shelf.install(without_layers(f"{shelf.number}", layers), layers=mode)
+    output = preload("load", installed.info)
+    assert "loaded in" in output and "damaged" not in output
+    assert "recorded, nothing to do" in preload("load", installed.info)
+
+
+@pytest.mark.parametrize("place", ["label", "command", "history"])
+def test_diff_ids_in_other_places_of_a_config(shelf, preload, place):
+    """In strings, as in what is written by hand. Other arrays of that name are refused when the image is built."""
+    text = json.dumps({"rootfs": {"type": "layers", "diff_ids": [images.sha256(b"")]}, "diff_ids": []})
+    own = shelf.image()
+    config = json.loads(own.config.data)
+    if place == "history":
+        config["history"][0]["created_by"] = f'LABEL x={text}","diff_ids":["y"]'
+    else:
+        config["config"].update({"Labels": {text: text}} if place == "label" else {"Env": [f"X={text}"]})
+    blob = images.Blob(own.config.media_type, images.to_json(config))
+    installed = shelf.install(images.manifest(blob, own.layers, own.platform))
+    assert "damaged" not in preload("load", installed.info)
+    if preload.daemon.kind.store == "containerd":
+        record = preload.daemon.run(["cat", str(preload.record(installed))]).stdout
+        [line] = [line for line in record.splitlines() if line.startswith("layers=")]
+        chain = line.partition("=")[2].split()
+        diff_ids = config["rootfs"]["diff_ids"]
+        top = images.sha256(f"{diff_ids[0]} {diff_ids[1]}".encode())
+        assert [layer.partition(".")[0] for layer in chain] == [diff_ids[0], top]
 
 
 def test_new_digest_under_the_same_tag_is_loaded(shelf, preload):

@@ -163,8 +163,17 @@ def test_blobs_are_config_and_layers_once_each():
     assert blobs[0] == Descriptor(manifests.OCI_CONFIG, OTHER, 5)
 
 
-def test_image_without_layers():
-    assert manifests.parse(dump(changed(MANIFEST, ["layers"], []))).layers == ()
+@pytest.mark.parametrize("value", [[], None, GONE])
+def test_image_without_layers(value):
+    """As Go's programs write it."""
+    assert manifests.parse(dump(changed(MANIFEST, ["layers"], value))).layers == ()
+    assert manifests.parse_config(dump(changed(IMAGE_CONFIG, ["rootfs", "diff_ids"], value))).diff_ids == ()
+
+
+@pytest.mark.parametrize("kind", [
+    manifests.OCI_CONFIG, manifests.DOCKER_CONFIG, "application/octet-stream", "application/json", "text/html", "", GONE])
+def test_config_of_every_type_that_docker_takes(kind):
+    assert manifests.parse(dump(changed(MANIFEST, ["config", "mediaType"], kind))).config.digest == OTHER
 
 
 # Malformed indexes and manifests
@@ -211,7 +220,8 @@ def test_no_document(data, said):
         (MANIFEST, ["config"], [], "'config' is no JSON object"),
         (MANIFEST, ["config", "mediaType"], "application/vnd.oci.empty.v1+json", "Not an image"),
         (MANIFEST, ["config", "mediaType"], "application/vnd.cncf.helm.config.v1+json", "an artifact such as a chart"),
-        (MANIFEST, ["config", "mediaType"], GONE, "'mediaType' is no string"),
+        (MANIFEST, ["config", "mediaType"], "text/plain", "Not an image"),
+        (MANIFEST, ["layers", 0, "mediaType"], GONE, "'mediaType' is no string"),
         (MANIFEST, ["config", "mediaType"], [], "'mediaType' is no string"),
         (MANIFEST, ["config", "digest"], GONE, "None is no digest"),
         (MANIFEST, ["layers"], "", "'layers' is no JSON array"),
