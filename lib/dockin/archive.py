@@ -144,13 +144,20 @@ def _keep_documents(writer: tarball.TarWriter, image: tarball.Image) -> dict[str
     """Write index and manifest byte-exact; return the descriptor of the top.
 
     The containerd store takes an index of which it has only one platform, and knows the image by the index digest then,
-    as after a pull: measured with Docker 26.1.
+    as after a pull: measured with Docker 26.1. Of several entries that state no platform it would find the first one or
+    none; so the manifest is the top there.
     """
-    for digest, data in image.documents.items():
-        if digest != image.manifest.config.digest:
-            writer.add(tarball.blob_name(digest), data)
-    media_type = manifests.parse(image.top).media_type
-    return {"mediaType": media_type, "digest": image.digest, "size": len(image.top)}
+    documents = {image.digest: image.top, image.manifest_digest: image.manifest_bytes}
+    documents.update({one.digest: one.data for one in image.attachments})
+    top, index = image.digest, manifests.parse(image.top)
+    if isinstance(index, manifests.Index) and len(index.manifests) > 1:
+        [platform, *_] = [entry.platform for entry in index.manifests if entry.digest == image.manifest_digest]
+        if platform is None:
+            top = image.manifest_digest
+            del documents[image.digest]
+    for digest, data in documents.items():
+        writer.add(tarball.blob_name(digest), data)
+    return {"mediaType": manifests.parse(documents[top]).media_type, "digest": top, "size": len(documents[top])}
 
 
 def _write_manifest(

@@ -42,9 +42,7 @@ _PREDICATES = (
     (re.compile(r"https://cyclonedx\.org/(bom|schema)(/.*)?"), "application/vnd.cyclonedx+json"),
 )
 _PREDICATE_TYPE = "in-toto.io/predicate-type"
-_REFERENCE_TYPE = "vnd.docker.reference.type"
 _REFERENCE_DIGEST = "vnd.docker.reference.digest"
-_ATTESTATION = "attestation-manifest"
 # JSON's strings, also one without an end, so that no place is looked at twice; and what stands between values.
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[][{}:,]', re.DOTALL)
 # What says of itself no more than that it is a manifest may be anything.
@@ -118,7 +116,7 @@ def attestations(subject: Subject) -> list[manifests.Descriptor]:
     found = [
         entry
         for entry in subject.top.manifests
-        if entry.annotations.get(_REFERENCE_TYPE) == _ATTESTATION
+        if entry.annotations.get(manifests.REFERENCE_TYPE) == manifests.ATTESTATION
         and entry.annotations.get(_REFERENCE_DIGEST) == subject.manifest_digest
     ]
     if len(found) > MAX_ATTACHED:

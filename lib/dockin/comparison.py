@@ -278,7 +278,7 @@ class _Comparison:
         if isinstance(document, manifests.Manifest):
             return {"": pinned.digest or ""}
         if platform:
-            return {str(platform): document.select(platform).digest}
+            return {str(platform): self._resolver.entry(pinned, document, platform).digest}
         entries = [entry for entry in document.manifests if entry.platform is None or entry.platform.os != "unknown"]
         return {str(entry.platform): entry.digest for entry in entries}
 

@@ -483,15 +483,27 @@ class _Download:
     def run(self):
         """Write the image tarball to its place in DL_DIR, whole or not at all."""
         digest, top = self._top()
-        descriptor, data, manifest = dockin.tarball.resolve(digest, top, self.platform, self._manifest)
+        # What is in hand: what the registry serves from now on under its name does not matter.
+        known = {}
+        last = digest
+        entries = getattr(dockin.manifests.parse(top), "manifests", ())
+
+        def read_blob(blob):
+            """Return a manifest that the index names, or the config of the one that was read last."""
+            nonlocal last
+            if blob in entries:
+                last = blob.digest
+                if last not in known:
+                    known[last] = self._document(last, "manifest", self.skopeo.inspect, last)
+            elif blob.digest not in known:
+                known[blob.digest] = self._document(blob.digest, "config", self.skopeo.config, last)
+            return known[blob.digest]
+
+        descriptor, _, manifest = dockin.tarball.resolve(digest, top, self.platform, read_blob)
 
         def make_image():
-            # The manifest is in hand: what the registry serves from now on under its name does not matter.
             return dockin.tarball.make_image(
-                digest,
-                top,
-                self.platform,
-                lambda blob: data if blob.digest == descriptor.digest else self._config(descriptor, blob),
+                digest, top, self.platform, lambda blob: known.get(blob.digest) or self._config(descriptor, blob)
             )
 
         self._prepare()
@@ -585,9 +597,6 @@ class _Download:
             return pin, self._document(pin, "image", self.skopeo.inspect, pin)
         data = self.skopeo.inspect(self.reference)
         return dockin.manifests.digest_of(data), data
-
-    def _manifest(self, descriptor):
-        return self._document(descriptor.digest, "manifest", self.skopeo.inspect, descriptor.digest)
 
     def _config(self, manifest, config):
         """Return a manifest's config, from the blobs that are there or else from the registry, and keep it there."""

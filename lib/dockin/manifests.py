@@ -44,9 +44,20 @@ MAX_MANIFEST_SIZE = 4 << 20
 MAX_CONFIG_SIZE = 4 << 20
 """Bytes; what containers/image accepts. A config holds history and labels, real ones have some kilobytes."""
 
+MAX_LOOKED_AT = 100
+"""Entries of one index whose configs are read because they state no platform; each costs two requests."""
+
+REFERENCE_TYPE = "vnd.docker.reference.type"
+ATTESTATION = "attestation-manifest"
+"""BuildKit's annotation of an entry in an index, and its value."""
+
 
 class InvalidManifest(DockinError):
     """A fetched index, manifest or config is not what its format demands, or not supported."""
+
+
+class NotAnImage(InvalidManifest):
+    """A manifest is that of something else, such as a chart."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ class Descriptor:
     size: int
     """Bytes."""
     platform: platforms.Platform | None = None
-    """In an index: the platform that the entry states, unknown/unknown for an attestation; None where it states none."""
+    """In an index: the platform that the entry states; None where it states none. An attestation's is unknown/unknown."""
     artifact_type: str = field(default="", compare=False)
     """In a list of what is attached to an image: what it says to be; "" where it says nothing."""
     annotations: dict[str, str] = field(default_factory=dict, compare=False)
@@ -71,9 +82,21 @@ class Index:
     media_type: str
     manifests: tuple[Descriptor, ...]
 
-    def select(self, wanted: platforms.Platform) -> Descriptor:
-        """Return the manifest that fits the platform best. Raises PlatformError."""
-        return self.manifests[platforms.select(wanted, [entry.platform for entry in self.manifests])]
+    def select(
+        self, wanted: platforms.Platform, look: typing.Callable[[Descriptor], platforms.Platform | None]
+    ) -> Descriptor:
+        """Return the manifest that fits the platform best. Raises PlatformError, InvalidManifest and what look raises.
+
+        Where none fits of those that state their platform, look tells that of the others; None for what is no image.
+        """
+        found = [entry.platform for entry in self.manifests]
+        if not any(platform and wanted.accepts(platform) for platform in found):
+            if found.count(None) > MAX_LOOKED_AT:
+                raise InvalidManifest(
+                    f"Unsupported index: {found.count(None)} entries state no platform, at most {MAX_LOOKED_AT} are read"
+                )
+            found = [entry.platform or look(entry) for entry in self.manifests]
+        return self.manifests[platforms.select(wanted, found)]
 
 
 @dataclass(frozen=True)
@@ -207,7 +230,7 @@ def parse_config(data: bytes) -> Config:
 def _manifest(media_type: str, document: dict[str, typing.Any]) -> Manifest:
     config = _descriptor(_dict(document, "config", "manifest"), "manifest", typed=False)
     if config.media_type not in _CONFIG_TYPES:
-        raise InvalidManifest(
+        raise NotAnImage(
             f"Not an image: the manifest's config has the type {config.media_type!r} (an artifact such as a chart, a"
             " signature or an SBOM?); give the reference of a container image"
         )
@@ -246,18 +269,21 @@ def _descriptor(value: object, what: str, typed: bool = True) -> Descriptor:
         raise InvalidManifest(f"Invalid {what}: {size!r} is no size in bytes")
     digest = value.get("digest")
     _check_digest(digest, what)
+    annotations = _strings(value, "annotations", what)
     return Descriptor(
         _string(value, "mediaType", what, optional=not typed),
         str(digest),
         size,
-        _platform(value.get("platform")),
+        _platform(value.get("platform"), annotations),
         _string(value, "artifactType", what, optional=True),
-        _strings(value, "annotations", what),
+        annotations,
     )
 
 
-def _platform(value: object) -> platforms.Platform | None:
+def _platform(value: object, annotations: dict[str, str]) -> platforms.Platform | None:
     """Return the platform that an index entry states, be it one that no machine has; None where it states none."""
+    if annotations.get(REFERENCE_TYPE) == ATTESTATION:
+        return platforms.Platform("unknown", "unknown")
     if not isinstance(value, dict):
         return None
     parts = [value.get("os"), value.get("architecture"), value.get("variant")]

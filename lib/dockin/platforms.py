@@ -17,8 +17,8 @@ They differ, and where they do, the choice here is the one that never gives a ma
 - An arm image that states no variant counts as v7, as in [containerd]. [skopeo] offers it to v5 and v6 too.
 - Only images of the wanted architecture fit. [containerd] also offers 386 to amd64 and arm to arm64, but
   whether those run depends on the kernel's configuration and, for arm, on the core.
-- An index entry without a platform is taken only if there is no other. For [skopeo] it is the last resort,
-  and [containerd] opens every config; here the user can pin the digest of the manifest that is meant.
+- An index entry without a platform counts as what its config says, as in [containerd], if no other entry fits.
+  [skopeo] takes the first one, whatever it is.
 - The variants that every machine of an architecture has (amd64 v1, ppc64le power8, riscv64 rva20u64: the ones
   [index] starts with) are the same as none, and arm64 without a variant is v8.
 
@@ -203,17 +203,14 @@ def from_target(target_arch: str | None, tune_features: str | None, machine_over
 def select(wanted: Platform, candidates: typing.Sequence[Platform | None]) -> int:
     """Return the position of the index entry that fits the wanted platform best.
 
-    candidates are the platforms of the entries in the index's order, None for an entry that states none. The
-    best variant wins, then the first entry. An entry without a platform is taken only when it is the only
-    one: `check` then decides. Attestations, whose platform is unknown/unknown, never fit. PlatformError, with
-    what the index has, if none fits.
+    candidates are the platforms of the entries in the index's order, None for an entry that is no image. The
+    best variant wins, then the first entry. Attestations, whose platform is unknown/unknown, never fit.
+    PlatformError, with what the index has, if none fits.
     """
     for variant in _accepted_variants(wanted.architecture, wanted.variant):
         fitting = Platform(wanted.os, wanted.architecture, variant)
         if fitting in candidates:
             return candidates.index(fitting)
-    if list(candidates) == [None]:
-        return 0
     raise PlatformError(
         f"No image for {wanted} in the index: {_describe(candidates)}.{_also_fitting(wanted)} Choose an image that "
         f"is built for the machine or, if the machine runs one of these, {_MANIFEST}"
@@ -355,7 +352,7 @@ def _describe(candidates: typing.Sequence[Platform | None]) -> str:
     images = [_show(entry) for entry in candidates if entry is not None and entry.os != "unknown"]
     if images:
         return f"it has {', '.join(dict.fromkeys(images))}"
-    return "its entries state no platform" if candidates else "it is empty"
+    return "it has no image" if candidates else "it is empty"
 
 
 def _show(platform: Platform) -> str:

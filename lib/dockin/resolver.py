@@ -118,17 +118,14 @@ class Resolver:
         """
         top = self.document(reference)
         digest = manifests.digest_of(top)
-        manifest = replace(reference, tag=None, digest=digest)
+        return tarball.make_image(digest, top, platform, self._reader(replace(reference, tag=None, digest=digest)))
 
-        def read_blob(blob: manifests.Descriptor) -> bytes:
-            nonlocal manifest
-            if blob.media_type in manifests.MANIFEST_TYPES:
-                manifest = replace(reference, tag=None, digest=blob.digest)
-                return self.document(manifest)
-            with _explained(reference, self._credentials, self._options):
-                return self._config(manifest, blob)
+    def entry(self, reference: ImageReference, index: manifests.Index, platform: platforms.Platform) -> manifests.Descriptor:
+        """Return the entry of a reference's index that is the platform's.
 
-        return tarball.make_image(digest, top, platform, read_blob)
+        Raises ResolveError, InvalidManifest, PlatformError, InvalidTarball.
+        """
+        return tarball.choose(index, platform, self._reader(reference))
 
     def config(
         self, reference: ImageReference, platform: platforms.Platform | None = None
@@ -142,7 +139,7 @@ class Resolver:
             images = [entry for entry in document.manifests if entry.platform is None or entry.platform.os != "unknown"]
             if not images:
                 raise manifests.InvalidManifest(f"{reference} has no image in its index")
-            entry = document.select(platform) if platform else images[0]
+            entry = self.entry(reference, document, platform) if platform else images[0]
             reference = replace(reference, tag=None, digest=entry.digest)
             document = manifests.parse(self.document(reference))
         if not isinstance(document, manifests.Manifest):
@@ -195,6 +192,19 @@ class Resolver:
     def reason(self, reference: ImageReference) -> str:
         """Return why a registry is asked by skopeo, "" where it is not."""
         return self._way(reference).reason
+
+    def _reader(self, manifest: ImageReference) -> typing.Callable[[manifests.Descriptor], bytes]:
+        """Return what reads the manifests that an index names, and the config of the manifest that was read last."""
+
+        def read_blob(blob: manifests.Descriptor) -> bytes:
+            nonlocal manifest
+            if blob.media_type in manifests.MANIFEST_TYPES:
+                manifest = replace(manifest, tag=None, digest=blob.digest)
+                return self.document(manifest)
+            with _explained(manifest, self._credentials, self._options):
+                return self._config(manifest, blob)
+
+        return read_blob
 
     def _digest(self, reference: ImageReference) -> str:
         with _explained(reference, self._credentials, self._options):

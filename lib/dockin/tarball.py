@@ -28,7 +28,7 @@ import pathlib
 import re
 import tarfile
 import typing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from dockin import attached, manifests, platforms
 from dockin.errors import DockinError
@@ -71,14 +71,17 @@ class Image:
     config: manifests.Config
     attachments: tuple[attached.Attachment, ...] = ()
     """What has bills of materials, and was taken with the image."""
+    looked_at: typing.Mapping[str, bytes] = field(default_factory=dict)
+    """By digest, what was read below the top: also of entries that state no platform, by which the image was chosen."""
 
     @property
     def documents(self) -> dict[str, bytes]:
-        """Digest and bytes of top, manifest, config and manifests of attachments, in the order of the tarball."""
+        """Digest and bytes of top, manifest, config, what was looked at and attachments, in the order of the tarball."""
         return {
             self.digest: self.top,
             self.manifest_digest: self.manifest_bytes,
             self.manifest.config.digest: self.config_bytes,
+            **self.looked_at,
             **{one.digest: one.data for one in self.attachments},
         }
 
@@ -207,13 +210,50 @@ def resolve(
     document = manifests.parse(top)
     if isinstance(document, manifests.Manifest):
         return manifests.Descriptor(document.media_type, digest, len(top)), top, document
-    descriptor = document.select(wanted)
-    data = read_blob(descriptor)
-    _check_document(data, descriptor, "manifest")
-    manifest = manifests.parse(data)
+    descriptor = choose(document, wanted, read_blob)
+    data, manifest = _read_manifest(descriptor, read_blob)
     if not isinstance(manifest, manifests.Manifest):
         raise manifests.InvalidManifest(f"Unsupported index {digest}: its entry {descriptor.digest} is an index again")
     return descriptor, data, manifest
+
+
+def choose(
+    index: manifests.Index, wanted: platforms.Platform, read_blob: typing.Callable[[manifests.Descriptor], bytes]
+) -> manifests.Descriptor:
+    """Return the entry of an index that is the wanted platform's; entries that state no platform have it in their configs.
+
+    read_blob is asked for an entry's manifest, then for the config of that. Raises as resolve().
+    """
+
+    def look(entry: manifests.Descriptor) -> platforms.Platform | None:
+        if entry.media_type not in manifests.MANIFEST_TYPES:
+            return None
+        try:
+            _, manifest = _read_manifest(entry, read_blob)
+        except manifests.NotAnImage:
+            if len(index.manifests) == 1:
+                raise
+            return None
+        if not isinstance(manifest, manifests.Manifest):
+            return None
+        config = manifests.parse_config(_read_config(manifest, read_blob))
+        return platforms.Platform(config.os, config.architecture, config.variant)
+
+    return index.select(wanted, look)
+
+
+def _read_manifest(
+    descriptor: manifests.Descriptor, read_blob: typing.Callable[[manifests.Descriptor], bytes]
+) -> tuple[bytes, manifests.Index | manifests.Manifest]:
+    data = read_blob(descriptor)
+    _check_document(data, descriptor, "manifest")
+    return data, manifests.parse(data)
+
+
+def _read_config(manifest: manifests.Manifest, read_blob: typing.Callable[[manifests.Descriptor], bytes]) -> bytes:
+    data = read_blob(manifest.config)
+    _check_document(data, manifest.config, "config")
+    return data
 
 
 def check_bytes(data: bytes, digest: str, what: str) -> None:
@@ -233,9 +273,15 @@ def make_image(
 
     Raises InvalidManifest, PlatformError, InvalidTarball and what read_blob raises.
     """
-    descriptor, manifest_bytes, manifest = resolve(digest, top, wanted, read_blob)
-    config_bytes = read_blob(manifest.config)
-    _check_document(config_bytes, manifest.config, "config")
+    looked_at: dict[str, bytes] = {}
+
+    def read(blob: manifests.Descriptor) -> bytes:
+        if blob.digest not in looked_at:
+            looked_at[blob.digest] = read_blob(blob)
+        return looked_at[blob.digest]
+
+    descriptor, manifest_bytes, manifest = resolve(digest, top, wanted, read)
+    config_bytes = _read_config(manifest, read)
     config = manifests.parse_config(config_bytes)
     platforms.check(wanted, config.os, config.architecture, config.variant, entry=descriptor.platform)
     if len(config.diff_ids) != len(manifest.layers):
@@ -243,7 +289,7 @@ def make_image(
             f"Invalid image {descriptor.digest}: {len(manifest.layers)} layers in the manifest,"
             f" {len(config.diff_ids)} in the config"
         )
-    return Image(digest, top, descriptor.digest, manifest_bytes, manifest, config_bytes, config)
+    return Image(digest, top, descriptor.digest, manifest_bytes, manifest, config_bytes, config, looked_at=looked_at)
 
 
 def load(path: str, wanted: platforms.Platform) -> Image:

@@ -86,6 +86,18 @@ def test_registry_layers_keep_the_index_digest(shelf, daemon):
         assert daemon.run(["docker", "image", "inspect", pinned], check=False).returncode != 0
 
 
+@pytest.mark.parametrize("layers", archive.LAYER_MODES)
+def test_entries_without_a_platform(shelf, daemon, layers):
+    """Docker would find the first one or none in such an index, so the archive names the manifest."""
+    own, other = shelf.image(), images.image([images.layer({"other": "other\n"})], platform="linux/mips64le")
+    index = images.index([other, own, images.attestation(own)], platforms=["", "", "unknown/unknown"])
+    installed = shelf.install(index, layers=layers)
+    daemon.docker("load", "--input", str(installed.archive))
+    if daemon.kind.store == "containerd":
+        assert identity(daemon, installed.name)[0] == installed.information.manifest_digest
+    assert daemon.run_image(installed.name) == shelf.output()
+
+
 @pytest.mark.parametrize("kind", ["application/octet-stream", ""])
 def test_config_of_an_unusual_type(shelf, daemon, kind):
     own = shelf.image()

@@ -124,6 +124,19 @@ def test_the_index_states_the_variant_that_the_config_lacks(bench, server, image
     assert quiet.digest in documents(bench.only_file())
 
 
+@pytest.mark.parametrize("wanted", ["linux/amd64", "linux/arm/v5", "linux/s390x"])
+def test_index_whose_entries_state_no_platform(bench, server, image, wanted):
+    """Their configs do, as for containerd. They are in the tarball, so that whoever reads that chooses the same image."""
+    children = [image(f"silent-{name}", name) for name in ("linux/s390x", "linux/arm/v5", "linux/amd64")]
+    content = images.index([*children, images.attestation(children[0])], platforms=[""] * 4)
+    server.push(content, f"platforms/silent-{wanted}", "v1")
+    url, folder = f"docker://{server.address}/platforms/silent-{wanted};tag=v1;platform={wanted}", bench.directory / "unpack"
+    outcome = bench.run(url, ("fetch",), ("unpack", str(folder)), pin=content.digest)
+    assert outcome.error is None, outcome.text
+    assert content.manifest(wanted).layers[0].digest in documents(bench.only_file())
+    assert {child.config.digest for child in children} <= documents(bench.only_file()).keys()
+
+
 def test_not_in_the_index(bench, server, image):
     content = images.index(
         [image("few-arm", "linux/arm/v7"), image("few-riscv", "linux/riscv64")], attestations=True

@@ -504,7 +504,7 @@ def index(
     """Return an index over manifests.
 
     attestations adds BuildKit's unknown/unknown entries. platforms overrides what the entries say about their
-    manifests, so that a test can make an index that lies.
+    manifests, so that a test can make an index that lies; "" states none.
     """
     children = list(manifests)
     named = list(platforms or [one.platform for one in children])
@@ -514,9 +514,11 @@ def index(
         named += ["unknown/unknown"] * len(added)
     entries = []
     for child, platform in zip(children, named):
-        system, architecture, variant = _split(platform)
-        about = {"architecture": architecture, "os": system, **({"variant": variant} if variant else {})}
-        extra: dict[str, Any] = {"platform": about}
+        extra: dict[str, Any] = {}
+        if platform:
+            system, architecture, variant = _split(platform)
+            about = {"architecture": architecture, "os": system, **({"variant": variant} if variant else {})}
+            extra["platform"] = about
         if child.annotations:
             extra["annotations"] = dict(child.annotations)
         entries.append(child.descriptor(**extra))

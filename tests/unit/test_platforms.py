@@ -416,8 +416,7 @@ INDEX = "linux/amd64 unknown/unknown linux/arm/v5 linux/arm/v6 linux/arm/v7 linu
         ("linux/amd64", "linux/x86_64", 0),
         ("linux/arm64", "linux/aarch64", 0),
         ("linux/386", "linux/i386", 0),
-        # no platform: only where nothing else is there
-        ("linux/amd64", "-", 0),
+        # no image
         ("linux/amd64", "- linux/amd64 -", 1),
     ],
 )
@@ -459,8 +458,9 @@ def test_select_refuses(wanted, index, has):
     ("entries", "said"),
     [
         ([], "it is empty"),
-        ([None, None], "its entries state no platform"),
-        ([platform("unknown/unknown")], "its entries state no platform"),
+        ([None], "it has no image"),
+        ([None, None], "it has no image"),
+        ([platform("unknown/unknown")], "it has no image"),
         ([platform("linux/a\x1b[2Jb")], r"it has 'linux/a\x1b[2jb'"),
     ],
 )
@@ -479,9 +479,6 @@ def test_select_takes_the_best_that_runs(wanted, entries):
     except PlatformError as error:
         assert not running
         assert str(wanted) in str(error)
-        return
-    if not running:
-        assert entries == [None]
         return
     best = entries[chosen]
     assert best in running
@@ -615,5 +612,4 @@ def test_a_config_without_a_variant_fits_when_its_index_entry_did(wanted, entrie
         entry = entries[platforms.select(wanted, entries)]
     except PlatformError:
         return
-    if entry is not None:
-        platforms.check(wanted, entry.os, entry.architecture, None, entry=entry)
+    platforms.check(wanted, entry.os, entry.architecture, None, entry=entry)

@@ -746,6 +746,72 @@ def test_any_damage(path, whole, data):
     assert image.documents == {blob.digest: blob.data for blob in (INDEX, SINGLE, SINGLE.config)}
 
 
+# Entries of an index that state no platform
+
+SILENT = {name: images.image([images.layer({"etc/motd": name})], name) for name in (
+    "linux/amd64", "linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/s390x")}
+CHART = images.manifest(images.Blob("application/vnd.cncf.helm.config.v1+json", b"{}"), [], "")
+
+
+def silent(names):
+    """Return an index: of amd64 an image that says so, of -amd64 one that does not; an attestation of the first, a chart."""
+    children, stated = [], []
+    for name in names.split():
+        platform = "linux/" + name.lstrip("-")
+        children.append(CHART if name == "chart" else SILENT.get(platform) or images.attestation(children[0]))
+        stated.append(platform if name == platform[6:] and name != "chart" else "")
+    return images.index(children, platforms=stated)
+
+
+@pytest.mark.parametrize(("names", "wanted", "position", "looked_at"), [
+    ("-amd64", "amd64", 0, 1),
+    ("-amd64 -attestation", "amd64", 0, 1),
+    ("-arm/v7 -attestation", "arm/v7", 0, 1),
+    ("-amd64 -arm/v7", "arm/v7", 1, 2),
+    ("-arm/v5 -arm/v7 -arm/v6", "arm/v7", 1, 3),
+    ("-arm/v7 -arm/v5", "arm/v6", 1, 2),
+    ("-amd64 -amd64", "amd64", 0, 1),
+    ("-amd64 amd64", "amd64", 1, 0),
+    ("arm/v5 -arm/v7", "arm/v7", 0, 0),
+    ("s390x -arm/v7", "arm/v7", 1, 1),
+    ("chart -amd64", "amd64", 1, 1),
+])
+def test_entries_without_a_platform(path, names, wanted, position, looked_at):
+    """Those that state one go first, as in containerd; of the others all are looked at, and kept with the image."""
+    content, platform = silent(names), platforms.parse("linux/" + wanted)
+    image = installed.write_tarball(path, content, platform)
+    assert image.manifest_digest == content.children[position].digest
+    configs = {child.config.digest for child in content.children} & image.documents.keys()
+    assert len(configs | {image.manifest.config.digest}) == max(looked_at, 1)
+    assert tarball.verify(str(path), platform, content.digest) == image
+    if looked_at > 1:
+        other = next(child for child in content.children if child.digest != image.manifest_digest)
+        files = members(content, content.children[position])
+        assert BLOBS + other.hex not in files
+        pack(path, files)
+        # Another one could be chosen there.
+        with pytest.raises(InvalidTarball, match=f"{other.hex} is missing|{other.config.hex} is missing"):
+            tarball.verify(str(path), platform, content.digest)
+
+
+@pytest.mark.parametrize(("names", "error", "said"), [
+    ("-amd64", PlatformError, "No image for linux/arm/v7 in the index: it has linux/amd64"),
+    ("-amd64 -s390x -attestation", PlatformError, "it has linux/amd64, linux/s390x"),
+    ("-amd64 s390x", PlatformError, "it has linux/amd64, linux/s390x"),
+    ("chart", manifests.NotAnImage, "an artifact such as a chart"),
+    ("chart chart", PlatformError, "it has no image"),
+])
+def test_no_entry_without_a_platform_that_fits(path, names, error, said):
+    with pytest.raises(error, match=said):
+        installed.write_tarball(path, silent(names), platforms.parse("linux/arm/v7"))
+
+
+def test_more_entries_without_a_platform_than_are_looked_at():
+    content = silent("-amd64 " * (manifests.MAX_LOOKED_AT + 1))
+    with pytest.raises(InvalidManifest, match="101 entries state no platform, at most 100 are read"):
+        tarball.make_image(content.digest, content.data, AMD64, pytest.fail)
+
+
 # Memory
 
 
