@@ -11,7 +11,7 @@ import pytest
 
 from dockin import manifests, reference, tarball
 from dockin.errors import DockinError
-from support import images, readings
+from support import docker, images, readings
 
 LAYER = images.layer({"word": "hello\n"}, "none")
 ARCHITECTURE = images.host_architecture().split("/")[1]
@@ -20,21 +20,29 @@ SHOWN = [change for change in (*readings.CONFIGS, *readings.ORDINARY) if change.
 SHOW = '{"architecture": {{json .Architecture}}, "os": {{json .Os}}, "labels": {{json .Config.Labels}}}'
 
 
-def write(path, name, config):
-    """Write the archive of an image whose config may be anything, as both of Docker's stores read it."""
+def write(path, name, config, beside=None):
+    """Write the archive of an image whose config may be anything, as both of Docker's stores read it.
+
+    Its manifest names another config, too, if there is one beside: as "Config".
+    """
     digest, layer = images.sha256(config), LAYER.blob("oci")
     manifest = images.manifest(images.Blob(images.OCI_CONFIG, config), [layer], images.host_architecture())
+    if beside is not None:
+        other = images.Blob(images.OCI_CONFIG, beside)
+        content = {**json.loads(manifest.data), "Config": other.descriptor()}
+        manifest = images.Manifest(images.OCI_MANIFEST, images.to_json(content), other)
     entry = {"Config": tarball.blob_name(digest), "RepoTags": [name], "Layers": [tarball.blob_name(layer.digest)]}
     annotations = {"io.containerd.image.name": reference.parse(name).canonical, "org.opencontainers.image.ref.name": "1"}
     index = {"schemaVersion": 2, "manifests": [manifest.descriptor(annotations=annotations)]}
     with open(path, "wb") as file:
         tar = tarball.TarWriter(file)
-        for blob, data in ((layer.digest, layer.data), (digest, config), (manifest.digest, manifest.data)):
-            tar.add(tarball.blob_name(blob), data)
+        for blob in {layer.data, config, manifest.data, manifest.config.data}:
+            tar.add(tarball.blob_name(images.sha256(blob)), blob)
         tar.add("manifest.json", images.to_json([entry]))
         tar.add("index.json", images.to_json(index))
         tar.add("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         tar.close()
+    return manifest
 
 
 def ours(change):
@@ -70,6 +78,19 @@ def test_docker(shelf, daemon):
         commands = f"docker load --quiet --input {archive} >&2 && docker image inspect --format '{SHOW}' {name}"
         done = daemon.run(["sh", "-c", commands], check=False)
         check(change, done.returncode, done.stdout)
+
+
+@pytest.mark.parametrize("daemon", [docker.CONTAINERD], ids=str, indirect=True)
+def test_a_config_beside_the_config(shelf, daemon):
+    """Docker shows the one of the manifest's "Config", which a plain reader does not look at."""
+    shelf.directory.mkdir()
+    shelf.names.add(shelf.name())
+    archive = shelf.directory / "archive.tar"
+    manifest = write(archive, shelf.name(), CONFIG, CONFIG.replace(b'"b"', b'"other"'))
+    daemon.docker("load", "--input", str(archive))
+    assert daemon.docker("image", "inspect", "--format", "{{.Config.Labels.a}}", shelf.name()) == "other"
+    with pytest.raises(manifests.InvalidManifest, match="take its key 'Config' for 'config'"):
+        manifests.parse(manifest.data)
 
 
 # Of rootfs it shows nothing.
