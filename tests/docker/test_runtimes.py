@@ -10,7 +10,7 @@ import time
 import pytest
 
 from dockin import archive
-from support import docker, podman
+from support import docker, images, podman
 from support.installed import Shelf
 from support.target import FAILED, NO_ARCHIVE, NO_DOCKER, NO_SPACE, Target
 
@@ -127,6 +127,16 @@ def test_an_archive_is_loaded_recorded_and_flushed(bench, engine, compression):
     assert (state["runtime"], state["state"], state["recorded"]) == (engine.name, "loaded", True)
     # Docker has nothing of it.
     assert engine.daemon.docker("image", "ls", "--quiet", installed.name) == ""
+
+
+def test_an_image_without_layers(bench, engine):
+    bench("load", bench.install(tag="other").info)
+    content = images.image([], labels={"number": f"{bench.shelf.number}"})
+    installed = bench.shelf.install(content, bench.shelf.name("none"))
+    installed.rewrite(runtime=engine.name)
+    output = bench("load", installed.info)
+    assert "loaded in" in output and "damaged" not in output
+    assert bench("load", installed.info) == f"{installed.name}: is loaded and recorded, nothing to do\n"
 
 
 def test_the_registrys_layers(bench):
