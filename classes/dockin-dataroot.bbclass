@@ -149,7 +149,7 @@ def dockin_check_docker(d):
         raise dockin.errors.DockinError(
             "the image recipe has DOCKIN_DATAROOT_DIR = %r, but its packages were built for another (%s says %s): set it in the"
             " configuration, for all recipes" % (directory, drop_in, waited.split()[-1]))
-    patterns = ['%s%s/%s%s' % (rootfs, folder, service, files) for folder in folders for files in ('', '.d/*.conf')]
+    patterns = [glob.escape('%s%s/%s' % (rootfs, folder, service)) + files for folder in folders for files in ('', '.d/*.conf')]
     units = [path[len(rootfs):] for pattern in patterns for path in glob.glob(pattern)]
     told = any('--data-root' in (dockin_text_in_rootfs(path, d) or '') for path in units)
     dockin.daemonjson.check(dockin_text_in_rootfs(dockin.daemonjson.PATH, d), directory, told)

@@ -16,9 +16,6 @@ import subprocess
 import sys
 import tempfile
 
-import bb
-import bb.utils
-
 from devtool import DevtoolError
 from devtool import setup_tinfoil
 from devtool import standard
@@ -305,7 +302,7 @@ def _to_workspace(recipe, images, args, config, basepath, workspace, tinfoil):
         undo.callback(shutil.rmtree, directory, ignore_errors=True)
         with _prepared(recipe, recipes, tinfoil) as prepared:
             os.rename(prepared, directory)
-        undo.callback(bb.utils.remove, append)
+        undo.callback(pathlib.Path(append).unlink, missing_ok=True)
         _write(append, _append_text(source_tree, revision, args.authfile))
         for path in [*_files(directory), append]:
             standard._add_md5(config, recipe.pn, path)

@@ -26,8 +26,8 @@ import pathlib
 import random
 import re
 import shlex
-import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import threading
@@ -48,6 +48,7 @@ from bb.fetch2 import UnpackError
 
 import dockin.archive
 import dockin.attached
+import dockin.deeptree
 import dockin.information
 import dockin.logins
 import dockin.manifests
@@ -142,9 +143,9 @@ class Docker(FetchMethod):
     def verify_donestamp(self, ud, d):
         """Tell whether the file in DL_DIR is there and is what was asked for; a bad one is set aside."""
         if not os.path.exists(ud.localpath):
-            if os.path.islink(ud.localpath):
-                os.unlink(ud.localpath)
-            bb.utils.remove(ud.donestamp)
+            with _fetch_errors(ud):
+                _remove(ud.localpath)
+                _remove(ud.donestamp)
             return False
         try:
             self._verify(ud, d)
@@ -154,15 +155,15 @@ class Docker(FetchMethod):
         if ud.sbom and ud.sbom.required and not ud.sboms:
             logger.debug("%s has no bill of materials: asking again", ud.localpath)
             return False
-        super().update_donestamp(ud, d)
+        self._stamp(ud, d)
         return True
 
     def update_donestamp(self, ud, d):
         """Verify what was fetched, from wherever it came, and mark it as done."""
         self._verify(ud, d)
         # A mirror may have helped where a download had been interrupted.
-        _remove_directory(_partial(ud))
-        super().update_donestamp(ud, d)
+        _remove(_partial(ud))
+        self._stamp(ud, d)
 
     def try_mirrors(self, fetch, ud, d, mirrors, check=False):
         """Ask the mirrors in turn. BitBake is content with the first that gives something; here it has to be the image."""
@@ -191,8 +192,8 @@ class Docker(FetchMethod):
 
     def clean(self, ud, d):
         """Remove the file and what an interrupted fetch left."""
-        bb.utils.remove(ud.localpath)
-        _remove_directory(_partial(ud))
+        _remove(ud.localpath)
+        _remove(_partial(ud))
 
     def unpack(self, ud, rootdir, d):
         """
@@ -221,7 +222,7 @@ class Docker(FetchMethod):
             element = dockin.sbom.from_registry(reference, ud.platform, image.manifest_digest, image.digest, bills)
             pathlib.Path(directory, reference.stem + dockin.sbom.SUFFIX).write_text(element.render(), encoding="ascii")
         except (DockinError, OSError) as error:
-            bb.utils.remove(target)
+            _remove(target)
             raise UnpackError(str(error), ud.url) from error
 
     def latest_versionstring(self, ud, d, filter_regex=None):
@@ -245,6 +246,13 @@ class Docker(FetchMethod):
             logger.warning("No tags of %s: %s", ud.source.reference.name, error)
             return ("", "")
 
+    def _stamp(self, ud, d):
+        """Mark the file as done; BitBake would write through a link that somebody else has made there."""
+        with _fetch_errors(ud):
+            if os.path.islink(ud.donestamp):
+                os.unlink(ud.donestamp)
+        super().update_donestamp(ud, d)
+
     def _verify(self, ud, d):
         """Hash the chain of digests in the file, once for each state of it; a bad file is renamed."""
         with _fetch_errors(ud):
@@ -258,7 +266,7 @@ class Docker(FetchMethod):
             except DockinError as error:
                 actual = getattr(error, "actual", "invalid")
                 bb.fetch2.rename_bad_checksum(ud, actual)
-                bb.utils.remove(ud.donestamp)
+                _remove(ud.donestamp)
                 raise ChecksumError(f"{ud.source.reference.tagged.familiar}: {error}", ud.url, actual) from error
         _report_pin(ud, d, image.digest)
         _report_platform(ud, d, image)
@@ -517,7 +525,7 @@ class _Download:
             self._obtain(descriptor.digest, manifest.layers, (manifest.config, *manifest.layers))
             image = image or make_image()
         except dockin.platforms.PlatformError:
-            _remove_directory(self.partial)
+            _remove(self.partial)
             raise
         if self.ud.sbom:
             image = dataclasses.replace(image, attachments=tuple(self._attachments(image.subject)))
@@ -579,16 +587,11 @@ class _Download:
             return []
 
     def _prepare(self):
-        """Make the partial directory; what others have put there that is no regular file goes, and is never opened."""
-        for directory in (self.partial, self.blobs):
-            if os.path.lexists(directory) and (os.path.islink(directory) or not os.path.isdir(directory)):
-                os.unlink(directory)
-            bb.utils.mkdirhier(directory)
-        for entry in [*os.scandir(self.blobs), *os.scandir(self.partial)]:
-            if entry.path != self.blobs and not entry.is_file(follow_symlinks=False):
-                shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+        """Make the partial directory, and take what is in it for an earlier fetch's: nobody else can write there."""
+        _make_private(self.partial)
+        bb.utils.mkdirhier(self.blobs)
         # Of a fetch that was killed while it wrote it.
-        bb.utils.remove(self._tarball())
+        _remove(self._tarball())
 
     def _top(self):
         """Return digest and bytes of what the pin or the tag names."""
@@ -646,7 +649,7 @@ class _Download:
                 del missing[digest]
             except (DockinError, OSError) as error:
                 logger.debug("%s can't be taken from %s: %s", digest, extent.path, error)
-                bb.utils.remove(target)
+                _remove(target)
 
     def _copy(self, digest, blobs):
         """Let skopeo download the blobs that are not there."""
@@ -661,7 +664,7 @@ class _Download:
             nonlocal others
             # Blobs that a killed skopeo has not finished are there, under names that are never used again.
             for directory in (scratch, layout):
-                _remove_directory(directory)
+                _remove(directory)
             bb.utils.mkdirhier(scratch)
             there = {blob.digest: blob.size for blob in blobs if os.path.exists(self._path(blob))}
             others = _size(self.partial) - sum(there.values())
@@ -698,7 +701,7 @@ class _Download:
             os.replace(target, self.ud.localpath)
         finally:
             # What failed is no use. The next fetch finds out which blob is bad, and asks for that one only.
-            bb.utils.remove(target)
+            _remove(target)
 
     def _path(self, blob):
         return os.path.join(self.blobs, blob.digest[len("sha256:") :])
@@ -846,13 +849,44 @@ def _information(ud, image, result):
 
 
 def _partial(ud):
-    return ud.localpath + ".part"
+    """Return the directory of a download. Users who share a DL_DIR have one each: see _make_private()."""
+    return f"{ud.localpath}.part-{os.geteuid()}"
 
 
-def _remove_directory(path):
-    """Remove a directory and all in it; the program rm, which does it, is not started for nothing."""
-    if os.path.lexists(path):
-        bb.utils.remove(path, recurse=True)
+def _make_private(path):
+    """Make a directory in which nobody else can write, where an earlier fetch has not left it.
+
+    skopeo and we write there by name, and would follow the links of others. A directory that may be theirs is made anew.
+    Which owner and mode a new one shows is not looked at: not every file system has them.
+    """
+    try:
+        state = os.lstat(path)
+        if stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid() and not state.st_mode & 0o022:
+            return
+        _remove(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise DockinError(
+            f"{path} is not this user's alone, and can't be removed ({error.strerror}): have its owner or root remove it"
+        ) from error
+    os.mkdir(path, 0o700)
+
+
+def _remove(path):
+    """Remove what has a name, a directory with all in it; no error if there is nothing.
+
+    bb.utils.remove() takes a path for a pattern, and DL_DIR may have brackets.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            os.unlink(path)
+            return
+        above = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            dockin.deeptree.remove(above, os.fsencode(os.path.basename(path)))
+        finally:
+            os.close(above)
 
 
 def _size(directory):

@@ -65,6 +65,32 @@ def test_clean(bench, url, content):
     assert {path.suffix for path in bench.dl_dir.iterdir()} <= {".lock"}
 
 
+@pytest.mark.one_library
+def test_directories_with_brackets(bench, url, content):
+    """A path is no pattern: what is done in d[ab] leaves da alone, also where an unpack fails."""
+    neighbour, own = bench.directory / "da", bench.directory / "d[ab]"
+    neighbour.mkdir()
+    own.mkdir()
+    bench.fetch(url, content.digest, DL_DIR=str(neighbour))
+    (file,) = neighbour.glob("*.tar")
+    part = neighbour / bench.partial(content).name
+    part.mkdir()
+    steps = [("fetch",), ("unpack", str(own)), ("clean",)]
+    outcome = bench.run(url, *steps, pin=content.digest, DL_DIR=str(own))
+    assert outcome.error is None, outcome.text
+    (made,) = (own / "docker-images").glob("*.tar")
+    archive = neighbour / "docker-images" / made.name
+    archive.parent.mkdir()
+    archive.write_text("a neighbour's")
+    steps = [("fetch",), ("set", "DOCKIN_LAYERS", "rubbish"), ("unpack", str(own))]
+    bad = bench.run(url, *steps, pin=content.digest, DL_DIR=str(own))
+    assert bad.error_type == "UnpackError", bad.text
+    assert file.exists()
+    assert part.is_dir()
+    assert archive.exists()
+    assert not made.exists()
+
+
 def test_clean_of_nothing(bench, url, content):
     outcome = bench.run(url, ("clean",), pin=content.digest)
     assert outcome.error is None, outcome.text

@@ -386,10 +386,9 @@ def test_dl_dir_is_a_file(bench, server, content):
 
 @pytest.mark.one_library
 def test_leftovers_of_another_kind(bench, server, content):
-    """A directory where the partial file should go, with rubbish in it."""
+    """A partial directory with rubbish in it."""
     server.push(content, "faults/app", "v1")
-    name = f"docker_sha256-{content.hex}_linux-amd64.tar"
-    blobs = bench.dl_dir / f"{name}.part" / "sha256"
+    blobs = bench.partial(content) / "sha256"
     blobs.mkdir(parents=True)
     (blobs / content.layers[0].hex).write_bytes(registry.flipped(content.layers[0].data))
     (blobs / content.layers[1].hex).write_bytes(content.layers[1].data[:1000])
@@ -468,7 +467,7 @@ def test_interrupted_in_a_layer(bench, faulty, content, number, group):
     again = set(faulty.log.blobs())
     assert content.layers[3].digest in again
     assert not again & {layer.digest for layer in complete}, "layers that were complete came again"
-    assert not [path for path in bench.dl_dir.iterdir() if path.suffix == ".part"]
+    assert not bench.files("*.part*")
 
 
 @pytest.mark.one_library
@@ -486,7 +485,7 @@ def test_the_file_appears_whole(bench, faulty):
 
 def _phase(bench):
     """Return how far a fetch is, by what it has made in DL_DIR."""
-    partial = next(iter(bench.files("*.part")), None)
+    partial = next(iter(bench.files("*.part-*")), None)
     if partial is None:
         return "asking"
     return "writing" if (partial / "image.tar").exists() else "downloading"
@@ -544,7 +543,7 @@ def test_killed_at_random_instants(bench, faulty, content, number, hits):
     assert phases["downloading"], f"{phases}, seed {seed}"
     bench.fetch(address(faulty), content.digest)
     assert set(documents(file)) == set(content.blobs())
-    assert not bench.files("*bad-checksum*") and not bench.files("*.part")
+    assert not bench.files("*bad-checksum*") and not bench.files("*.part*")
 
 
 @pytest.mark.one_library

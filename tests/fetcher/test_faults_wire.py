@@ -266,7 +266,7 @@ def test_large_layer_that_is_there_twice(bench, faulty):
 @pytest.mark.parametrize("policy", [False, True])
 def test_large_tarball_of_a_fetch_that_was_killed(bench, faulty, served, tmp_path, policy):
     """What it has written does not count as sent by the registry. With a policy skopeo copies though all is there."""
-    blobs = bench.dl_dir / f"docker_sha256-{served.hex}_linux-amd64.tar.part" / "sha256"
+    blobs = bench.partial(served) / "sha256"
     blobs.mkdir(parents=True)
     blobs.with_name("image.tar").write_bytes(bytes(LARGE))
     for layer in served.layers if policy else served.layers[1:]:
@@ -282,9 +282,10 @@ def test_large_tarball_of_a_fetch_that_was_killed(bench, faulty, served, tmp_pat
 @pytest.mark.parametrize("kind", ["fifo", "directory", "link", "link to directory"])
 @pytest.mark.parametrize("which", ["manifest", "layer", "tarball", "scratch"])
 def test_partial_directory_that_others_write(bench, faulty, served, tmp_path, kind, which):
-    """No FIFO is waited for, no good file is written through a link, and the next fetch heals what is of a wrong kind."""
-    blobs = bench.dl_dir / f"docker_sha256-{served.hex}_linux-amd64.tar.part" / "sha256"
+    """No FIFO is waited for, no good file is written through a link, and the next fetch makes the directory anew."""
+    blobs = bench.partial(served) / "sha256"
     blobs.mkdir(parents=True)
+    blobs.parent.chmod(0o777)
     good = tmp_path / "good"
     path = {
         "manifest": blobs / served.hex, "layer": blobs / served.layers[0].hex, "tarball": blobs.with_name("image.tar"),
@@ -302,12 +303,19 @@ def test_partial_directory_that_others_write(bench, faulty, served, tmp_path, ki
     assert not good.is_file() or good.read_text() == "good"
 
 
-def test_partial_directory_of_another_kind(bench, faulty, served):
-    part = bench.dl_dir / f"docker_sha256-{served.hex}_linux-amd64.tar.part"
-    part.mkdir()
-    (part / "sha256").write_text("")
+@pytest.mark.parametrize("kind", ["file", "fifo", "link", "link to directory"])
+def test_partial_directory_of_another_kind(bench, faulty, served, tmp_path, kind):
+    part, good = bench.partial(served), tmp_path / "good"
+    good.mkdir()
+    if kind == "file":
+        part.write_text("")
+    elif kind == "fifo":
+        os.mkfifo(part)
+    else:
+        part.symlink_to(good if kind == "link to directory" else "/nonexistent")
     bench.fetch(address(faulty), served.digest)
     assert whole(bench, served)
+    assert not list(good.iterdir())
 
 
 # ------------------------------------------------------------------------------------------ large and odd images

@@ -360,7 +360,7 @@ def test_mirror_that_has_nothing_is_passed_over_in_silence(bench, server, url, c
 
 @pytest.mark.one_library
 def test_what_an_interrupted_fetch_left_goes_when_a_mirror_helps(bench, good, content):
-    left = bench.dl_dir / (good.only_file().name + ".part")
+    left = bench.partial(content)
     (left / "sha256").mkdir(parents=True)
     (left / "sha256" / content.layers[0].hex).write_bytes(content.layers[0].data)
     bench.fetch(f"{NOWHERE};tag=v1", content.digest, PREMIRRORS=f"docker://.*/.* file://{good.dl_dir}/")

@@ -212,6 +212,7 @@ class Job:
         ["parse", RECIPE]            the steps that follow use the recipe's data
         ["task", "do_fetch"]         execute a task of the recipe, with what surrounds it
         ["sleep", SECONDS]
+        ["become", UID]              another user does the steps that follow; for root
     """
 
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -555,6 +556,7 @@ def _child(base: Any, directory: Path) -> None:
     except BaseException as caught:  # noqa: BLE001  whatever it is, it belongs into the result
         error = caught
         traceback.print_exc()
+    os.seteuid(os.getuid())
     # The message of a task that failed is in the log; bb.build.FuncFailed has only the task's name.
     result = {
         "values": values,
@@ -694,6 +696,7 @@ _STEPS = {
     "get": lambda d, name: d.getVar(name),
     "task": _task,
     "sleep": lambda d, seconds: time.sleep(seconds),
+    "become": lambda d, uid: os.seteuid(uid),
 }
 
 

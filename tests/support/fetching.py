@@ -105,6 +105,10 @@ class Bench:
         (found,) = self.files()
         return found
 
+    def partial(self, content):
+        """Return the directory in which a pinned image for linux/amd64 is downloaded."""
+        return self.dl_dir / f"docker_sha256-{content.hex}_linux-amd64.tar.part-{os.geteuid()}"
+
     def second(self):
         """Return another bench, with a DL_DIR of its own."""
         return Bench(self.runner, self.directory.with_name(f"{self.directory.name}-{next(self._jobs)}"))
