@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import collections.abc
 import contextlib
+import errno
 import dataclasses
 import fnmatch
 import os
@@ -252,8 +253,9 @@ def write(writes: list[Write]) -> None:
     """Put new texts in the places of old ones, in this order: all of them, or none where one fails.
 
     Each file has always the one or the other text, whenever one is killed; killed between two files, one finds the first of
-    them new and the others old; killed in a renaming, one finds both names, each with a whole text. Raises RecipeError, also
-    where somebody else has changed a file meanwhile, or has one of the new name.
+    them new and the others old; killed in a renaming, one finds both names, each with a whole text, or on a file system
+    without hard links an empty one under the new name. Raises RecipeError, also where somebody else has changed a file
+    meanwhile, or has one of the new name.
     """
     with contextlib.ExitStack() as temporaries:
         staged = []
@@ -299,11 +301,28 @@ def _put(one: Write, target: str, temporary: str) -> None:
     if not one.renamed:
         os.replace(temporary, target)
         return
-    os.link(temporary, one.renamed)  # which replaces nothing
+    _name(temporary, one.renamed)
     try:
         os.unlink(one.path)
     except OSError:
         os.unlink(one.renamed)
+        raise
+
+
+def _name(temporary: str, new: str) -> None:
+    """Give a file a name that nothing else has: another file of that name is not replaced, but an error."""
+    try:
+        os.link(temporary, new)
+        return
+    except OSError as error:
+        # As vfat, FUSE and network file systems say that they have no hard links.
+        if error.errno not in (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+    os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    try:
+        os.replace(temporary, new)
+    except OSError:
+        os.unlink(new)
         raise
 
 

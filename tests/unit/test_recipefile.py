@@ -8,6 +8,7 @@ something else and must stay.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -560,3 +561,47 @@ def test_killed_while_it_writes_30_recipes(tmp_path, number):
     for path in paths:
         recipefile.store(str(path), path.read_text(), new)
     assert sorted(os.listdir(tmp_path)) == sorted(path.name for path in paths)
+
+
+def no_links(source, target):
+    """Fail as vfat does, where there is no file of the name."""
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, "File exists", target)
+    raise PermissionError(errno.EPERM, "Operation not permitted", source)
+
+
+@pytest.mark.parametrize("linking", [os.link, no_links], ids=["links", "no links"])
+def test_rename(tmp_path, monkeypatch, linking):
+    """Also on file systems that have no hard links."""
+    monkeypatch.setattr(os, "link", linking)
+    old, new = tmp_path / "app_1.bb", tmp_path / "app_2.bb"
+    old.write_text("old")
+    recipefile.move(str(old), str(new), "old", "new")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"app_2.bb": "new"}
+
+
+@pytest.mark.parametrize("linking", [os.link, no_links], ids=["links", "no links"])
+def test_rename_onto_a_file_that_came_meanwhile(tmp_path, monkeypatch, linking):
+    def late(source, target):
+        """Let somebody else be quicker."""
+        other.write_text("other")
+        linking(source, target)
+
+    other = tmp_path / "app_2.bb"
+    monkeypatch.setattr(os, "link", late)
+    (tmp_path / "app_1.bb").write_text("old")
+    with pytest.raises(recipefile.RecipeError, match="File exists"):
+        recipefile.move(str(tmp_path / "app_1.bb"), str(other), "old", "new")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"app_1.bb": "old", "app_2.bb": "other"}
+
+
+def test_rename_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def fail(source, target):
+        raise OSError(errno.EIO, "Input/output error", target)
+
+    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(os, "replace", fail)
+    (tmp_path / "app_1.bb").write_text("old")
+    with pytest.raises(recipefile.RecipeError, match="Input/output error"):
+        recipefile.move(str(tmp_path / "app_1.bb"), str(tmp_path / "app_2.bb"), "old", "new")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"app_1.bb": "old"}
