@@ -286,6 +286,25 @@ def test_an_archive_that_ends_too_early_is_damaged(shelf, preload, compression):
     assert installed.archive.exists()
 
 
+@pytest.mark.parametrize("which", ["run", "records"])
+def test_no_link_is_followed(shelf, preload, which):
+    """Root would write where it leads."""
+    installed = shelf.install(shelf.image())
+    run, aside, good = (str(shelf.directory / name) for name in ("run", "aside", "good"))
+    records = str(shelf.daemon.data_root / "dockin")
+    script = 'mkdir "$3"; [ ! -e "$1" ] || mv "$1" "$2"; ln -s "$3" "$1"'
+    link = run if which == "run" else records
+    shelf.daemon.run(["sh", "-c", script, "sh", link, aside, good])
+    try:
+        output = preload("load", "--flush", installed.info, status=FAILED, DOCKIN_PRELOAD_RUN=run)
+    finally:
+        shelf.daemon.run(["sh", "-c", 'rm "$1"; [ ! -e "$2" ] || mv "$2" "$1"', "sh", link, aside])
+    assert f"{installed.name}: {link} is a link, which is not followed: remove it; the archive is kept" in output
+    assert shelf.daemon.run(["ls", "-A", good]).stdout == ""
+    preload("load", "--flush", installed.info, DOCKIN_PRELOAD_RUN=run)
+    assert not installed.archive.exists()
+
+
 def test_two_at_once_load_once(shelf, preload):
     installed = shelf.install(shelf.image(extra=[filler(shelf, 8 * MIB)]))
     runs = []
