@@ -133,7 +133,9 @@ def _output(path):
         return
     try:
         temporary = pathlib.Path(f"{path}.{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
+        temporary.unlink(missing_ok=True)
+        with open(temporary, "x", encoding="utf-8") as file:
+            file.write(text)
         os.replace(temporary, path)
     except OSError as error:
         raise DockinError(f"Can't write {path}: {error.strerror}") from error

@@ -75,7 +75,9 @@ class ValueCache:
         temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with contextlib.suppress(OSError):
             try:
-                temporary.write_text(json.dumps(document), encoding="utf-8")
+                # A link that somebody else has made there is not followed.
+                with open(temporary, "x", encoding="utf-8") as file:
+                    file.write(json.dumps(document))
                 os.replace(temporary, self._path)
             finally:
                 temporary.unlink(missing_ok=True)

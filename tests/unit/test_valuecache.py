@@ -92,6 +92,18 @@ def test_a_damaged_file_is_no_error(tmp_path, files, text):
     assert ValueCache(str(path), {}).get("/a.bb", []) == VALUES
 
 
+def test_a_link_of_somebody_else_is_not_followed(tmp_path, files):
+    good = tmp_path / "good"
+    good.write_text("good")
+    (tmp_path / f"cache.json.{os.getpid()}").symlink_to(good)
+    cache = ValueCache(str(tmp_path / "cache.json"), {})
+    cache.put("/a.bb", [], files, VALUES)
+    cache.save()
+    assert good.read_text() == "good"
+    cache.save()
+    assert ValueCache(str(tmp_path / "cache.json"), {}).get("/a.bb", []) == VALUES
+
+
 def test_a_place_that_can_t_be_written_is_no_error(files):
     cache = ValueCache("/nonexistent/cache.json", {})
     cache.put("/a.bb", [], files, VALUES)
