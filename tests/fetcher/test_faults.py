@@ -416,6 +416,42 @@ def test_two_fetches_of_one_image_at_once(bench, faulty, content):
 
 
 @pytest.mark.one_library
+def test_builds_that_fetch_unpack_and_clean_one_image_at_once(bench, faulty, content, tmp_path):
+    """-c cleanall of one build may take the file from another one between its tasks; nobody ever gets anything wrong."""
+    faulty.add(content, "faults/app", "v1")
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    archives = set()
+    for number in range(12):
+        ways = {
+            "fetch": [("fetch",)],
+            "unpack": [("fetch",), ("unpack", str(tmp_path / f"a{number}"))],
+            "again": [("fetch",), ("unpack", str(tmp_path / f"b{number}"))],
+            "clean": [("clean",)],
+        }
+        jobs = {}
+        for way in chance.sample(sorted(ways), 4):
+            jobs[way] = bench.begin(address(faulty), *ways[way], pin=content.digest)
+            time.sleep(chance.uniform(0, 0.1))
+        if number % 3 == 0:
+            jobs["fetch"].kill()
+        for way, job in jobs.items():
+            outcome = job.wait()
+            if outcome is None:
+                assert number % 3 == 0 and way == "fetch"
+            elif outcome.error:
+                assert outcome.error_type == "UnpackError", f"{outcome.text}, seed {seed}"
+                assert "No such file" in outcome.error, f"{outcome.text}, seed {seed}"
+            elif "unpack" in str(ways[way]):
+                (archive,) = Path(ways[way][1][1]).rglob("*.tar")
+                archives.add(archive.read_bytes())
+    assert len(archives) == 1, f"seed {seed}"
+    bench.fetch(address(faulty), content.digest)
+    assert set(documents(bench.only_file())) == set(content.blobs())
+    assert not bench.files("*.part*") and not bench.files("*bad-checksum*")
+
+
+@pytest.mark.one_library
 def test_two_images_on_one_base_at_once(bench, faulty):
     shared = [images.filler_layer(f"base-{number}", 200_000) for number in range(3)]
     both = [images.image([*shared, images.filler_layer(name, 50_000)]) for name in ("left", "right")]

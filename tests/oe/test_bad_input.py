@@ -4,8 +4,14 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import os
+import pathlib
 import re
+import secrets
+import subprocess
+import threading
 
 import pytest
 
@@ -198,7 +204,8 @@ def test_too_large_for_the_budget(shop):
     assert int(kept) == int(classic) + int(unpacked)
 
 
-LOGIN = registries.Login("ci", "correct-horse")
+# Of this run alone: the command lines of all processes are searched for it.
+LOGIN = registries.Login("ci", secrets.token_hex(16))
 
 
 @pytest.fixture(scope="module")
@@ -264,3 +271,51 @@ def test_a_pin_that_is_required_is_so_for_what_is_there_already(fetched):
     assert [path.name for path in build.downloads.glob("*.tar")] == [
         "docker_docker.io+library+busybox=1.36.1_linux-amd64.tar"]
     build.bitbake("-c", "fetch", "no-pin").failed(r"SRC_URI\[sha256sum\]")
+
+
+def command_lines():
+    """Return those of all processes of this machine, which any user can see."""
+    found = set()
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.add(path.read_bytes())
+    return found
+
+
+def plain(path):
+    """Return the content of a file; that of signatures and shared state is compressed."""
+    data = path.read_bytes()
+    if data[:4] != b"\x28\xb5\x2f\xfd":
+        return data
+    return subprocess.run(["zstd", "-dcq"], input=data, capture_output=True, timeout=60, check=True).stdout
+
+
+def test_a_login_is_seen_nowhere(shop, locked):
+    """Not in a command line while the registry is asked, nor in a log, signature, package, DL_DIR or the shared state."""
+    authfile = shop.bench.root / "locked.json"
+    shop.bench.write(authfile, LOGIN.auth_json(locked.address))
+    build = shop.build("login", f'DOCKIN_AUTHFILE = "{authfile}"\nSSTATE_DIR = "${{TOPDIR}}/sstate"\n')
+    build.recipe("locked_1.0.bb", recipe(f"docker://{locked.address}/team/app;tag=v1", 'DOCKIN_PIN = "ignore"\n'))
+    seen, done = set(), threading.Event()
+
+    def look():
+        while not done.wait(0.02):
+            seen.update(command_lines())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        build.bitbake("locked").ok()
+        build.bitbake("-S", "none", "locked").ok()
+    finally:
+        done.set()
+        looking.join()
+    assert any(b"skopeo" in line and str(authfile).encode() in line for line in seen), "it was not looked at in time"
+    login = f"{LOGIN.user}:{LOGIN.password}".encode()
+    forms = [LOGIN.password.encode(), base64.b64encode(login)]
+    files = [path for path in build.path.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert {"do_fetch", "do_unpack"} <= {path.name.split(".")[2] for path in files if ".sigdata." in path.name}
+    assert any(path.name.endswith(".tar.zst") for path in files)
+    for secret in forms:
+        assert not [line for line in seen if secret in line]
+        assert not [path for path in files if secret in plain(path)]
