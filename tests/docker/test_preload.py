@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -17,7 +19,8 @@ import pytest
 from dockin import archive
 from support import docker, images
 from support.installed import Shelf
-from support.target import BAD_INFO, FAILED, MIB, NO_ARCHIVE, NO_DOCKER, NO_SPACE, OK, USAGE, Target, filler, wait_for
+from support.target import (BAD_INFO, FAILED, HELPER, MIB, NO_ARCHIVE, NO_DOCKER, NO_SPACE, OK, USAGE, Target, filler,
+                            wait_for)
 
 # The stores differ for the command, the classic one's age does not.
 DAEMONS = (docker.OLDER_CLASSIC, docker.CONTAINERD)
@@ -315,6 +318,33 @@ def test_two_at_once_load_once(shelf, preload):
     outputs = "".join((shelf.directory / f"output{number}").read_text() for number in range(3))
     assert outputs.count("loaded in") == 1
     assert shelf.daemon.run_image(installed.name) == shelf.output()
+
+
+def test_several_at_once_of_which_some_are_killed(shelf, preload):
+    """Each for several images, in orders of their own; whoever is left, and the next one, finishes the work."""
+    ones = [shelf.install(shelf.image(str(number), extra=[filler(shelf, (number + 1) * 2 * MIB)]), shelf.name(str(number)))
+            for number in range(3)]
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    for turn in range(4):
+        runs = []
+        for number in range(4):
+            infos = [one.info for one in chance.sample(ones, chance.randint(1, 3))]
+            with open(shelf.directory / f"output{turn}{number}", "wb") as output:
+                command = preload.argv("load", "--keep", "--prune", *infos)
+                runs.append(shelf.daemon.popen(command, stdout=output, stderr=output, env=preload.environment()))
+        time.sleep(chance.uniform(0, 1))
+        commands = [pid for pid, argv in shelf.daemon.processes().items() if str(preload.directory / HELPER.name) in argv]
+        for pid in chance.sample(commands, min(len(commands), 2)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for run in runs:
+            run.wait(60)
+    infos = [one.info for one in ones]
+    preload("load", "--keep", *infos)
+    lines = preload("status", *infos).splitlines()[1:]
+    assert [line.split()[1:] for line in lines] == [["loaded", "yes", "yes"]] * 3, f"seed {seed}"
+    assert [shelf.daemon.run_image(one.name) for one in ones] == [shelf.output(str(number)) for number in range(3)]
 
 
 @pytest.mark.parametrize("victim", ["command", "daemon", "daemon that comes back"])
