@@ -41,6 +41,10 @@ CONTAINERD_STORE = "containerd"
 STORES = (CLASSIC_STORE, CONTAINERD_STORE)
 """The values of DOCKIN_RUNTIME_STORE: where Docker keeps images."""
 
+# Releases for which meta-virtualization has a Docker before 29, the first that takes containerd's store for a new data-root.
+# BitBake can't ask another recipe for its version while it parses one; but a release has one Docker.
+_CLASSIC_SERIES = {"scarthgap"}
+
 RUNTIMES = {runtime.name: runtime for runtime in (DOCKER, PODMAN, CONTAINERD)}
 
 
@@ -55,6 +59,16 @@ def parse(name: str) -> Runtime:
 def keeps_blobs(name: str, store: str) -> bool:
     """Tell whether a runtime keeps what is in an archive beside the unpacked layers; the store counts for Docker alone."""
     return name == CONTAINERD.name or name == DOCKER.name and store == CONTAINERD_STORE
+
+
+def new_store(collections: str, series: str) -> str:
+    """Return the store that the Docker of a build takes for a new data-root.
+
+    collections are the build's layers (BBFILE_COLLECTIONS), series the names of OE-core's release (LAYERSERIES_CORENAMES).
+    Where the Docker is not meta-virtualization's, it is not known: then the classic store, as ever.
+    """
+    known = "virtualization-layer" in collections.split()
+    return CONTAINERD_STORE if known and not _CLASSIC_SERIES & set(series.split()) else CLASSIC_STORE
 
 
 def packages(name: str) -> str:

@@ -209,6 +209,7 @@ class Job:
         ["latest"]                   -> what latest_versionstring() gives for the first entry
         ["set", NAME, VALUE]         a variable of the steps that follow
         ["get", NAME]                -> a variable's value, expanded
+        ["configure", FILE]          read a configuration file, such as a local.conf
         ["parse", RECIPE]            the steps that follow use the recipe's data
         ["task", "do_fetch"]         execute a task of the recipe, with what surrounds it
         ["sleep", SECONDS]
@@ -455,7 +456,7 @@ def write_configuration(directory: Path, layer: Path, unpackdir: bool) -> None:
         BITBAKE_CONF + (where if unpackdir else 'DOCKIN_TEST_UNPACKDIR = "${WORKDIR}"\n')
     )
     (directory / "classes" / "base.bbclass").write_text(BASE_CLASS)
-    for name in ("systemd", "features_check"):
+    for name in ("deploy", "features_check", "systemd"):
         (directory / "classes" / f"{name}.bbclass").write_text("")
 
 
@@ -639,6 +640,9 @@ def _steps(base: Any, job: dict[str, Any], recorder: _Recorder) -> Any:
             for name, value in job["variables"].items():
                 d.setVar(name, value)
             yield d.getVar("PN")
+        elif step == "configure":
+            d = bb.parse.handle(*arguments, d, True)
+            yield None
         else:
             yield _STEPS[step](d, *arguments)
 

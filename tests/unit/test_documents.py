@@ -124,9 +124,9 @@ def test_variables_that_the_code_reads_are_documented() -> None:
 
 
 def defaults() -> dict[str, str]:
-    """What the metadata set with ?= and as plain text, by name."""
+    """What the metadata set with ?= or ??= and as plain text, by name."""
     files = (*LAYER.glob("classes/*.bbclass"), LAYER / "conf" / "layer.conf")
-    found = [pair for file in files for pair in re.findall(r'^(\w+) \?= "([^"@]*)"$', file.read_text(), re.MULTILINE)]
+    found = [pair for file in files for pair in re.findall(r'^(\w+) \?\??= "([^"@]*)"$', file.read_text(), re.MULTILINE)]
     return dict(found)
 
 
