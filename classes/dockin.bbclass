@@ -52,7 +52,7 @@ skopeo is asked before an error is believed; also from the environment. Fetching
 
 COMPRESSION_TYPE ?= "xz"
 COMPRESSION_TYPE[doc] = "Compression of the archives: xz, zstd, gzip, none, or a type of one's own with a \
-COMPRESSION_CMD:<type> that docker load can read."
+COMPRESSION_CMD:<type> that writes one of these formats or bzip2: targets read no others."
 COMPRESSION_CMD[doc] = "COMPRESSION_CMD:<type> is the command that writes a compressed file, given as its last argument, to \
 its standard output."
 COMPRESSION_CMD:xz ?= "xz -f -k -9 -T0 -c"
@@ -130,7 +130,8 @@ do_fetch[file-checksums] += "${@dockin_code('platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS DOCKIN_FETCH_SBOM"
 do_unpack[file-checksums] += "${@dockin_code('archive attached dockerfetcher foreignjson information manifests platforms reference \
 sbom source tarball', d)}"
-do_compile[file-checksums] += "${@dockin_code('information reference runtimes savedarchive source space units', d)}"
+do_compile[file-checksums] += "${@dockin_code('archive foreignjson information manifests platforms reference runtimes savedarchive \
+source space units', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
 do_compile[cleandirs] = "${B}"
@@ -280,6 +281,10 @@ python dockin_write_descriptions () {
     )
     for reference in dockin_references(d):
         archive = build / (reference.stem + d.getVar('DOCKIN_ARCHIVE_SUFFIX'))
+        with archive.open('rb') as file:
+            if not dockin.archive.is_loadable(file.read(512)):
+                bb.fatal("%s: targets can't read what COMPRESSION_CMD:%s has written: it has to be xz, zstd, gzip, bzip2 or a plain "
+                         "tar" % (archive.name, d.getVar('COMPRESSION_TYPE')))
         name = reference.stem + dockin.information.SUFFIX
         information = dockin.information.parse((images / name).read_text(), str(images / name))
         if bb.data.inherits_class('externalsrc', d) and d.getVar('EXTERNALSRC'):

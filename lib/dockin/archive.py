@@ -40,6 +40,9 @@ LAYER_MODES = (DECOMPRESSED, REGISTRY)
 _GZIP_MAGIC = b"\x1f\x8b"
 # A frame, or one to be skipped, such as pzstd writes first: RFC 8878, 3.1. Docker tells zstd by the same.
 _ZSTD_MAGIC = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
+# What an archive as a whole may be compressed with besides: docker load and podman load know these four.
+XZ_MAGIC = b"\xfd7zXZ\0"
+BZIP2_MAGIC = b"BZh"
 # Longest output of one step of the decompressor, so that memory stays flat whatever the input.
 _STEP = 4 << 20
 # Longest input of one step: at the end of each gzip member zlib gives back a copy of what is left of it.
@@ -243,6 +246,12 @@ def _ahead(chunks: typing.Iterator[bytes]) -> typing.Iterator[bytes]:
 
 def _length(chunks: typing.Iterable[bytes]) -> int:
     return sum(map(len, chunks))
+
+
+def is_loadable(head: bytes) -> bool:
+    """Tell whether an archive whose first 512 bytes are head has a form that targets read: a tar, perhaps compressed."""
+    compressed = head.startswith((_GZIP_MAGIC, XZ_MAGIC, BZIP2_MAGIC)) or _ZSTD_MAGIC.match(head)
+    return bool(compressed) or head[257:262] == b"ustar"
 
 
 def decompress(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[bytes]:

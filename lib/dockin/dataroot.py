@@ -32,8 +32,6 @@ from dockin.errors import DockinError
 from dockin.information import ImageInformation
 from dockin.storefolder import ArchivedImage, InvalidDataRoot, Unpacked
 
-_XZ_MAGIC = b"\xfd7zXZ\0"
-_BZIP2_MAGIC = b"BZh"
 _Store = typing.Union[classicstore.ClassicStore, overlaystore.OverlayStore]
 _STORES: dict[str, typing.Callable[[storefolder.Folder], _Store]] = {
     runtimes.DOCKER.name: classicstore.ClassicStore,
@@ -255,7 +253,7 @@ def _opened(source: Source, scratch: str | None) -> typing.Iterator[tarfile.TarF
 
 def _decompress(file: typing.IO[bytes], head: bytes, path: str) -> typing.Iterator[bytes]:
     """Yield an archive without its compression: all that docker load knows."""
-    opener = lzma.open if head.startswith(_XZ_MAGIC) else bz2.open if head.startswith(_BZIP2_MAGIC) else None
+    opener = lzma.open if head.startswith(archive.XZ_MAGIC) else bz2.open if head.startswith(archive.BZIP2_MAGIC) else None
     with opener(file) if opener else contextlib.nullcontext(file) as plain:
         chunks = iter(functools.partial(plain.read, tarball.CHUNK), b"")
         try:

@@ -8,6 +8,7 @@ import pytest
 
 from dockin import archive
 from support import images
+from support.installed import COMPRESSIONS
 
 
 def identity(daemon, name):
@@ -39,7 +40,7 @@ def test_layers_load_and_run(shelf, daemon, inside, layers):
     assert daemon.run_image(installed.name) == shelf.output()
 
 
-@pytest.mark.parametrize("outside", ["none", "gzip", "xz", "zstd"])
+@pytest.mark.parametrize("outside", COMPRESSIONS)
 def test_outside_compression_loads(shelf, daemon, outside):
     installed = shelf.install(shelf.image(), compression=outside)
     done = daemon.run(["docker", "load", "--quiet", "--input", str(installed.archive)], check=False)

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from support import docker, images
-from support.installed import Shelf
+from support.installed import COMPRESSIONS, Shelf
 from support.target import FAILED, MIB, NO_ARCHIVE, NO_DOCKER, NO_SPACE, OK, Target, filler, wait_for
 
 SEED = 20261123
@@ -226,6 +226,22 @@ def test_a_damaged_image_stays_while_nothing_can_replace_it(powered):
     daemon.run(["rm", filled])
     target("load", "--flush", installed.info)
     assert daemon.run_image(installed.name) == shelf.output()
+
+
+@pytest.mark.parametrize("powered", [docker.NEWER_CLASSIC], ids=str, indirect=True)
+def test_a_damaged_image_is_mended_from_any_archive_that_docker_reads(powered):
+    """The archive is read to its end before; Docker has its own zstd, and the target may be without."""
+    daemon, target, shelf = powered
+    (target.directory / "bin/zstd").unlink()
+    made = {kind: shelf.install(shelf.image(kind), shelf.name(kind), compression=kind) for kind in COMPRESSIONS}
+    for installed in made.values():
+        daemon.docker("load", "--input", str(installed.archive))
+        damage(daemon, installed.name)
+    reboot(daemon)
+    for kind, installed in made.items():
+        assert "loaded in" in target("load", "--flush", installed.info), kind
+        assert daemon.run_image(installed.name) == shelf.output(kind)
+        assert not installed.archive.exists()
 
 
 @pytest.mark.parametrize("powered", docker.CLASSICS, ids=str, indirect=True)

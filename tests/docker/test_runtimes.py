@@ -11,7 +11,7 @@ import pytest
 
 from dockin import archive
 from support import docker, images, podman
-from support.installed import Shelf
+from support.installed import COMPRESSIONS, Shelf
 from support.target import FAILED, NO_ARCHIVE, NO_DOCKER, NO_SPACE, Target
 
 
@@ -113,7 +113,7 @@ def bench(engine, busybox):
     return Bench(engine, busybox)
 
 
-@pytest.mark.parametrize("compression", ["none", "gzip", "xz", "zstd"])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_an_archive_is_loaded_recorded_and_flushed(bench, engine, compression):
     installed = bench.install(compression=compression)
     output = bench("load", "--flush", installed.info)

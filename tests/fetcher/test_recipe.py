@@ -72,6 +72,23 @@ def test_recipe_with_an_error_does_not_parse(bench, server, content):
     assert "'lzma2'" in outcome.text
 
 
+# Commands that write an archive, and whether a target reads it.
+OWN_TYPES = {"bzip2 -1 -c": True, "gzip -1 -n -c": True, "cat": True, "base64": False, "head -c 100": False}
+
+
+@pytest.mark.one_library
+@pytest.mark.parametrize("command", OWN_TYPES)
+def test_a_compression_of_ones_own(bench, server, content, command):
+    recipe = RECIPE.format(address=server.address, pin=content.hex)
+    recipe += f'COMPRESSION_TYPE = "own"\nCOMPRESSION_CMD:own = "{command}"\n'
+    outcome, _ = run(bench, recipe, *TASKS)
+    if OWN_TYPES[command]:
+        assert outcome.error is None, outcome.text
+    else:
+        assert "targets can't read what COMPRESSION_CMD:own has written" in outcome.text
+        assert "do_install" not in outcome.values
+
+
 @pytest.mark.one_library
 def test_as_the_demo_calls_it(bench, server, image):
     made = images.index([image("called", images.host_architecture())])

@@ -32,6 +32,9 @@ COMPRESSIONS = {
     "gzip": (".gz", ("gzip", "-n", "-1", "-c")),
     "xz": (".xz", ("xz", "-0", "-T1", "-c")),
     "zstd": (".zst", ("zstd", "-q", "-1", "-T1", "-c")),
+    "bzip2": (".bz2", ("bzip2", "-1", "-c")),
+    # A type of one's own, whose name says nothing of the format.
+    "small": (".small", ("gzip", "-n", "-9", "-c")),
 }
 COMPRESS_SECONDS = 120
 

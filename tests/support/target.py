@@ -20,7 +20,8 @@ from pathlib import Path
 from support import images
 
 HELPER = Path(__file__).resolve().parents[2] / "recipes-support/dockin-preload/files/dockin-preload"
-PROGRAMS = ("cat", "df", "find", "gzip", "mkdir", "mv", "rm", "sed", "sha256sum", "sleep", "sort", "stat", "tar", "tr", "wc")
+PROGRAMS = ("bzip2", "cat", "dd", "df", "find", "gzip", "mkdir", "mv", "od", "rm", "sed", "sha256sum", "sleep", "sort",
+            "stat", "tar", "tr", "wc")
 # Debian's busybox lacks flock; the others belong to the image's packages.
 OTHERS = ("ctr", "docker", "flock", "podman", "xz", "zstd")
 OK, FAILED, USAGE, BAD_INFO, NO_DOCKER, NO_SPACE, NO_ARCHIVE = range(7)
