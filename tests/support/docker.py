@@ -73,6 +73,12 @@ class Kind:
         return rootfs.SUITES[self.suite].docker[0]
 
 
+NO_NETWORK = {"iptables": False, "ip6tables": False, "bridge": "none"}
+STORE_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "classic": {"storage-driver": "overlay2"},
+    "containerd": {"storage-driver": "overlayfs", "features": {"containerd-snapshotter": True}},
+}
+
 OLDER_CLASSIC = Kind(rootfs.OLDER, "classic")
 NEWER_CLASSIC = Kind(rootfs.NEWER, "classic")
 CONTAINERD = Kind(rootfs.NEWER, "containerd")
@@ -139,15 +145,16 @@ class Daemon:
 
     `data_size` is the size of the file system that holds its data, in the form that truncate(1) takes; with `volatile` that
     is a tmpfs. With `system_containerd` a containerd runs beside the daemon, as systemd starts one on many targets, instead
-    of below it.
+    of below it. `settings` stand in daemon.json in place of those that choose the kind's store; they may change before start().
     """
 
     def __init__(self, kind: Kind, data_size: str = "1g", system_containerd: bool = False,
-                 volatile: bool = False) -> None:
+                 volatile: bool = False, settings: Mapping[str, Any] | None = None) -> None:
         self.kind = kind
         self.data_size = data_size
         self.system_containerd = system_containerd
         self.volatile = volatile
+        self.settings = settings or STORE_SETTINGS[kind.store]
         self.version = ""
         self._namespace: subprocess.Popen[bytes] | None = None
         self.first = 0
@@ -232,10 +239,7 @@ class Daemon:
         """Start the daemon on its data-root; return when it answers."""
         if self.system_containerd:
             self._start_containerd()
-        settings: dict[str, Any] = {"iptables": False, "ip6tables": False, "bridge": "none", "storage-driver": "overlay2"}
-        if self.kind.store == "containerd":
-            settings.update({"storage-driver": "overlayfs", "features": {"containerd-snapshotter": True}})
-        (self.directory / "daemon.json").write_text(json.dumps(settings))
+        (self.directory / "daemon.json").write_text(json.dumps({**NO_NETWORK, **self.settings}))
         work = self.directory
         argv = ["dockerd", "--config-file", f"{work}/daemon.json", "--data-root", str(self.data_root),
                 "--exec-root", f"{work}/exec", "--pidfile", f"{work}/docker.pid", "--host", f"unix://{work}/docker.sock",
