@@ -1,9 +1,9 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
 
-TIERS := unit fetcher oe docker boot
+TIERS := unit fetcher oe docker boot newest
 
-.PHONY: help setup test lint demo check-layer kill-test long-test newer-test bench fuzz clean $(TIERS:%=test-%)
+.PHONY: help setup test lint demo check-layer kill-test long-test newer-test newest-test programs bench fuzz clean $(TIERS:%=test-%)
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -14,8 +14,13 @@ setup: ## install what the tests and the demo need; quick when it is there
 		$$apt update && $$apt install -y python3; }
 	@scripts/setup
 
-test: setup ## lint and all tiers, with a summary
+programs: setup ## Docker and containerd of tests/programs.ini, made by Go (10 minutes the first time)
+	@PYTHONPATH=tests python3 -B -m support.goprograms
+
+test: setup programs ## lint and all tiers, with a summary
 	@scripts/test
+
+test-newest: programs
 
 $(TIERS:%=test-%): test-%: setup
 	@scripts/test $*
@@ -38,6 +43,9 @@ long-test: setup ## the fetcher: 3 GB of layers, 300 killed fetches, 15,000 rand
 newer-test: setup ## Docker, Podman and systemd of Debian's next release, and Podman of experimental (25 minutes); needs root
 	@DOCKIN_SUITE=forky scripts/test docker boot
 	@DOCKIN_SUITE=experimental scripts/test docker boot -- -k 'podman or imagestore'
+
+newest-test: setup programs ## docker and boot on Docker 29 and containerd 2.4 of tests/programs.ini; needs root
+	@DOCKIN_SUITE=go scripts/test docker boot
 
 bench: setup ## measure, into bench/results.md (35 minutes on an idle machine); needs root
 	@scripts/bench

@@ -32,6 +32,9 @@ def put(built, make_machine, tmp_path):
 
     def put(system, suite, store="classic"):
         one = make_machine(suite, store)
+        if store == "classic":
+            # A Docker that has the containerd store by itself stays with what it finds.
+            one.path("/etc/docker/daemon.json").unlink(missing_ok=True)
         root, *partition = (shutil.copy(image, tmp_path) for image in built[system])
         one.mount(root, "built")
         excluded = " ".join(f"--exclude=./{path}" for path in OTHERS)

@@ -8,6 +8,8 @@ The one place that knows the cache's rule; the scripts and the tests ask here. I
     checkouts/<release>/bitbake                 the commits of tests/releases.ini
     checkouts/<release>/openembedded-core
     checkouts/<release>/unavailable             why a checkout is not to be had (absent when it is)
+    go/<name>                                   Docker and containerd of tests/programs.ini, made by Go
+    go/<name>.unavailable                       why they are not to be had
     rootfs/<name>                               Debian root filesystems of the docker and boot tiers
 """
 

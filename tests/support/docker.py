@@ -145,7 +145,7 @@ class Daemon:
 
     `data_size` is the size of the file system that holds its data, in the form that truncate(1) takes; with `volatile` that
     is a tmpfs. With `system_containerd` a containerd runs beside the daemon, as systemd starts one on many targets, instead
-    of below it. `settings` stand in daemon.json in place of those that choose the kind's store; they may change before start().
+    of below it. `settings` are in daemon.json in place of those that choose the kind's store; they may change later.
     """
 
     def __init__(self, kind: Kind, data_size: str = "1g", system_containerd: bool = False,

@@ -4,8 +4,8 @@
 
     lower = rootfs.debian(rootfs.OLDER)     # 20 s the first time, then at once; never to be written into
 
-The tests ask for an older and a newer suite, or for BOTH. $DOCKIN_SUITE, which `make newer-test` sets, has one for all, such
-as Debian's next release.
+The tests ask for an older and a newer suite, or for BOTH. $DOCKIN_SUITE, which `make newer-test` and `make newest-test` set,
+has one for all, such as Debian's next release.
 
 As on a target made by OE-core, installed units start only if a preset of their package says so, which only what Debian
 enabled at once gets around; the machine ID is empty, so that no boot is a "first boot" to systemd, at which it would
@@ -24,7 +24,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from support import cache
+from support import cache, goprograms
 from support.account import Unavailable
 
 SECONDS = 600
@@ -43,6 +43,8 @@ class Suite:
     """The lowest major version of Docker that it may have, and the first that it may not."""
     archives: tuple[str, ...] = ()
     """The suites of Debian that it is made of, where that is not the one of its name."""
+    go: bool = False
+    """Whether programs of support.goprograms stand in place of Debian's."""
 
 
 SUITES = {
@@ -55,6 +57,8 @@ SUITES = {
     # And with Podman 6.1
     "experimental": Suite((*_NEWER, "podman/experimental", "golang-github-containers-common/experimental"), (28, 99),
                           ("sid", "experimental")),
+    # Docker 29.8, containerd 2.4, on trixie; its runc knows no time namespaces, which Docker 29 makes.
+    "go": Suite((*_NEWER, "erofs-utils", "runc/forky"), (29, 99), ("trixie", "forky"), go=True),
 }
 _chosen = os.environ.get("DOCKIN_SUITE")
 if _chosen and _chosen not in SUITES:
@@ -91,17 +95,19 @@ def debian(suite: str) -> Path:
     folder = cache.directory() / "rootfs"
     folder.mkdir(parents=True, exist_ok=True)
     # The name tells what is in it, so that a changed recipe makes a new one beside those in use.
-    recipe = hashlib.sha256("\n".join((*SUITES[suite].packages, _FINISH)).encode()).hexdigest()
+    programs = goprograms.directory() if SUITES[suite].go else None
+    parts = [*SUITES[suite].packages, _FINISH, *([programs.name] if programs else [])]
+    recipe = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     path = folder / f"{suite}-{recipe[:8]}"
     with open(f"{path}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            _bootstrap(suite, path)
+            _bootstrap(suite, path, programs)
     return path
 
 
-def _bootstrap(suite: str, path: Path) -> None:
-    """Make a root file system under another name, and rename it when it is complete."""
+def _bootstrap(suite: str, path: Path, programs: Path | None) -> None:
+    """Make a root file system, with other programs of a directory, under another name, and rename it when it is complete."""
     new = path.with_name(f"{path.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     finish = path.with_name(f"{path.name}.finish")
@@ -109,7 +115,8 @@ def _bootstrap(suite: str, path: Path) -> None:
     archives = SUITES[suite].archives or (suite,)
     # The index of a suite that moves is valid for a week; a mirror that is behind will do.
     argv = ["mmdebstrap", "--quiet", "--variant=minbase", '--aptopt=Acquire::Check-Valid-Until "false"',
-            f"--include={','.join(SUITES[suite].packages)}", f'--customize-hook=sh "{finish}" "$1"', archives[0], str(new)]
+            f'--aptopt=APT::Default-Release "{archives[0]}"', f"--include={','.join(SUITES[suite].packages)}",
+            f'--customize-hook=sh "{finish}" "$1"', archives[0], str(new)]
     if len(archives) > 1:
         argv += [f"deb http://deb.debian.org/debian {name} main" for name in archives]
     try:
@@ -126,5 +133,8 @@ def _bootstrap(suite: str, path: Path) -> None:
         if _NO_NETWORK.search(output):
             raise Unavailable(f"Debian {suite} can't be fetched by mmdebstrap: {last}")
         raise RootfsError(f"mmdebstrap could not make a root file system of Debian {suite}: {last}")
+    for program in programs.iterdir() if programs else ():
+        [place] = [found for found in (new / "usr/bin" / program.name, new / "usr/sbin" / program.name) if found.exists()]
+        shutil.copy(program, place)
     new.chmod(0o755)
     new.rename(path)
