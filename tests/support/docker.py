@@ -154,7 +154,7 @@ class Daemon:
         self.data_size = data_size
         self.system_containerd = system_containerd
         self.volatile = volatile
-        self.settings = settings or STORE_SETTINGS[kind.store]
+        self.settings = settings
         self.version = ""
         self._namespace: subprocess.Popen[bytes] | None = None
         self.first = 0
@@ -239,7 +239,8 @@ class Daemon:
         """Start the daemon on its data-root; return when it answers."""
         if self.system_containerd:
             self._start_containerd()
-        (self.directory / "daemon.json").write_text(json.dumps({**NO_NETWORK, **self.settings}))
+        settings = STORE_SETTINGS[self.kind.store] if self.settings is None else self.settings
+        (self.directory / "daemon.json").write_text(json.dumps({**NO_NETWORK, **settings}))
         work = self.directory
         argv = ["dockerd", "--config-file", f"{work}/daemon.json", "--data-root", str(self.data_root),
                 "--exec-root", f"{work}/exec", "--pidfile", f"{work}/docker.pid", "--host", f"unix://{work}/docker.sock",
