@@ -198,13 +198,13 @@ def _images(
         yield _image(service.get("image"), name, f"service {name}", remedy, platform, path, given)
     for number, volume in enumerate(_entries(own.get("volumes")), 1):
         if isinstance(volume, dict) and volume.get("type") == _IMAGE_VOLUME:
-            what = f"volume {number} of service {name}"
-            yield _image(volume.get("source"), f"{name}-volume-{number}", what, f"{path}: {what} has no source", None, path, given)
+            what, text = f"volume {number} of service {name}", volume.get("source")
+            yield _image(text, f"{name}-volume-{number}", what, f"{path}: {what} has no source", None, path, given)
     for hook in _HOOKS:
         for number, entry in enumerate(_entries(own.get(hook)), 1):
             if isinstance(entry, dict) and "image" in entry:
-                what = f"{hook} {number} of service {name}"
-                yield _image(entry["image"], f"{name}-{hook}-{number}", what, f"{path}: {what} has no image", platform, path, given)
+                what, text = f"{hook} {number} of service {name}", entry["image"]
+                yield _image(text, f"{name}-{hook}-{number}", what, f"{path}: {what} has no image", platform, path, given)
 
 
 def _image(
