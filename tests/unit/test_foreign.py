@@ -156,7 +156,7 @@ def platform(text):
     entries = [descriptor(manifests.OCI_MANIFEST, platform={"os": text, "architecture": text, "variant": text})]
     index = manifests.parse(json.dumps({"schemaVersion": 2, "manifests": entries}).encode())
     said = []
-    for act in (lambda: index.select(AMD64), lambda: platforms.check(AMD64, text, text, text)):
+    for act in (lambda: index.select(AMD64, lambda entry: None), lambda: platforms.check(AMD64, text, text, text)):
         try:
             act()
         except platforms.PlatformError as error:

@@ -115,9 +115,17 @@ def test_the_longest_path_counts(tmp_path):
     assert store.find("quay.io", "else").user == "quay.io"
 
 
+@pytest.mark.parametrize(("text", "found"), [
+    ("dTpw", "dTpw"), ("dTpw\n", "dTpw"), ("dT\r\npw", "dTpw"), ("dTrp", "dTrp"), ("aHVudGVyMg==", None), ("", None),
+])
+def test_logins_as_skopeo_reads_them(tmp_path, text, found):
+    """Line ends don't matter, nor which bytes a password has; without a colon it is none."""
+    login = login_file(tmp_path, {"auths": {"quay.io": {"auth": text}}}).find("quay.io", "app")
+    assert (login.basic if login else None) == (found and f"Basic {found}")
+
+
 @pytest.mark.parametrize("document", [
     "not json hunter2", '["hunter2"]', {"auths": {"quay.io": {"auth": "hunter2!"}}},
-    {"auths": {"quay.io": {"auth": "aHVudGVyMg=="}}},
     {"credHelpers": {"quay.io": "none-such"}},
 ])
 def test_login_files_that_are_wrong(tmp_path, document):
