@@ -117,8 +117,9 @@ exec chroot "$root" /bin/sh -c 'echo >"$0/ready"; while :; do sleep 3600 & wait;
 # $1: where the disk is mounted, $2: the disk, $3: a file with the ID of the next boot.
 _REMOUNT = """
 set -e
-while read -r _ place _; do
-    case $place in "$1"/*) umount -l "$place" || : ;; esac
+while read -r _ place _ options _; do
+    # What is mounted there, and overlays elsewhere on layers that are there.
+    case $place,$options in "$1"/* | *"=$1"/*) umount -l "$place" || : ;; esac
 done </proc/mounts
 umount "$1"
 # What was unmounted lazily may have the file system yet, as the power cut has left it, and mount would take that.
