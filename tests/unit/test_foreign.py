@@ -167,7 +167,8 @@ def platform(text):
 def media_types(text):
     """Return what a program says of documents of unknown kinds; here are none that it takes."""
     said = []
-    for document in ({"mediaType": text, "manifests": []}, {"config": descriptor(text), "layers": []},
+    # A config without a type is taken.
+    for document in ({"mediaType": text, "manifests": []}, {"config": descriptor(text or "none"), "layers": []},
                      {"config": descriptor(), "layers": [descriptor(text)]}, {"schemaVersion": text}, {"config": text},
                      {"config": {**descriptor(), "digest": text}, "layers": []}):
         with pytest.raises(DockinError) as caught:
