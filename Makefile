@@ -14,7 +14,7 @@ setup: ## install what the tests and the demo need; quick when it is there
 		$$apt update && $$apt install -y python3; }
 	@scripts/setup
 
-programs: setup ## Docker and containerd of tests/programs.ini, made by Go (10 minutes the first time)
+programs: setup ## Docker and containerd of tests/programs.ini, made by Go (nine CPU minutes, the first time)
 	@PYTHONPATH=tests python3 -B -m support.goprograms
 
 test: setup programs ## lint and all tiers, with a summary

@@ -191,7 +191,7 @@ def test_too_large_for_the_budget(shop):
     result = build.bitbake("several").failed(error)
     assert "Traceback" not in result.output
     assert "team-app-v1.tar.xz: " in result.output
-    build.local_conf('DOCKIN_SIZE_BUDGET = "12M"')
+    build.local_conf('DOCKIN_SIZE_BUDGET = "12M"\nDOCKIN_RUNTIME_STORE = "classic"')
     result = build.bitbake("several").ok()
     assert result.tasks("several") <= {"do_package_qa", "do_build"}, "another budget costs another build"
     # Docker's containerd store keeps what the unpacked archives hold.

@@ -125,7 +125,9 @@ def test_sizes_are_in_the_log(build):
     found = information_of(build.deb("single"))
     log = build.log("single", "do_compile")
     assert space.describe(found) in log
-    planned = space.plan([space.Load(found, flush=True)])
+    # For the store of the release's Docker.
+    store = runtimes.new_store("virtualization-layer", build.bench.series)
+    planned = space.plan([space.Load(found, True, store)])
     log = build.log("single", "do_package_qa")
     assert (f"Archives: {planned.archive_size} bytes, {planned.unpacked_size} unpacked; at the peak of the loads:"
             f" {planned.peak_size}, once all are loaded: {planned.final_size}\n") in log

@@ -4,7 +4,7 @@
 
     goprograms.directory()                      # for the tests: the programs, or Unavailable
 
-    PYTHONPATH=tests python3 -m support.goprograms      # makes them: ten minutes on 2 cores, then nothing
+    PYTHONPATH=tests python3 -m support.goprograms      # makes them: nine minutes of CPU time, then nothing
 
 Where they can't be had, for want of Go or as the module proxy gives no answer, a note beside them says why. A newer Go or
 network is tried again by the next call.
