@@ -66,6 +66,7 @@ import dockin.versions
 
 from dockin.errors import DockinError
 
+# What is logged goes to BitBake's user interface, a process that does not know this package: only texts and numbers.
 logger = logging.getLogger("BitBake.Fetcher.Docker")
 
 UNPACK_SUBDIR = "docker-images"
@@ -243,7 +244,7 @@ class Docker(FetchMethod):
                     tags = dockin.versions.matching(tags, filter_regex)
                 return (dockin.versions.newest(tags, ud.source.reference.tag, regex), "")
         except bb.fetch2.BBFetchException as error:
-            logger.warning("No tags of %s: %s", ud.source.reference.name, error)
+            logger.warning("No tags of %s: %s", ud.source.reference.name, str(error))
             return ("", "")
 
     def _stamp(self, ud, d):
@@ -648,7 +649,7 @@ class _Download:
                 logger.debug("%s is in %s", digest, extent.path)
                 del missing[digest]
             except (DockinError, OSError) as error:
-                logger.debug("%s can't be taken from %s: %s", digest, extent.path, error)
+                logger.debug("%s can't be taken from %s: %s", digest, extent.path, str(error))
                 _remove(target)
 
     def _copy(self, digest, blobs):
@@ -790,8 +791,8 @@ def _report_platform(ud, d, image):
         "%s is built for %s, which its ;platform= names, and the machine is of %s. If the machine runs it, pin the image of"
         " this platform alone:\n%s",
         ud.source.reference.tagged.familiar,
-        ud.source.platform,
-        machine,
+        str(ud.source.platform),
+        str(machine),
         line,
     )
 

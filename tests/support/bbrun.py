@@ -593,6 +593,9 @@ class _Recorder(logging.Handler):
         bb.event.worker_fire = lambda event, d: self.events.append(_describe(event))
 
     def emit(self, record: logging.LogRecord) -> None:
+        # BitBake pickles it for its user interface, which can't import the layer's package, and would wait for ever.
+        for argument in record.args or ():
+            assert not type(argument).__module__.startswith("dockin"), f"{record.msg!r} is logged with {argument!r}"
         level = record.levelname if record.levelno > logging.DEBUG else "DEBUG"
         self.log.append((level, record.getMessage()))
 
