@@ -17,7 +17,7 @@ from dockin.reference import ImageReference
 
 VARIABLE = "DOCKIN_LICENSE_ACCEPTED"
 
-_REGISTRY = re.compile(r"localhost|.*[.:*].*")
+_REGISTRY = re.compile(r"localhost|[^.:*]*[.:*].*")
 _PATTERN = re.compile(r"(?:[A-Za-z0-9.*-]+|\[[0-9A-Fa-f:]+\])(?::[0-9*]+)?(?:/[a-z0-9._*-]+)+|\*\*")
 
 

@@ -25,10 +25,12 @@ _ASSIGNMENT = re.compile(
 )
 _INCLUDE = re.compile(r"^(?P<word>require|include_all|include|inherit_defer|inherit)\s+(?P<path>\S.*)$")
 _UNSET = re.compile(r"^unset\s+(?P<variable>[a-zA-Z0-9\-_+.${}/~]+)(?:\[(?P<flag>[a-zA-Z0-9\-_+.@]+)\])?$")
-_FUNCTION = re.compile(r"^(?:(?:python|fakeroot)(?=[\s(])\s*)*[\w.\-+{}$:]*\s*\(\s*\)\s*\{$")
+_FUNCTION = re.compile(r"^(?:(?:python|fakeroot)(?=[\s(])\s*)*(?:[\w.\-+{}$:]+\s*)?\(\s*\)\s*\{$")
 _DEFINITION = re.compile(r"^(?:async\s+)?def\s")
 _IN_DEFINITION = re.compile(r"\s|$|#")
-_EXPRESSION = re.compile(r"\$\{(@(?:\{.*?\}|[^{}])+|[a-zA-Z0-9\-_+./~:]+)\}")
+# As BitBake reads them, a brace within code goes to the next that closes one. Code that does not end goes to the text's end:
+# it is then in no time that grows with its square.
+_EXPRESSION = re.compile(r"\$\{(@(?:\{[^}]*(?:\}|\Z)|[^{}])+|[a-zA-Z0-9\-_+./~:]+(?=\}))(?:\}|\Z)")
 _WORD = re.compile(r"(?:\$\{@(?:\{[^{}]*\}|[^{}])+\}|\S)+")
 
 

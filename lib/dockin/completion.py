@@ -22,7 +22,7 @@ from dockin.errors import DockinError
 SECONDS = 2.0
 """How long a registry may take to list the tags."""
 
-_LAYERS = re.compile(r'^\s*BBLAYERS\s*(?:\?=|\+=|:?=)\s*"((?:[^"\\]|\\.)*)"', re.MULTILINE | re.DOTALL)
+_LAYERS = re.compile(r'^[ \t]*BBLAYERS\s*(?:\?=|\+=|:?=)\s*"((?:[^"\\]|\\.)*)"', re.MULTILINE | re.DOTALL)
 _MOST_TAGS = 200
 
 

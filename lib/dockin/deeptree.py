@@ -34,18 +34,20 @@ def walk(root: int, top: bytes = b"") -> typing.Iterator[tuple[bytes, int, dict[
         left += [path + b"/" + name if path else name for name, entry in found.items() if stat.S_ISDIR(entry.st_mode)]
 
 
-def remove(root: int, top: bytes) -> None:
-    """Remove a directory and all that is in it. Raises OSError."""
-    folders = []
+def remove(root: int, top: bytes) -> list[bytes]:
+    """Remove a directory and all that is in it; return the paths of all, relative to that of root. Raises OSError."""
+    folders, files = [], []
     for path, directory, found in walk(root, top):
         folders.append(path)
         for name, entry in found.items():
             if not stat.S_ISDIR(entry.st_mode):
                 os.unlink(name, dir_fd=directory)
+                files.append(path + b"/" + name)
     for path in reversed(folders):
         above, _, name = path.rpartition(b"/")
         with opened(root, above) as directory:
             os.rmdir(name, dir_fd=directory)
+    return [*folders, *files]
 
 
 @contextlib.contextmanager

@@ -25,6 +25,9 @@ _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _OPAQUE_XATTR = "trusted.overlay.opaque"
 _CAPABILITY = "security.capability"
+# By these overlayfs finds what a layer hides, moves or holds only in part. The archive has whiteouts for it: an attribute of
+# the image's own could lead to other files, or make one unreadable. containerd drops them, too.
+_OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 # Of a directory that no entry of the layer describes: Docker's, where the umask is 022.
 _IMPLIED_MODE = 0o755
 # What the kernel allows.
@@ -332,16 +335,18 @@ class Tree:
     def _remove(self, place: Place, old: os.stat_result) -> None:
         """Remove what a later entry replaces."""
         if stat.S_ISDIR(old.st_mode):
-            deeptree.remove(place.parent, place.leaf)
-            below = place.path + b"/"
-            for path in [path for path in self._directories if path == place.path or path.startswith(below)]:
-                del self._directories[path]
-            for path in [path for path in self._files if path.startswith(below)]:
-                self.lost.add(self._files.pop(path))
+            above = place.path[: len(place.path) - len(place.leaf)]
+            # Only what is removed is looked up: a layer may replace as many directories as it has.
+            for path in deeptree.remove(place.parent, place.leaf):
+                self._forget(above + path)
         else:
             os.unlink(place.leaf, dir_fd=place.parent)
-            if place.path in self._files:
-                self.lost.add(self._files.pop(place.path))
+            self._forget(place.path)
+
+    def _forget(self, path: bytes) -> None:
+        self._directories.pop(path, None)
+        if path in self._files:
+            self.lost.add(self._files.pop(path))
 
     def _size(self) -> int:
         """Return the bytes of all files and links, each hard-linked file once."""
@@ -393,8 +398,9 @@ def _write_extents(file: typing.Any, member: layertar.Member, content: typing.It
 
 
 def _attributes(member: layertar.Member) -> typing.Iterator[tuple[str, bytes]]:
-    for name, value in sorted(member.xattrs.items()):
-        yield os.fsdecode(name), value
+    for name, value in sorted((os.fsdecode(name), value) for name, value in member.xattrs.items()):
+        if not name.startswith(_OVERLAY_XATTRS):
+            yield name, value
 
 
 def _set_attribute(where: int | bytes, name: str, value: bytes) -> None:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 from dockin.errors import DockinError
 
-_TABLE = re.compile(r"\s*\[+\s*([A-Za-z0-9_.\"' -]+?)\s*\]+\s*(?:#.*)?")
-_PAIR = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=\s*(.*?)\s*""")
+_TABLE = re.compile(r"\s*\[+([A-Za-z0-9_.\"'\s-]+)\]+\s*(?:#.*)?")
+_PAIR = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=(.*)""")
 _STRING = re.compile(r"""(?:"((?:[^"\\]|\\.)*)"|'([^']*)')\s*(?:#.*)?""")
 _PLAIN_KEYS = {"prefix", "location", "insecure"}
 
@@ -87,7 +87,7 @@ class RegistriesConf:
             header = _TABLE.fullmatch(line)
             pair = _PAIR.fullmatch(line)
             if header:
-                table = header[1].replace(" ", "")
+                table = "".join(header[1].split())
                 if table == "registry":
                     self._entries.append(_Entry())
                 elif table.startswith("registry.") and self._entries:
@@ -95,7 +95,7 @@ class RegistriesConf:
                 elif table.startswith("registries."):
                     self._special = f"{path} has the old form, [{table}]"
             elif pair and table == "registry":
-                self._entries[-1].values[pair[1]] = _value(pair[2])
+                self._entries[-1].values[pair[1]] = _value(pair[2].strip())
                 if pair[1] == "mirror":
                     self._entries[-1].mirrors = True
             elif pair and not table and pair[1] in ("registry", "credential-helpers"):

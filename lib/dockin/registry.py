@@ -46,7 +46,7 @@ _MAX_DELAY = 20.0
 _HUB = "registry-1.docker.io"
 _RETRIED = {408, 429, 499, 500, 502, 503, 504, 522}
 _NO_REFERRERS = {400, 404, 405, 406, 501}
-_PARAMETER = re.compile(r'([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_PARAMETER = re.compile(r'(?<![A-Za-z0-9_-])([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _LINK = re.compile(r"[\s,]*<([!-;=?-~]*)>\s*")
 _LINK_PARAMETER = re.compile(r''';\s*(?:([^\s;,="'<>]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"<>]+)))?\s*)?''')
 _RATE = re.compile(r"(\d+)(?:\s*;\s*w=(\d+))?")

@@ -110,7 +110,7 @@ class Prebuilt:
         return sorted(path.name for path in (self.root / trees.STORE / "layerdb/sha256").iterdir())
 
 
-PULLED, UPDATED = "pulled", "updated"
+PULLED, UPDATED, STEERED = "pulled", "updated", "steered"
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +135,12 @@ def prebuilt(request, busybox, tmp_path_factory):
         for word in ("app", "other"):
             contents[word] = [busybox, images.layer({"word": f"{word}\n", "etc/.wh.group": "", "tmp/.wh..wh..opq": ""})]
             made[word] = install(daemon, contents[word], name_of(word), command=("cat", "/word"))
+        # Attributes by which overlayfs would hide what is below, look elsewhere, or take a file for a part of one.
+        contents[STEERED] = [busybox, layers.layer(
+            ("bin", {**layers.DIRECTORY, **layers.xattrs(trusted__overlay__opaque=b"y")}),
+            ("word", layers.xattrs(trusted__overlay__metacopy=b"", user__overlay__metacopy=b""), b"steered\n"),
+            ("tmp", {**layers.DIRECTORY, **layers.xattrs(trusted__overlay__redirect=b"/etc")}))]
+        made[STEERED] = install(daemon, contents[STEERED], name_of(STEERED), command=("cat", "/word"))
         contents[PULLED] = [busybox, images.layer({"word": "pulled\n"})]
         made[PULLED] = installed.install(daemon.directory / "archives", images.index([pulled]),
                                          f"{server.address}/team/app:1", layers="registry")
@@ -223,6 +229,11 @@ def test_containers_see_the_merged_tree(prebuilt):
             "/etc:", "hostname", "hosts", "mtab", "passwd", "resolv.conf", "/tmp:"]
         pinned = f"{name.rpartition(':')[0]}@{prebuilt.installed[case].top_digest}"
         assert prebuilt.daemon.run_image(pinned) == case
+
+
+def test_an_image_does_not_steer_overlayfs(prebuilt):
+    assert prebuilt.daemon.run_image(name_of(STEERED)) == "steered"
+    assert prebuilt.daemon.run_image(name_of(STEERED), "ls", "-A", "/tmp") == ".keep"
 
 
 def test_history_and_size(prebuilt):

@@ -177,6 +177,48 @@ def test_later_entries_replace_earlier_ones(tmp_path):
     assert lost == {0, 1, 2, 4, 7}
 
 
+class Counted(dict):
+    """A dict that counts what is read of it but by a key."""
+
+    read = 0
+
+    def __iter__(self):
+        self.read += len(self)
+        return super().__iter__()
+
+    def items(self):
+        self.read += len(self)
+        return super().items()
+
+
+def test_what_a_layer_replaces_is_not_looked_for_in_all_of_it(tmp_path):
+    """Each of many directories becomes a file: the work grows with what is removed, not with its square."""
+    many = 300
+    names = [f"d{number}" for number in range(many)]
+    members = [*((f"{name}/in", {}, b"x") for name in names), *((name, {}, b"file") for name in names)]
+    tmp_path.joinpath("layer").mkdir()
+    reader = layertar.Reader([layers.tar(*members)])
+    with layertree.Tree(str(tmp_path / "layer"), EPOCH) as tree:
+        tree._directories, tree._files = Counted(tree._directories), Counted(tree._files)
+        while member := reader.next():
+            tree.add(member, tree.place(member), reader.content())
+        tree.finish()
+        assert tree.lost == set(range(many))
+        assert tree._directories.read + tree._files.read <= 2 * many
+    assert contents(tmp_path / "layer") == dict.fromkeys(names, "file")
+
+
+@needs_root
+@pytest.mark.parametrize("name", [
+    *(f"{prefix}.overlay.{what}" for prefix in ("trusted", "user") for what in ("opaque", "redirect", "metacopy", "origin"))])
+@pytest.mark.parametrize("value", ["", "y", "/etc"])
+def test_an_image_does_not_steer_overlayfs(tmp_path, name, value):
+    steering = {"pax_headers": {f"SCHILY.xattr.{name}": value, "SCHILY.xattr.trusted.kept": "1", "SCHILY.xattr.user.kept": "2"}}
+    unpack(tmp_path / "layer", ("dir", {**DIRECTORY, **steering}), ("file", steering, b"x"), ("hard", hard("file", **steering)))
+    for path in ("dir", "file", "hard"):
+        assert sorted(os.listxattr(tmp_path / "layer" / path)) == ["trusted.kept", "user.kept"]
+
+
 def test_directories_with_links_to_directories_are_removed(tmp_path):
     unpack(tmp_path / "layer", ("d/in", DIRECTORY), ("d/l", link("in")), ("d/in/l", link("/")), ("d", {}, b"file"))
     assert contents(tmp_path / "layer") == {"d": "file"}
