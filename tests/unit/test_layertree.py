@@ -210,11 +210,13 @@ def test_what_a_layer_replaces_is_not_looked_for_in_all_of_it(tmp_path):
 
 @needs_root
 @pytest.mark.parametrize("name", [
-    *(f"{prefix}.overlay.{what}" for prefix in ("trusted", "user") for what in ("opaque", "redirect", "metacopy", "origin"))])
+    f"{prefix}.overlay.{what}" for prefix in ("trusted", "user") for what in ("opaque", "redirect", "metacopy", "origin")])
 @pytest.mark.parametrize("value", ["", "y", "/etc"])
 def test_an_image_does_not_steer_overlayfs(tmp_path, name, value):
-    steering = {"pax_headers": {f"SCHILY.xattr.{name}": value, "SCHILY.xattr.trusted.kept": "1", "SCHILY.xattr.user.kept": "2"}}
-    unpack(tmp_path / "layer", ("dir", {**DIRECTORY, **steering}), ("file", steering, b"x"), ("hard", hard("file", **steering)))
+    values = {name: value, "trusted.kept": "1", "user.kept": "2"}
+    steering = {"pax_headers": {f"SCHILY.xattr.{key}": one for key, one in values.items()}}
+    unpack(tmp_path / "layer", ("dir", {**DIRECTORY, **steering}), ("file", steering, b"x"),
+           ("hard", hard("file", **steering)))
     for path in ("dir", "file", "hard"):
         assert sorted(os.listxattr(tmp_path / "layer" / path)) == ["trusted.kept", "user.kept"]
 
