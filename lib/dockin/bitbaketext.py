@@ -195,8 +195,14 @@ class Scope:
     A variable in doubt keeps its value, but is not expanded where the value has to be sure.
     """
 
-    def __init__(self, lookup: collections.abc.Callable[[str], str | None] | None = None) -> None:
-        """lookup returns what is known from elsewhere: the value for the inside of a ${…}, or None."""
+    def __init__(
+        self, lookup: collections.abc.Callable[[str], str | None] | None = None, compares: bool = True
+    ) -> None:
+        """lookup returns what is known from elsewhere: the value for the inside of a ${…}, or None.
+
+        compares tells whether that is compared with what assignments give.
+        """
+        self._compares = compares
         self._lookup = lookup or (lambda name: None)
         self._values: dict[str, Text] = {}
         self._presets: dict[str, Text] = {}
@@ -292,7 +298,7 @@ class Scope:
         if self.doubt(name):
             return None
         value = None if name.startswith("@") or depth > _MAX_DEPTH else self.value(name)
-        known = self._lookup(name) if value is None or at_end else None
+        known = self._lookup(name) if value is None or (at_end and self._compares) else None
         if value is None:
             return None if known is None else plain(known)
         value = self._expand(value, depth + 1, at_end)

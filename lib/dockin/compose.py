@@ -9,6 +9,7 @@ target is refused.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
@@ -21,6 +22,8 @@ from dockin.markedyaml import Scalar
 from dockin.reference import ImageReference
 
 _LONGEST = 1 << 18
+_LONGEST_VALUE = 4096
+_MOST_EXTENDED = 100
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _IMAGE_VOLUME = "image"
 _HOOKS = ("pre_start", "post_start", "pre_stop")
@@ -157,6 +160,30 @@ def parse(text: str, path: str, given: Variables | None = None) -> ComposeFile:
     return ComposeFile(_project(document, path, given), path, text, ordered, by_digest, tuple(dict.fromkeys(notes)))
 
 
+def names(text: str, path: str, given: Variables) -> list[tuple[Scalar, ImageReference | None]] | None:
+    """Return the texts that name images, with what they name if that is known; None of what is no Compose file.
+
+    Raises InvalidYaml.
+    """
+    document = markedyaml.parse(text, path)
+    services = document.get("services") if isinstance(document, dict) else None
+    if not isinstance(services, dict):
+        return None
+    found: dict[int, tuple[Scalar, ImageReference | None]] = {}
+    for service in filter(lambda service: isinstance(service, dict), services.values()):
+        volumes = [one for one in _entries(service.get("volumes")) if isinstance(one, dict)]
+        hooks = [one for hook in _HOOKS for one in _entries(service.get(hook)) if isinstance(one, dict)]
+        texts = [service.get("image"), *(one.get("image") for one in hooks)]
+        texts += [one.get("source") for one in volumes if one.get("type") == _IMAGE_VOLUME]
+        for one in texts:
+            if isinstance(one, Scalar) and one:
+                named = None
+                with contextlib.suppress(DockinError):
+                    named = reference.parse(_expand(one, path, given))
+                found[id(one)] = one, named
+    return list(found.values())
+
+
 def compose(file: ComposeFile, images: list[newrecipe.Image]) -> newrecipe.Composition:
     """Return what a recipe is to install: the file with its images, which are in the order of file.images."""
     services = tuple(newrecipe.Service(one.service, image) for one, image in zip(file.images, images))
@@ -190,6 +217,8 @@ def _images(
         if not isinstance(base, str) or base not in services or base in seen:
             raise InvalidCompose(f"{path}: service {name} extends {base!r}, which is not there or extends it itself")
         seen.append(base)
+        if len(seen) > _MOST_EXTENDED:
+            raise InvalidCompose(f"{path}: service {name} extends more than {_MOST_EXTENDED} others in a row: write it out")
         service = {**_service(services, base, path), **{key: value for key, value in service.items() if key != "extends"}}
     platform = service.get("platform")
     if service.get("image") or not service.get("provider"):
@@ -238,6 +267,8 @@ def _expand(text: str, what: str, given: Variables) -> str:
             raise InvalidCompose(f"{what}: {text!r} needs the variable {name}: write it out, or as ${{{name}:-default}}")
         return known
 
+    if len(text) > _LONGEST_VALUE:
+        raise InvalidCompose(f"{what}: it has {len(text)} characters, at most {_LONGEST_VALUE} are accepted")
     expanded = _VARIABLE.sub(value, text)
     if "${" in expanded:
         raise InvalidCompose(f"{what}: can't expand {text!r}: write it out")

@@ -34,9 +34,10 @@ class Files:
 class Includes:
     """Reads recipes; each file only once."""
 
-    def __init__(self, search: collections.abc.Sequence[str] = ()) -> None:
-        """search are directories in which includes are looked for beside the file's own and its layer's."""
+    def __init__(self, search: collections.abc.Sequence[str] = (), others: collections.abc.Sequence[str] = ()) -> None:
+        """search and others are directories in which includes are looked for before and after the file's layer."""
         self._search = list(search)
+        self._others = list(others)
         self._texts: dict[str, str] = {}
         self._layers: dict[str, str] = {}
 
@@ -89,9 +90,9 @@ class Includes:
         return found if word == "include_all" else found[:1]
 
     def _folders(self, path: str) -> list[str]:
-        """Return where what a file takes in is looked for: the directories of search, and the file's layer."""
+        """Return where what a file takes in is looked for, beside what stands beside it."""
         directory = os.path.dirname(path)
         if directory not in self._layers:
             self._layers[directory] = layers.layer_of(path)
         layer = self._layers[directory]
-        return [*self._search, *([layer] if layer else [])]
+        return [*self._search, *([layer] if layer else []), *self._others]

@@ -14,7 +14,7 @@ import fnmatch
 import os
 import typing
 
-from dockin import platforms, recipefile, refresh, settings, source
+from dockin import includes, platforms, recipefile, refresh, settings, source
 from dockin.errors import DockinError
 from dockin.layers import is_own
 from dockin.recipefile import Image, Recipe
@@ -79,7 +79,7 @@ def _neighbours(tinfoil: typing.Any, tasks: list[Task], others: dict[str, str]) 
     # Of what this configuration skips, as recipes for other machines, BitBake has no values: the text has to do.
     pairs += [(plain_path(file_name), []) for file_name in tinfoil.get_skipped_recipes()]
     found = []
-    for path, appends in refresh.neighbours(pairs, tasks, search):
+    for path, appends in refresh.neighbours(pairs, tasks, includes.Includes(search)):
         # What can't be read shows no pin.
         with contextlib.suppress(recipefile.RecipeError):
             known = path in others

@@ -88,6 +88,12 @@ class Image:
     """Whether it depends on an override."""
 
 
+Texts = collections.abc.Mapping[str, typing.Optional[str]]
+"""Texts that count instead of those of files, by real path; None for a file that is no longer there."""
+Again = typing.Callable[[Texts, str], "Recipe"]
+"""Reads a recipe with other texts, under another path if that is not ""."""
+
+
 @dataclass
 class Recipe:
     """A recipe, or an append to a recipe that is elsewhere, with its images."""
@@ -107,6 +113,8 @@ class Recipe:
     """The entries of SRC_URI that are no images, and the names of included files."""
     replacing: list[list[str]] = field(default_factory=list)
     """The overrides, together, with each of which SRC_URI does not have all images that it has without."""
+    again: Again | None = None
+    """Reads it once more, as far as its text tells; None where it could not be read."""
 
     @property
     def layer_name(self) -> str:
@@ -199,14 +207,24 @@ def read(
     search: collections.abc.Sequence[str] = (),
     lookup: Lookup | None = None,
     layers: Layers | None = None,
+    texts: Texts | None = None,
 ) -> Recipe:
     """Return a recipe with its images.
 
     search are directories in which includes are looked for beside the file's own and the layer's, all that there are; lookup
     gives what a parsed recipe would know. Without it the text has to do, and layers are those at hand, by default the
-    recipe's. Raises RecipeError.
+    recipe's. With texts it is read as it would be with those in its files: lookup, which knows of the old ones, gives only
+    what no text does. Raises RecipeError.
     """
-    return _Reader(path, search, lookup, layers or Layers([layer_of(path)])).read(appends)
+    at_hand = layers or Layers([layer_of(path)])
+
+    def again(texts: Texts, renamed: str) -> Recipe:
+        own = [append for append in appends if not renamed or _appends_to(append, renamed)]
+        return read(renamed or path, own, search, lookup, at_hand, texts)
+
+    recipe = _Reader(path, search, lookup, at_hand, texts).read(appends)
+    recipe.again = again
+    return recipe
 
 
 def uses_class(text: str) -> bool:
@@ -367,16 +385,22 @@ class _Reader:
     """Reads one recipe."""
 
     def __init__(
-        self, path: str, search: collections.abc.Sequence[str], lookup: Lookup | None, layers: Layers
+        self,
+        path: str,
+        search: collections.abc.Sequence[str],
+        lookup: Lookup | None,
+        layers: Layers,
+        texts: Texts | None,
     ) -> None:
         self.path = path
+        self.texts = texts or {}
         self.recipe = Recipe(path, "", layer_of(path))
         self.text_only = lookup is None
         self.all_layers = bool(search)
         self.layers = layers
         own = [self.recipe.layer] if self.recipe.layer else []
         self.search = list(dict.fromkeys([*search, *own, *([] if search else layers.roots)]))
-        self.scope = Scope(lookup)
+        self.scope = Scope(lookup, compares=texts is None)
         self.statements: list[Statement] = []
         self.flags: dict[str, Statement] = {}
         self.unsure_flags: dict[str, str] = {}
@@ -492,7 +516,8 @@ class _Reader:
 
     def _file(self, path: str) -> None:
         """Take the statements of a file and of those it includes."""
-        text = self.recipe.files[path] = load(path)
+        known = self.texts.get(os.path.realpath(path))
+        text = self.recipe.files[path] = load(path) if known is None else known
         before = self.scope.elsewhere
         if not path.endswith(CLASS):
             self.scope.preset("THISDIR", bitbaketext.plain(os.path.dirname(path)), by_file=False)
@@ -660,7 +685,11 @@ class _Reader:
         """Return the files that an include in a file may mean, the first of which BitBake takes."""
         folders = self.search if every else [os.path.dirname(path), *self.search]
         candidates = dict.fromkeys(os.path.normpath(os.path.join(folder, name)) for folder in folders)
-        return [candidate for candidate in candidates if os.path.isfile(candidate)]
+        return [candidate for candidate in candidates if self._is_file(candidate)]
+
+    def _is_file(self, path: str) -> bool:
+        real = os.path.realpath(path)
+        return self.texts[real] is not None if real in self.texts else os.path.isfile(path)
 
     def _inherit(self, statement: Statement) -> None:
         """Read the classes that are at hand; what BitBake has read needs no text."""

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from dockin import comparison, includes, platforms, recipefile, versions
 from dockin.bitbaketext import Place, Spot
 from dockin.comparison import STALE, UPDATED, Finding
+from dockin.confirmation import Drafts
 from dockin.errors import DockinError
 from dockin.layers import APPEND, Layers, is_own, layer_of, layers_of
 from dockin.recipefile import Edit, Image, Recipe
@@ -115,6 +116,8 @@ class Change:
     renamed: str = ""
     gives_tag: bool = False
     """Whether a tag is changed, here or by the file's name."""
+    beside: bool = False
+    """Whether the file only names the images, as a Compose file does."""
     written: bool = False
 
 
@@ -157,11 +160,13 @@ def run(
     users = _Users(results, tasks)
     notes = {note for task in examined(tasks) for note in task.recipe.notes}
     notes |= {f"--only {pattern} fits no image" for pattern in _unfit(tasks, options.only)}
-    notes |= _take_back(results, users, options, resolver, now)
-    changes = _changes(results, users, options)
+    drafts = Drafts(results, tasks, lambda result: _edits(result, users))
+    notes |= _take_back(results, users, drafts, options, resolver, now)
+    changes = _changes(results, drafts, options)
     if options.writes:
         before_write(changes)
-        recipefile.remove_leftovers(path for task in examined(tasks) for path in task.recipe.files)
+        read = [path for task in examined(tasks) for path in task.recipe.files]
+        recipefile.remove_leftovers([*read, *(change.path for change in changes)])
         for group in groups(changes):
             _write(group)
     return Report(options, results, changes, sorted(notes))
@@ -203,7 +208,8 @@ def _with_users(found: list[tuple[str, list[str]]], at_hand: Layers) -> list[tup
     wanted = [path for path, _ in found if path.endswith(recipefile.INCLUDE)]
     if not wanted:
         return found
-    including = includes.Includes(at_hand.roots)
+    # As recipefile.read() has it: what the order of layers would say is not known, so a file means its own layer's first.
+    including = includes.Includes(others=at_hand.roots)
     users = dict.fromkeys(wanted, False)
     result = {path: appends for path, appends in found if path not in users}
     for path, appends in recipefile.find_all(_places(wanted, at_hand), at_hand):
@@ -226,15 +232,11 @@ def _places(files: collections.abc.Iterable[str], at_hand: Layers) -> list[str]:
 def neighbours(
     recipes: collections.abc.Iterable[tuple[str, list[str]]],
     tasks: list[Task],
-    search: collections.abc.Sequence[str] = (),
+    including: includes.Includes,
 ) -> list[tuple[str, list[str]]]:
-    """Return the recipes, each with its appends, that are no task and may have a file in common with one.
-
-    search are directories in which includes are looked for beside the usual ones.
-    """
+    """Return the recipes, each with its appends, that are no task and may have a file in common with one."""
     files = {path for task in tasks for path in task.recipe.files}
     own = {task.recipe.path for task in tasks} | {path for path in files if path.endswith(APPEND)}
-    including = includes.Includes(search)
     found = []
     for path, appends in recipes:
         made_of = including.of(path, appends)
@@ -251,8 +253,9 @@ def neighbouring(found: collections.abc.Iterable[Task], tasks: list[Task]) -> li
 
 def _neighbours_in_layers(tasks: list[Task], platform: platforms.Platform | None, at_hand: Layers) -> list[Task]:
     places = _places([task.recipe.path for task in tasks], at_hand)
+    including = includes.Includes(others=at_hand.roots)
     found = []
-    for path, appends in neighbours(recipefile.find_all(places, at_hand), tasks, at_hand.roots):
+    for path, appends in neighbours(recipefile.find_all(places, at_hand), tasks, including):
         # What can't be read shows no pin; it is said when that recipe is refreshed itself.
         with contextlib.suppress(recipefile.RecipeError):
             found.append(Task(recipefile.read(path, appends, layers=at_hand), platform, examined=False))
@@ -273,7 +276,12 @@ def _compare(results: list[Result], options: Options, resolver: Resolver, now: d
 
 
 def _take_back(
-    results: list[Result], users: _Users, options: Options, resolver: Resolver, now: datetime.datetime | None
+    results: list[Result],
+    users: _Users,
+    drafts: Drafts,
+    options: Options,
+    resolver: Resolver,
+    now: datetime.datetime | None,
 ) -> set[str]:
     """Let images that can't get a new tag get a lower one, or keep theirs and be up to date so; return notes that say why.
 
@@ -285,6 +293,9 @@ def _take_back(
         refused = [(result, why) for result in results if result.upgraded for why in [_why_not(result, users)] if why]
         # Those that share a tag may still meet at the lower one.
         refused = [(result, why) for result, why in refused if not users.above(result)]
+        if not refused:
+            stale = [result for result in results if result.status == STALE]
+            refused = [(result, why) for result, why in drafts.refused(stale) if result.upgraded]
         if not refused:
             return notes
         for result, why in refused:
@@ -316,36 +327,21 @@ def _why_not(result: Result, users: _Users) -> DockinError | None:
     return None
 
 
-def _changes(results: list[Result], users: _Users, options: Options) -> list[Change]:
+def _changes(results: list[Result], drafts: Drafts, options: Options) -> list[Change]:
     """Return what stale results change in files; those that can't be changed become errors."""
-    edits: dict[str, dict[Edit, list[Result]]] = collections.defaultdict(lambda: collections.defaultdict(list))
-    texts: dict[str, str] = {}
-    for result in results:
-        if result.status != STALE:
-            continue
-        try:
-            for edit in _edits(result, users):
-                edits[edit.spot.path][edit].append(result)
-                texts[edit.spot.path] = result.recipe.files[edit.spot.path]
-        except DockinError as error:
-            result.fail("unsupported-expression", str(error))
-    _drop_halves(results, edits, users)
+    for result, why in drafts.refused([result for result in results if result.status == STALE]):
+        result.fail("unsupported-expression", str(why))
+    draft = drafts.make([result for result in results if result.status == STALE])
     changes = []
-    for path in sorted(edits):
-        good = {edit: owners for edit, owners in edits[path].items() if all(owner.status == STALE for owner in owners)}
-        owners = list({id(owner): owner for owner in itertools.chain.from_iterable(good.values())}.values())
-        renamed = next((owner.renamed for owner in owners if owner.renamed and owner.recipe.path == path), "")
-        if good:
-            tags = any(edit.spot == owner.image.tag for edit, owners in good.items() for owner in owners)
-            text = recipefile.apply(texts[path], good)
-            changes.append(Change(path, texts[path], text, owners, renamed, gives_tag=tags or bool(renamed)))
-    renames: dict[str, list[Result]] = collections.defaultdict(list)
-    for result in results:
-        if result.status == STALE and result.renamed and result.recipe.path not in edits:
-            renames[result.recipe.path].append(result)
-    for path, owners in renames.items():
-        text = owners[0].recipe.files[path]
-        changes.append(Change(path, text, text, owners, owners[0].renamed, gives_tag=True))
+    for path in sorted({*draft.edits, *draft.renamed}):
+        edits = draft.edits.get(path, {})
+        everyone = [*itertools.chain.from_iterable(edits.values()), *draft.renaming.get(path, ())]
+        owners = list({id(owner): owner for owner in everyone}.values())
+        old = draft.old[path]
+        tags = any(edit.spot == owner.image.tag for edit, owners in edits.items() for owner in owners)
+        renamed = draft.renamed.get(path, "")
+        beside = all(path not in owner.recipe.files for owner in owners)
+        changes.append(Change(path, old, draft.new.get(path, old), owners, renamed, tags or bool(renamed), beside))
     return [] if options.check else changes
 
 
@@ -513,36 +509,24 @@ def _tag_edits(result: Result, users: _Users) -> list[Edit]:
     return []
 
 
-def _drop_halves(results: list[Result], edits: dict[str, dict[Edit, list[Result]]], users: _Users) -> None:
-    """Make errors of images with an edit that is not done, as another image failed for which it is, too."""
-    shared = [owners for wanted in edits.values() for owners in wanted.values()]
-    while True:
-        failed = [owner for owners in shared if any(one.failed for one in owners) for owner in owners if not owner.failed]
-        failed += [result for result in results if result.status == STALE and not _complete(result, users)]
-        if not failed:
-            return
-        for result in failed:
-            result.fail("unsupported-expression", f"{result.image.text} shares a pin or tag with an image that failed")
-
-
-def _complete(result: Result, users: _Users) -> bool:
-    return users.agree(result) and (result.found.new.tag == result.found.old.tag or users.follow(result))
-
-
 def groups(changes: list[Change], same: typing.Callable[[Result], object] = id) -> list[list[Change]]:
-    """Return the changes in groups that have images in common, in each those that give tags first.
+    """Return the changes in groups that have images in common, in each what only names them first, then what gives tags.
 
     With same, changes of different images for which that is equal are in one group, too.
     """
     found: list[list[Change]] = []
-    for change in sorted(changes, key=lambda change: (not change.gives_tag, change.path)):
+    for change in sorted(changes, key=_order):
         mine = set(map(same, change.results))
         together = [group for group in found if any(mine & set(map(same, other.results)) for other in group)]
         found = [group for group in found if group not in together]
         found.append([*itertools.chain.from_iterable(together), change])
     for group in found:
-        group.sort(key=lambda change: (not change.gives_tag, change.path))
+        group.sort(key=_order)
     return found
+
+
+def _order(change: Change) -> tuple[bool, bool, str]:
+    return not change.beside, not change.gives_tag, change.path
 
 
 def _write(group: list[Change]) -> None:

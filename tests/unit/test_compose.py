@@ -304,3 +304,13 @@ def test_recipe_with_an_env_file():
     assert recipe.files["compose.env"] == "A=b\n"
     assert "    file://compose.env \\\n" in recipe.text
     assert "install -m 0600 ${COMPOSE_FILES}/compose.env ${D}${datadir}/${BPN}/.env\n" in recipe.text
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("services: {a: {image: '" + "${a:-" * 20_000 + "'}}", "it has 100000 characters, at most 4096 are accepted"),
+    ("services:\n" + "".join(f"  s{n}: {{extends: s{n + 1}}}\n" for n in range(3000)) + "  s3000: {image: x}\n",
+     "service s0 extends more than 100 others in a row"),
+], ids=["long value", "long chain"])
+def test_work_that_grows_with_a_square_is_refused(text, said):
+    with pytest.raises(DockinError, match=said):
+        compose.parse(text, "compose.yml")

@@ -473,3 +473,23 @@ def test_one_error_is_one(run):
 def test_a_recipe_whose_images_are_not_found_is_told_of(run):
     report, _, _ = run({"x_1.bb": "inherit dockin\nrequire ${ELSEWHERE}.inc\n", "y_1.bb": "require ${ELSEWHERE}.inc\n"}, {})
     assert report.notes == ["x_1.bb:2: ${ELSEWHERE}.inc is not read: its name is not known here"]
+
+
+ONE = 'SRC_URI = "docker://r.example/one;tag=1"\nSRC_URI[sha256sum] = "OLD"\n'
+
+
+@pytest.mark.parametrize("fault", [
+    lambda text: text.replace(NEW, OTHER), lambda text: text.replace(NEW, OLD), lambda text: text.replace("tag=1", "tag=2"),
+    lambda text: text.replace("r.example/one", "r.example/two"), lambda text: text + 'SRC_URI += "docker://r.example/x;tag=1"\n',
+    lambda text: text.replace("SRC_URI[sha256sum]", "SRC_URI[other.sha256sum]"), lambda text: text.replace(NEW, NEW + '"'),
+    lambda text: text.replace("docker://", "http://"), lambda text: "",
+], ids=range(9))
+def test_what_says_something_else_when_it_is_read_again_is_not_written(run, monkeypatch, fault):
+    """Whatever went wrong with an edit: the new text counts, as it will be read."""
+    apply = recipefile.apply
+    monkeypatch.setattr(recipefile, "apply", lambda text, edits: fault(apply(text, edits)))
+    report, before, after = run({"one_1.bb": ONE}, {"one:1": NEW})
+    assert after == before and statuses(report) == {"one:1": "error"}
+    monkeypatch.setattr(recipefile, "apply", apply)
+    report, before, after = run({"one_1.bb": ONE}, {"one:1": NEW})
+    assert NEW in after["one_1.bb"] and statuses(report) == {"one:1": "updated"}
