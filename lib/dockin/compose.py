@@ -294,6 +294,10 @@ def _needed(document: dict[str, typing.Any]) -> typing.Iterator[str]:
             yield from (name for name, value in environment.items() if isinstance(value, Scalar) and value.is_null)
         else:
             yield from (entry for entry in _entries(environment) if isinstance(entry, str) and "=" not in entry)
+    for section in map(document.get, ("configs", "secrets")):
+        for entry in section.values() if isinstance(section, dict) else ():
+            if isinstance(entry, dict) and isinstance(entry.get("environment"), Scalar):
+                yield entry["environment"]
 
 
 def _project(document: dict[str, typing.Any], path: str, given: Variables) -> str:

@@ -202,7 +202,7 @@ class Client:
             raise Certain("rate-limited", f"{host} allows no more pulls for now")
         answer = self._ask(reference, "GET", _manifest_path(reference), {"Accept": ACCEPT}, manifests.MAX_MANIFEST_SIZE)
         self._check(answer, reference)
-        if reference.pinned in self._doubted and host != _HUB:
+        if reference.pinned in self._doubted and host != _HUB and not manifests.is_schema_1(answer.body):
             # There is what HEAD did not tell. Docker Hub, which counts each GET, is asked by HEAD again.
             self._headless.add(host)
         return answer.body
@@ -216,10 +216,10 @@ class Client:
     def tags(self, reference: ImageReference) -> list[str]:
         """Return all tags of a repository, in the registry's order. Raises ResolveError."""
         path = f"/v2/{reference.repository}/tags/list"
-        pages = list(self._pages(reference, path + "?n=1000", {}))
+        pages = list(self._pages(reference, path + "?n=1000", {}, MAX_LIST))
         if pages[0].status != 200:
             # It may not like n, or one as large.
-            pages = list(self._pages(reference, path, {}))
+            pages = list(self._pages(reference, path, {}, MAX_LIST))
         tags: dict[str, None] = {}
         for answer in pages:
             self._check(answer, reference)
@@ -237,7 +237,7 @@ class Client:
         """
         path = f"/v2/{reference.repository}/referrers/{reference.digest}"
         pages: list[bytes] = []
-        for answer in self._pages(reference, path, {"Accept": manifests.OCI_INDEX}):
+        for answer in self._pages(reference, path, {"Accept": manifests.OCI_INDEX}, manifests.MAX_MANIFEST_SIZE):
             if not pages and answer.status in _NO_REFERRERS:
                 return None
             self._check(answer, reference)
@@ -247,13 +247,18 @@ class Client:
             pages.append(answer.body)
         return pages
 
-    def _pages(self, reference: ImageReference, path: str, headers: dict[str, str]) -> typing.Iterator[Answer]:
-        """Yield the answers to a request for a list, and for its following pages. Raises ResolveError."""
+    def _pages(
+        self, reference: ImageReference, path: str, headers: dict[str, str], limit: int
+    ) -> typing.Iterator[Answer]:
+        """Yield the answers to a request for a list, and for its following pages, each of at most limit bytes.
+
+        Raises ResolveError.
+        """
         seen: set[str] = set()
         size = 0
         while len(seen) < MAX_PAGES and path not in seen:
             seen.add(path)
-            answer = self._ask(reference, "GET", path, headers, manifests.MAX_MANIFEST_SIZE)
+            answer = self._ask(reference, "GET", path, headers, limit)
             size += len(answer.body)
             if size > MAX_LIST:
                 raise Certain("content", f"{_host(reference)} sends a list of more than {MAX_LIST} bytes")
@@ -645,7 +650,7 @@ def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
         parts.append(part)
         size += len(part)
         if size > limit:
-            raise Certain("content", f"an answer of more than {limit} bytes, which nothing here should have")
+            raise ResolveError("content", f"an answer of more than {limit} bytes, which nothing here should have")
     if response.length:
         raise http.client.IncompleteRead(b"", response.length)
     return b"".join(parts)

@@ -12,8 +12,8 @@ from dockin.errors import DockinError
 # The longest tag that there can be; what a registry lists may be anything.
 _LONGEST = 128
 _NUMBER = re.compile(r"[0-9]+")
-# From 2010 on, with month, day and time of day as far as they are there.
-_DATE = re.compile(r"20[1-9][0-9](?:[0-9]{2}){0,5}")
+# A year with month, day and time of day as far as they are there.
+_DATE = re.compile(r"20[0-9]{2}(?:[0-9]{2}){0,5}")
 _VERSION_TAG = re.compile(r"(?P<prefix>v?)(?P<version>[0-9]+(?:\.[0-9]+)*)(?P<suffix>(?:[-_+.][A-Za-z].*)?)")
 
 
@@ -100,20 +100,22 @@ def _fits(candidate: VersionTag, pattern: VersionTag | None) -> bool:
         pattern.prefix,
         pattern.suffix,
         len(pattern.numbers),
-    ) and all(map(_may_follow, candidate.numbers, pattern.numbers))
+    ) and all(_may_follow(*pair, place == 0) for place, pair in enumerate(zip(candidate.numbers, pattern.numbers)))
 
 
-def _may_follow(candidate: int, current: int) -> bool:
+def _may_follow(candidate: int, current: int, leads: bool) -> bool:
     """Tell whether a number may stand where another one stood: not a date for a count, and no commit or build for a version.
 
-    Versions have numbers of at most three digits. What is counted further gains a digit at a time.
+    The number that leads a version has at most three digits, those behind it at most five, as 10.0.17763 has. What is counted
+    further gains a digit at a time. A year alone is one only where it leads: 24.8.4.2048 ends with a build.
     """
     new, old = str(candidate), str(current)
-    return _date_length(new) == _date_length(old) and len(new) <= max(3, len(old) + 1)
+    fits = len(new) <= max(3 if leads else 5, len(old) + 1)
+    return fits and _date_length(new, leads) == _date_length(old, leads)
 
 
-def _date_length(number: str) -> int:
-    return len(number) if _DATE.fullmatch(number) else 0
+def _date_length(number: str, leads: bool) -> int:
+    return len(number) if _DATE.fullmatch(number) and (leads or len(number) > 4) else 0
 
 
 def _matches(tags: list[str], regex: str) -> list[str]:

@@ -407,6 +407,16 @@ def test_what_is_no_tag_is_passed_over(faulty, resolve, odd, caplog):
         assert "invalid tag" in str(error) or not isinstance(odd, (str, type(None))), error
 
 
+def test_a_list_with_all_digests_beside_it(faulty, resolve):
+    """As Google's registries give it: megabytes in one page."""
+    digests = {f"sha256:{number:064x}": {"tag": [], "timeUploadedMs": "1700000000000"} for number in range(50_000)}
+    answer = json.dumps({"name": "odd/app", "tags": ["1.0.0", "1.0.1"], "manifest": digests}).encode()
+    assert len(answer) > 5 << 20
+    faulty.fail("/tags/list", faults.status(200, {"Content-Type": "application/json"}, answer))
+    for mode in ("auto", "http", "skopeo"):
+        assert resolve(mode).tags(ref(faulty, "odd/app")) == ["1.0.0", "1.0.1"]
+
+
 @pytest.mark.parametrize("body", [
     '{"tags": 5}', '{"tags": 0}', '{"tags": ""}', '{"tags": false}', '{"tags": "v1"}', '{"tags": {"v1": 1}}', '{"tags": {}}',
     '{"Tags": ["v1"]}', "{}", "[]", '["v1"]', "null", "{", "",

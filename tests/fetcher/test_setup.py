@@ -54,6 +54,19 @@ def test_tables_are_written_once_and_whole(setup, tmp_path, half):
     assert (library / TABLES).stat().st_mtime_ns > written.st_mtime_ns
 
 
+def test_every_library_is_prepared_by_the_setup(setup, monkeypatch, tmp_path):
+    """All that main() does, but for what needs apt and the network."""
+    for name in ("packages", "locale", "check_skopeo", "venv"):
+        monkeypatch.setattr(setup, name, lambda *_: None)
+    monkeypatch.setattr(setup, "prepare_cache", lambda: tmp_path)
+    monkeypatch.setattr(setup, "checkouts", lambda releases: [])
+    prepared = []
+    monkeypatch.setattr(setup, "prepare", lambda library, *_: prepared.append(library))
+    assert setup.main() == 0
+    wanted = [release.bitbake.path / "lib" for release in cache.releases()]
+    assert prepared[1:] == wanted and prepared[0].is_relative_to(cache.directory() / "venv")
+
+
 def test_a_library_that_cannot_be_prepared_is_said(setup, tmp_path):
     (tmp_path / "bb" / "pysh").mkdir(parents=True)
     for package in ("bb", "bb/pysh"):

@@ -314,3 +314,9 @@ def test_recipe_with_an_env_file():
 def test_work_that_grows_with_a_square_is_refused(text, said):
     with pytest.raises(DockinError, match=said):
         compose.parse(text, "compose.yml")
+
+
+@pytest.mark.parametrize("section", ["configs", "secrets"])
+def test_variables_of_files_that_compose_makes_are_named(section):
+    text = f"services: {{a: {{image: x}}}}\n{section}: {{one: {{environment: NAME}}, other: {{file: f}}}}\n"
+    assert any("leaves NAME to its environment" in note for note in compose.parse(text, "compose.yml").notes)
