@@ -177,7 +177,7 @@ def _line(result: Result) -> str:
     if result.found.retagged:
         line += ", though the tag looks like one release: see what the publisher says"
     if result.found.platforms_gone:
-        line += f", {_gone(result.found)}"
+        line += f", no longer built for {', '.join(result.found.platforms_gone)}"
     if result.found.pin_gone and result.status != comparison.LOST:
         line += ", the old digest is gone from the registry"
     line += f" ({where})"
@@ -200,7 +200,7 @@ def _row(result: Result) -> str:
     if result.found.retagged:
         remarks.append("the tag looks like one release")
     if result.found.platforms_gone:
-        remarks.append(_gone(result.found))
+        remarks.append(f"no longer built for {', '.join(map(_code, result.found.platforms_gone))}")
     if result.found.pin_gone:
         remarks.append("old digest gone")
     if new.tag != old.tag:
@@ -208,10 +208,6 @@ def _row(result: Result) -> str:
     digests = (reference.short(digest) for digest in (old.index, new.index))
     cells = (*map(_code, (result.recipe.name, _name(result), *digests)), ", ".join(remarks))
     return f"| {' | '.join(cells)} |"
-
-
-def _gone(found: Finding) -> str:
-    return f"no longer built for {', '.join(found.platforms_gone)}"
 
 
 def _reason(result: Result) -> str:

@@ -123,7 +123,9 @@ class Platform:
         object.__setattr__(self, "variant", variant)
 
     def __str__(self) -> str:
-        return "/".join(self._parts)
+        """Return os/architecture[/variant]; quoted where an index or config says what no platform is."""
+        text = "/".join(self._parts)
+        return text if all(map(_PART.fullmatch, self._parts)) else repr(text)
 
     @property
     def slug(self) -> str:
@@ -245,7 +247,7 @@ def check(
     if not stated and image.variant:
         note = f" (its config states no variant: {image.variant} is {'in the index' if entry else 'assumed'})"
     raise PlatformError(
-        f"The image is built for {_show(image)}{note}, but {wanted} is wanted.{_also_fitting(wanted)} Pin the "
+        f"The image is built for {image}{note}, but {wanted} is wanted.{_also_fitting(wanted)} Pin the "
         "digest of an index that has an image for the machine, not that of another platform's manifest or, "
         f"if the machine runs this image, {_MANIFEST}"
     )
@@ -349,12 +351,7 @@ def _also_fitting(wanted: Platform) -> str:
 
 def _describe(candidates: typing.Sequence[Platform | None]) -> str:
     """Say what an index has, each platform once, in its order."""
-    images = [_show(entry) for entry in candidates if entry is not None and entry.os != "unknown"]
+    images = [str(entry) for entry in candidates if entry is not None and entry.os != "unknown"]
     if images:
         return f"it has {', '.join(dict.fromkeys(images))}"
     return "it has no image" if candidates else "it is empty"
-
-
-def _show(platform: Platform) -> str:
-    """Return a platform that a registry stated, harmless in a message."""
-    return str(platform) if all(map(_PART.fullmatch, platform._parts)) else repr(str(platform))

@@ -104,10 +104,10 @@ def _fits(candidate: VersionTag, pattern: VersionTag | None) -> bool:
 
 
 def _may_follow(candidate: int, current: int, leads: bool) -> bool:
-    """Tell whether a number may stand where another one stood: not a date for a count, and no commit or build for a version.
+    """Tell whether a number may stand where another one stood: no date for a count, no commit or build for a version.
 
-    The number that leads a version has at most three digits, those behind it at most five, as 10.0.17763 has. What is counted
-    further gains a digit at a time. A year alone is one only where it leads: 24.8.4.2048 ends with a build.
+    The number that leads a version has at most three digits, those behind it at most five, as 10.0.17763 has. What is
+    counted further gains a digit at a time. A year alone is one only where it leads: 24.8.4.2048 ends with a build.
     """
     new, old = str(candidate), str(current)
     fits = len(new) <= max(3 if leads else 5, len(old) + 1)

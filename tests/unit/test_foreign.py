@@ -161,7 +161,9 @@ def platform(text):
             act()
         except platforms.PlatformError as error:
             said.append(str(error))
-    return merged(*(refreshed(reference.parse("team/app:1.0"), finding(one)) for one in said), {"terminal": said})
+    named = reference.parse("team/app:1.0")
+    gone = finding(state=comparison.STALE, platforms_gone=(str(platforms.Platform("linux", text)),))
+    return merged(*(refreshed(named, finding(one)) for one in said), refreshed(named, gone), {"terminal": said})
 
 
 def media_types(text):

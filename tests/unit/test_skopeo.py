@@ -320,7 +320,8 @@ def test_message(stderr, message):
         "Authorization: Basic {}", "authorization: bearer {}", "got 'Basic {}'", '{{"Authorization":["Basic {}"]}}',
         "Authorization={}", "Basic%20{}", "Bearer   {}, and more", "(Bearer {})", "refresh_token={}&scope=x", "password={}",
         '{{"password": "{}"}}', '"identitytoken":"{}"', "http://user:{}@host/x", "http://host/x?signature={}",
-        "BASIC {}", "passwd={}",
+        "BASIC {}", "passwd={}", 'Basic "{}"', "Authorization%3A%20Basic%20{}", "Authorization: token {}", "Bearer token-{}",
+        "Bearer auth.{}",
     ],
 )
 @pytest.mark.parametrize("secret", ["dXNlcjpodW50ZXIy", "dTpwYXNzdw==", "eyJhbGciOi.eyJp-c3M_i.x~y+z="])
