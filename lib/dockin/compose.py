@@ -29,7 +29,7 @@ _IMAGE_VOLUME = "image"
 _HOOKS = ("pre_start", "post_start", "pre_stop")
 # A use of a variable, and what stands behind its name in braces.
 _USE = re.compile(r"\$(?:\$|(?P<brace>\{)?(?P<name>[A-Za-z_]\w*)(?P<sign>:?[-+])?)")
-_ENV_LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][\w.-]*)\s*[=:]\s*(?P<value>.*)")
+_ENV_LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][\w.-]*)\s*[=:](?P<value>.*)")
 # In quotes nothing that Compose would read as something else; without them, up to a comment.
 _ENV_VALUE = re.compile(r"""(?:'([^']*)'|"([^"\\$]*)"|([^'"\\$#\s](?:[^'"\\$\s]|\s+(?![\s#]))*|))\s*(?:#.*)?""")
 _VARIABLE = re.compile(
@@ -117,10 +117,11 @@ def variables(text: str, path: str) -> Variables:
             if line and not line.startswith("#") and not re.fullmatch(r"[A-Za-z_][\w.-]*", line):
                 raise InvalidCompose(f"{path}:{number}: expected NAME=value")
             continue
-        value = _ENV_VALUE.fullmatch(match["value"])
+        text = match["value"].strip()
+        value = _ENV_VALUE.fullmatch(text)
         found[match["name"]] = "".join(filter(None, value.groups())) if value else None
-        quote = match["value"][:1]
-        if quote in ("'", '"') and quote not in match["value"][1:]:
+        quote = text[:1]
+        if quote in ("'", '"') and quote not in text[1:]:
             # It goes on to the line with the other quote.
             next((number for number, more in lines if quote in more), None)
     return found

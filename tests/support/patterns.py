@@ -105,7 +105,7 @@ def _written(module: typing.Any, tree: ast.Module) -> tuple[list[Pattern], list[
 
 
 def hostile_lines(pattern: re.Pattern, length: int, chance: random.Random) -> typing.Iterator[str | bytes]:
-    """Yield endless lines of about such a length for an expression; those that are most likely to hurt come first."""
+    """Yield endless lines of about such a length for an expression, at first each beginning with each repetition."""
     flags = pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags
     tree = parser.parse(pattern.pattern, flags)
     characters = sorted(set(_characters(tree)))
@@ -120,9 +120,9 @@ def hostile_lines(pattern: re.Pattern, length: int, chance: random.Random) -> ty
         text = begin + pump * (length // max(1, len(pump))) + end
         return text.encode("latin-1", "replace") if isinstance(pattern.pattern, bytes) else text
 
-    for begin, pump in itertools.product(begins, pumps):
-        if pump:
-            yield line(begin, pump, "\0")
+    ordered = [(begin, pump, end) for begin, pump, end in itertools.product(begins, pumps, ends[1:]) if pump]
+    for begin, pump, end in chance.sample(ordered, len(ordered)):
+        yield line(begin, pump, end)
     while True:
         # What a line is made of is a few pumps, not one alone.
         pump = chance.choice(pairs if chance.random() < 0.5 else pumps) or "x"
