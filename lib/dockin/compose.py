@@ -117,11 +117,11 @@ def variables(text: str, path: str) -> Variables:
             if line and not line.startswith("#") and not re.fullmatch(r"[A-Za-z_][\w.-]*", line):
                 raise InvalidCompose(f"{path}:{number}: expected NAME=value")
             continue
-        text = match["value"].strip()
-        value = _ENV_VALUE.fullmatch(text)
+        written = match["value"].strip()
+        value = _ENV_VALUE.fullmatch(written)
         found[match["name"]] = "".join(filter(None, value.groups())) if value else None
-        quote = text[:1]
-        if quote in ("'", '"') and quote not in text[1:]:
+        quote = written[:1]
+        if quote in ("'", '"') and quote not in written[1:]:
             # It goes on to the line with the other quote.
             next((number for number, more in lines if quote in more), None)
     return found
