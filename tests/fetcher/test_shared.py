@@ -93,6 +93,15 @@ os.umask(0)
 for name in names:
     (part / name).symlink_to(target)
 """,
+    # One in which only its owner can write, as a fetch of one's own leaves it.
+    "closed": """
+import os, pathlib, sys
+part, target, *names = map(pathlib.Path, sys.argv[1:])
+os.umask(0o022)
+(part / "sha256").mkdir(parents=True)
+for name in names:
+    (part / name).symlink_to(target)
+""",
     "link": "import os, sys; os.symlink(os.path.dirname(sys.argv[2]), sys.argv[1])",
     "file": "import sys; open(sys.argv[1], 'w')",
     # Once a fetch has looked at it, it is filled.
@@ -123,8 +132,8 @@ def test_directory_that_another_user_made_before(bench, faulty, served, builder,
         squatter.kill()
     assert intact(good)
     refused = outcome.error is not None
-    # Where everybody may remove everything, it depends on who is quicker.
-    assert refused == bool(shared.stat().st_mode & stat.S_ISVTX) or kind == "race", outcome.text
+    # What is in the closed one, only its owner can remove. Where everybody may, it depends on who is quicker.
+    assert refused == bool(shared.stat().st_mode & stat.S_ISVTX or kind == "closed") or kind == "race", outcome.text
     if refused:
         assert f"{part} {REFUSED}" in outcome.text
         assert "have its owner or root remove it" in outcome.text
