@@ -1,0 +1,75 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""To whom a login is sent; what a server can make of it, the fetcher tier shows."""
+
+from __future__ import annotations
+
+import email.message
+import ssl
+import urllib.parse
+
+import pytest
+
+from dockin import credentials, reference, registry
+from dockin.registry import ResolveError
+
+LOGIN = credentials.Login("user", "word", "", "auth.json")
+IMAGE = reference.parse("registry.example:5000/team/app:1")
+
+
+class Logins:
+    def find(self, host, repository):
+        assert (host, repository) == ("registry.example:5000", "team/app")
+        return LOGIN
+
+
+class Wire:
+    """Answers in the place of servers: the registry asks for a login, and with it leads to another place."""
+
+    def __init__(self, location):
+        self.location = location
+        self.seen = []
+
+    def exchange(self, scheme, netloc, context, method, path, headers, limit, body=None):
+        self.seen.append((f"{scheme}://{netloc}{path}", headers.get("Authorization", "")))
+        answer = email.message.Message()
+        if path == "/elsewhere":
+            return registry.Answer(200, answer, b"document")
+        if "Authorization" not in headers:
+            answer["WWW-Authenticate"] = 'Basic realm="x"'
+            return registry.Answer(401, answer, b"")
+        answer["Location"] = self.location
+        return registry.Answer(307, answer, b"")
+
+
+@pytest.mark.parametrize("location, sent", [
+    ("/elsewhere", True),
+    ("https://registry.example:5000/elsewhere", True),
+    ("https://REGISTRY.example:5000/elsewhere", True),
+    # Who reads along at http gets nothing, though it is the same server's.
+    ("http://registry.example:5000/elsewhere", False),
+    ("https://registry.example/elsewhere", False),
+    ("https://registry.example:5001/elsewhere", False),
+    ("https://other.example:5000/elsewhere", False),
+    ("https://user:word@other.example:5000/elsewhere", False),
+])
+def test_a_login_stays_at_scheme_host_and_port(monkeypatch, location, sent):
+    access = registry.Access(ssl.create_default_context(), insecure=True)
+    client = registry.Client(Logins(), lambda named: access, registry.Statistics())
+    wire = Wire(location)
+    monkeypatch.setattr(client, "_exchange", wire.exchange)
+    assert client.manifest(IMAGE) == b"document"
+    (_, first), (_, second), (url, third) = wire.seen
+    assert (first, second) == ("", LOGIN.basic)
+    assert third == (LOGIN.basic if sent else "")
+    assert urllib.parse.urlsplit(url).path == "/elsewhere"
+
+
+def test_no_login_over_http_where_tls_is_wanted(monkeypatch):
+    access = registry.Access(ssl.create_default_context())
+    client = registry.Client(Logins(), lambda named: access, registry.Statistics())
+    wire = Wire("http://registry.example:5000/elsewhere")
+    monkeypatch.setattr(client, "_exchange", wire.exchange)
+    with pytest.raises(ResolveError, match="has no TLS"):
+        client.manifest(IMAGE)
+    assert len(wire.seen) == 2
