@@ -274,20 +274,21 @@ def _descriptor(value: object, what: str, typed: bool = True) -> Descriptor:
         _string(value, "mediaType", what, optional=not typed),
         str(digest),
         size,
-        _platform(value.get("platform"), annotations),
+        _platform(value.get("platform"), annotations, what),
         _string(value, "artifactType", what, optional=True),
         annotations,
     )
 
 
-def _platform(value: object, annotations: dict[str, str]) -> platforms.Platform | None:
+def _platform(value: object, annotations: dict[str, str], what: str) -> platforms.Platform | None:
     """Return the platform that an index entry states, be it one that no machine has; None where it states none."""
+    if value is not None and not isinstance(value, dict):
+        raise InvalidManifest(f"Invalid {what}: the platform of an entry is a JSON object, this is {type(value).__name__}")
+    system, architecture, variant = (
+        _string(value, key, what, optional=True) if value else "" for key in ("os", "architecture", "variant")
+    )
     if annotations.get(REFERENCE_TYPE) == ATTESTATION:
         return platforms.Platform("unknown", "unknown")
-    if not isinstance(value, dict):
-        return None
-    parts = [value.get("os"), value.get("architecture"), value.get("variant")]
-    system, architecture, variant = (part if isinstance(part, str) else "" for part in parts)
     return platforms.Platform(system, architecture, variant) if system or architecture else None
 
 

@@ -45,6 +45,23 @@ def write(path, name, config, beside=None):
     return manifest
 
 
+def inspect(folder, document, media_type, others):
+    """Have skopeo show the image of an index or manifest: its exit code and what it says."""
+    blobs = {document, LAYER.blob("oci").data, *others}
+    entry = {"mediaType": media_type, "digest": images.sha256(document), "size": len(document)}
+    with open(folder / "archive.tar", "wb") as file:
+        tar = tarball.TarWriter(file)
+        for blob in blobs:
+            tar.add(tarball.blob_name(images.sha256(blob)), blob)
+        tar.add("index.json", images.to_json({"schemaVersion": 2, "manifests": [entry]}))
+        tar.add("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        tar.close()
+    argv = ["skopeo", "inspect", f"oci-archive:{folder}/archive.tar"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    # The digest is of the document itself.
+    return done.returncode, {**json.loads(done.stdout), "Digest": ""} if done.returncode == 0 else None
+
+
 def ours(change):
     """Return what dockin reads, None where it refuses the document; that is so for those that are not ordinary."""
     try:
@@ -99,3 +116,18 @@ def test_skopeo(tmp_path, change):
     write(tmp_path / "archive.tar", "team/app:1", change.of(CONFIG))
     done = subprocess.run(["skopeo", "inspect", f"oci-archive:{tmp_path}/archive.tar"], capture_output=True, text=True)
     check(change, done.returncode, done.stdout)
+
+
+@pytest.mark.parametrize("change", [change for change in (*readings.MANIFESTS, *readings.INDEXES) if change.runs], ids=str)
+def test_skopeo_on_manifests_and_indexes(tmp_path, change):
+    """What dockin refuses is no image for skopeo, or another one."""
+    manifest = images.image([LAYER], images.host_architecture())
+    document, media_type, others = manifest.data, images.OCI_MANIFEST, [manifest.config.data]
+    if change in readings.INDEXES:
+        document, media_type, others = images.index([manifest]).data, images.OCI_INDEX, [manifest.data, *others]
+    document = readings.compact(json.loads(document))
+    status, plain = inspect(tmp_path, document, media_type, others)
+    assert status == 0 and manifests.parse(document)
+    assert inspect(tmp_path, change.of(document), media_type, others) != (0, plain)
+    with pytest.raises(DockinError):
+        manifests.parse(change.of(document))

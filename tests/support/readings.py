@@ -109,19 +109,22 @@ MANIFESTS = (
     Change("Layers", '"layers"', '"Layers":[],"layers"'),
     Change("layers with a long s", '"layers"', '"layerſ":[],"layers"'),
     Change("layers twice", '"layers"', '"layers":[],"layers"'),
+    Change("Layers behind", "]}", '],"Layers":[]}', runs=True),
+    Change("layers with a long s behind", "]}", '],"layerſ":[]}', runs=True),
+    Change("layers twice, none in the second", "]}", '],"layers":[]}', runs=True),
     Change("Layers alone", '"layers"', '"Layers"'),
     Change("Config", '"config"', '"Config":{},"config"'),
     Change("Manifests", '"config"', '"Manifests":[],"config"'),
     Change("manifests with a long s", '"config"', '"manifeſts":[],"config"'),
     Change("SchemaVersion", '"schemaVersion"', '"SchemaVersion":1,"schemaVersion"'),
-    Change("schemaVersion 2.0", '"schemaVersion":2', '"schemaVersion":2.0'),
+    Change("schemaVersion 2.0", '"schemaVersion":2', '"schemaVersion":2.0', runs=True),
     Change("schemaVersion 2e0", '"schemaVersion":2', '"schemaVersion":2e0'),
     Change("MediaType", '{"schema', '{"MediaType":"x/y","schema'),
     Change("Digest of a layer", '"layers":[{', f'"layers":[{{"Digest":"{OTHER}",'),
     Change("SIZE of a layer", '"layers":[{', '"layers":[{"SIZE":1,'),
     Change("mediatype of a layer", '"layers":[{', '"layers":[{"mediatype":"x/y",'),
     Change("Annotations of a layer", '"layers":[{', '"layers":[{"Annotations":{},'),
-    Change("annotation that is a number", '"layers":[{', '"layers":[{"annotations":{"a":1},'),
+    Change("annotation that is a number", '"layers":[{', '"layers":[{"annotations":{"a":1},', runs=True),
     Change("digest of the config twice", '"config":{', f'"config":{{"digest":"{OTHER}",'),
 )
 INDEXES = (
@@ -135,6 +138,13 @@ INDEXES = (
     Change("Architecture", '"platform":{', '"platform":{"Architecture":"s390x",'),
     Change("variant with another V", '"platform":{', '"platform":{"Variant":"v9",'),
     Change("size twice", '"manifests":[{', '"manifests":[{"size":1,'),
+    Change("Manifests behind", "]}", '],"Manifests":[]}', runs=True),
+    Change("digest behind", "}]}", f',"digest":"{OTHER}"}}]}}', runs=True),
+    Change("Platform behind", "}]}", ',"Platform":{"os":"plan9","architecture":"s390x"}}]}', runs=True),
+    Change("platform that is a list", '"platform":{', '"platform":[],"x":{', runs=True),
+    Change("platform that is a text", '"platform":{', '"platform":"linux/amd64","x":{', runs=True),
+    Change("os that is a number", '"os":"linux"', '"os":1', runs=True),
+    Change("variant that is a list", '"os":"linux"', '"os":"linux","variant":["v7"]', runs=True),
 )
 
 # Ordinary ones, with what Go reads in them as labels.

@@ -116,10 +116,9 @@ def test_unknown_keys_are_passed_over():
         (GONE, None),
         (None, None),
         ({}, None),
-        ("linux/amd64", None),
-        ({"os": 1, "architecture": None}, None),
+        ({"os": None, "architecture": None}, None),
+        ({"os": "linux", "architecture": "arm", "variant": None}, Platform("linux", "arm", "v7")),
         ({"os": "linux", "architecture": "amd64"}, Platform("linux", "amd64")),
-        ({"os": "linux", "architecture": "arm", "variant": 7}, Platform("linux", "arm", "v7")),
         ({"os": "linux", "architecture": "arm", "variant": "v5"}, Platform("linux", "arm", "v5")),
         ({"os": "unknown", "architecture": "unknown"}, Platform("unknown", "unknown")),
         ({"os": "windows", "architecture": "amd64", "os.version": "10"}, Platform("windows", "amd64")),
@@ -129,6 +128,19 @@ def test_unknown_keys_are_passed_over():
 def test_platform_of_an_index_entry(value, expected):
     index = manifests.parse(dump(changed(INDEX, ["manifests", 0, "platform"], value)))
     assert index.manifests[0].platform == expected
+
+
+@pytest.mark.parametrize("value, message", [
+    ([], "the platform of an entry is a JSON object, this is list"),
+    ("linux/amd64", "the platform of an entry is a JSON object, this is str"),
+    (False, "the platform of an entry is a JSON object, this is bool"),
+    ({"os": 1, "architecture": "amd64"}, "'os' is no string"),
+    ({"os": "linux", "architecture": ["arm"]}, "'architecture' is no string"),
+    ({"os": "linux", "architecture": "arm", "variant": 7}, "'variant' is no string"),
+])
+def test_platform_that_go_does_not_take(value, message):
+    with pytest.raises(manifests.InvalidManifest, match=f"Invalid index: {message}"):
+        manifests.parse(dump(changed(INDEX, ["manifests", 0, "platform"], value)))
 
 
 @pytest.mark.parametrize(
