@@ -199,6 +199,11 @@ def for_composition(composition: Composition, pn: str, table: licences.Table, co
         raise InvalidRecipe(f"Invalid file name {composition.file_name!r}: use letters, digits, '.', '_' and '-'")
     images = [service.image for service in composition.services]
     unit = f"{pn}.service"
+    if composition.file_name in (unit, _ENV_FILE):
+        raise InvalidRecipe(
+            f"Invalid file name {composition.file_name!r}: the recipe has a file of its own of that name beside the Compose file;"
+            " rename the Compose file"
+        )
     names = ", ".join(image.reference.tagged.familiar for image in images)
     services = composition.services
     files = {composition.file_name: composition.text, unit: _compose_unit(composition)}
@@ -258,9 +263,10 @@ def plain(text: str, limit: int) -> str:
 def check_package_text(variable: str, value: str) -> None:
     """Raise InvalidRecipe for a value of one of PACKAGE_TEXTS in which rpmbuild would expand something."""
     if "%" in value:
+        remedy = "give another address" if variable.startswith("HOMEPAGE") else "remove each '%', or write it out as 'percent'"
         raise InvalidRecipe(
             f"Invalid {variable} = {value!r}: it has a '%', by which rpmbuild runs commands, as %(…), on the build host;"
-            " remove each '%', or write it out as 'percent'. It may be what an image's labels say, copied into the recipe"
+            f" {remedy}. It may be what an image's labels say, copied into the recipe"
             " by devtool or recipetool: if you do not know it, do not trust the image"
         )
 

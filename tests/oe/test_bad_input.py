@@ -87,7 +87,7 @@ BAD = {
     "macro-in-description": (recipe("docker://busybox", 'DESCRIPTION = "%{lua:x}"\n'),
                              r"Invalid DESCRIPTION = '%\{lua:x\}': .*remove each '%'"),
     "macro-in-homepage": (recipe("docker://busybox", 'HOMEPAGE = "https://a.example/%(id)"\n'),
-                          r"Invalid HOMEPAGE = 'https://a\.example/%\(id\)'"),
+                          r"Invalid HOMEPAGE = 'https://a\.example/%\(id\)': .*; give another address"),
     "macro-of-a-package": (recipe("docker://busybox", 'SUMMARY:${PN}-preload = "100 %"\n'),
                            r"Invalid SUMMARY:macro-of-a-package-preload = '100 %'"),
     "macro-appended": (recipe("docker://busybox", 'DESCRIPTION:append = " 100 %"\n'), r"Invalid DESCRIPTION = '.* 100 %'"),
