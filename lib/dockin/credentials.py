@@ -20,7 +20,7 @@ import typing
 from dataclasses import dataclass, field
 
 from dockin import logins
-from dockin.errors import DockinError
+from dockin.errors import DockinError, know_secret
 
 HELPER_SECONDS = 60
 # What a helper calls a user whose secret is a token to be exchanged, not a password.
@@ -39,6 +39,9 @@ class Login:
     password: str = field(repr=False)
     identity_token: str = field(default="", repr=False)
     origin: str = ""
+
+    def __post_init__(self) -> None:
+        know_secret(self.password, self.identity_token, self.basic.partition(" ")[2])
 
     @property
     def basic(self) -> str:

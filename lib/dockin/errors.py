@@ -26,6 +26,17 @@ _SECRETS = (
 )
 
 
+_SHORTEST_KNOWN = 6
+"""In characters: a shorter password would be struck out of words that it is a part of."""
+
+_known: set[str] = set()
+
+
+def know_secret(*values: str) -> None:
+    """Have without_secrets() strike out values of a login that this process has read."""
+    _known.update(value for value in values if len(value) >= _SHORTEST_KNOWN)
+
+
 def one_line(text: str) -> str:
     """Return a text of somebody else's as one line that does nothing to a terminal, and has nothing that UTF-8 has not."""
     return "".join(character if character.isprintable() else " " for character in text)
@@ -37,7 +48,13 @@ def readable(text: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return a text of somebody else's without the logins in it: there are servers that repeat what was sent to them."""
+    """Return a text of somebody else's without the logins in it: there are servers that repeat what was sent to them.
+
+    It is for words of registries and skopeo, where they come in: in a sentence of ours "basic" may be a name.
+    """
+    # The longer first, as one may begin with another.
+    for value in sorted(_known, key=len, reverse=True):
+        text = text.replace(value, "…")
     for pattern in _SECRETS:
         text = pattern.sub(r"\1…", text)
     return text
@@ -47,4 +64,4 @@ class DockinError(Exception):
     """Something that the user gave, or that was fetched, breaks a rule. The message may quote it, whatever it has."""
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(without_secrets(readable(message)))
+        super().__init__(readable(message))

@@ -27,7 +27,7 @@ import urllib.parse
 from dataclasses import dataclass, field, replace
 
 from dockin import credentials, manifests
-from dockin.errors import DockinError, one_line
+from dockin.errors import DockinError, know_secret, one_line, without_secrets
 from dockin.reference import ImageReference, is_digest, tags_in
 
 ACCEPT = ", ".join((*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES))
@@ -410,6 +410,7 @@ class Client:
             seconds = float(document.get("expires_in") or 60)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             raise ResolveError("content", f"{realm.netloc} answers with no token") from None
+        know_secret(str(token))
         return str(token), seconds
 
     def _is_plain(self, reference: ImageReference) -> bool:
@@ -559,7 +560,7 @@ def _challenge(headers: http.client.HTTPMessage, host: str) -> Challenge | None:
             found = {name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(rest)}
             return Challenge(scheme.lower(), found)
     if values:
-        schemes = one_line(", ".join(value.partition(" ")[0] for value in values))
+        schemes = _said(", ".join(value.partition(" ")[0] for value in values))
         raise ResolveError("auth", f"{host} asks for a login of an unknown kind: {schemes}")
     return None
 
@@ -686,8 +687,13 @@ def _words(answer: Answer) -> str:
         text = str(error.get("message") or error.get("code") or "")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
-    text = one_line(text)[:200]
+    text = _said(text)
     return f" ({text})" if text else ""
+
+
+def _said(text: str) -> str:
+    """Return words of a server as a message can have them."""
+    return without_secrets(one_line(text))[:200]
 
 
 def _transport_error(host: str, error: Exception, timeout: float, redirected: bool = False) -> ResolveError:

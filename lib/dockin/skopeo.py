@@ -174,7 +174,7 @@ def parse_tags(output: str) -> list[str]:
         document = json.loads(output)
         return tags_in(document["Tags"], str(document.get("Repository", "")))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise SkopeoError(f"skopeo list-tags printed no list of tags ({error}): {output[:200]!r}") from error
+        raise SkopeoError(f"skopeo list-tags printed no list of tags ({error}): {without_secrets(output)[:200]!r}") from error
 
 
 def classify(stderr: str, number: int = 0) -> Failure:

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import email.message
+import json
 import ssl
 import urllib.parse
 
 import pytest
 
-from dockin import credentials, reference, registry
+from dockin import credentials, reference, registry, skopeo
 from dockin.registry import ResolveError
 
 LOGIN = credentials.Login("user", "word", "", "auth.json")
@@ -73,3 +74,36 @@ def test_no_login_over_http_where_tls_is_wanted(monkeypatch):
     with pytest.raises(ResolveError, match="has no TLS"):
         client.manifest(IMAGE)
     assert len(wire.seen) == 2
+
+
+PASSWORD = credentials.Login("user", "hunter2-hunter2"), ["hunter2-hunter2", "dXNlcjpodW50ZXIyLWh1bnRlcjI="]
+IDENTITY = credentials.Login("", "", "identity.token-1"), ["identity.token-1"]
+TOKEN = credentials.Login("user", "hunter2"), ["a token of this run"]
+
+
+@pytest.mark.parametrize("login, secrets, where", [
+    (*PASSWORD, "registry"), (*IDENTITY, "registry"), (*TOKEN, "registry"), (*PASSWORD, "tokens"), (*IDENTITY, "tokens"),
+])
+def test_a_login_that_is_known_is_not_repeated(monkeypatch, login, secrets, where):
+    """However a server words it, and at any place of what it says; nor by skopeo."""
+    words = f"{'x' * 190}: {' '.join(secrets)} {';'.join(secrets)}"
+
+    def exchange(scheme, netloc, context, method, path, headers, limit, body=None):
+        answer = email.message.Message()
+        said = json.dumps({"errors": [{"message": words}]}).encode()
+        if netloc == "tokens.example" and where != "tokens":
+            return registry.Answer(200, answer, json.dumps({"token": "a token of this run"}).encode())
+        if netloc == "tokens.example" or "Authorization" in headers:
+            return registry.Answer(403, answer, said)
+        answer["WWW-Authenticate"] = 'Bearer realm="https://tokens.example/"'
+        return registry.Answer(401, answer, b"")
+
+    monkeypatch.setattr(Logins, "find", lambda self, host, repository: login)
+    access = registry.Access(ssl.create_default_context())
+    client = registry.Client(Logins(), lambda named: access, registry.Statistics())
+    monkeypatch.setattr(client, "_exchange", exchange)
+    with pytest.raises(ResolveError, match=r"\(x+: …") as caught:
+        client.manifest(IMAGE)
+    for said in (str(caught.value), skopeo.classify(f'time="now" level=fatal msg="{words}"').message):
+        # Nor the first half of it, where a long message is cut.
+        assert not any(secret[:9] in said for secret in secrets)

@@ -343,6 +343,11 @@ def test_words_about_logins_are_kept(text):
     assert errors.without_secrets(text) == text
 
 
+@pytest.mark.parametrize("text", ["service basic is built from source", "Bearer x, Basic y", "password=of ours"])
+def test_our_own_words_are_kept(text):
+    assert str(errors.DockinError(text)) == text
+
+
 @pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (15, "SIGTERM"), (40, "signal 40")])
 def test_ended_by_a_signal(number, name):
     assert skopeo.classify("half a li", number) == skopeo.Failure("signal", f"skopeo was ended by {name}")
