@@ -51,7 +51,13 @@ def recipe(named, labels=None):
 
 def label(*keys):
     named = reference.parse("ghcr.io/team/app:1.0")
-    return lambda text: recipe(named, {LABEL + key: text for key in keys})
+
+    def act(text):
+        made = recipe(named, {LABEL + key: text for key in keys})
+        # create-spdx writes the variables as they are.
+        return {**made, "SPDX": json.dumps(made["spec"])}
+
+    return act
 
 
 def reports(result):
@@ -116,6 +122,18 @@ def composed(**members):
     image = newrecipe.Image(dataclasses.replace(read.images[0].reference, digest=NEW), config())
     made = newrecipe.for_composition(compose.compose(read, [image]), "shop-docker", TABLE)
     return {"recipe": made.text, "Compose unit": made.files["shop-docker.service"], "file": [*made.files][0]}
+
+
+def env_file(text):
+    """Return what is made of a Compose file whose image --env-file names."""
+    env = f"IMAGE={text}"
+    document = json.dumps({"name": "shop", "services": {"web": {"image": "${IMAGE}"}}})
+    read = compose.parse(document, "compose.yml", compose.variables(env, ".env"))
+    image = newrecipe.Image(dataclasses.replace(read.images[0].reference, digest=NEW), config())
+    composition = compose.compose(dataclasses.replace(read, env_text=env), [image])
+    made = newrecipe.for_composition(composition, "shop-docker", TABLE)
+    assert made.files["compose.env"] == env and made.files["compose.yml"] == document
+    return {"recipe": made.text, "Compose unit": made.files["shop-docker.service"], "file": [*made.files]}
 
 
 def created(text):
@@ -221,7 +239,10 @@ WAYS = {
     "Compose: file name": (("compose.yml",), lambda text: composed(path=text)),
     "Compose: image, platform": (("linux/amd64",), lambda text: composed(
         service={"platform": text} if "/" in text else {"image": text})),
-    "Config: created": (("2026-11-30T00:00:00Z", *(f"2026-11-30{one}00:00:00" for one in "\ud800\x1b\0\x9b\u202e<")),
+    "Compose: --env-file": (("team/app:1.0", "'team/app:1.0'", '"team/app" # "'), env_file),
+    # Of those without a zone none is a time.
+    "Config: created": (("2026-11-30T00:00:00Z", "2026-11-30T00:00:00", "2026-11-30 00:00:00", "2026-11-30",
+                         *(f"2026-11-30{one}00:00:00{zone}" for one in "\ud800\x1b\0\x9b\u202e<" for zone in ("", "Z"))),
                         created),
     "Index and config: platform": (("linux",), platform),
     "Manifest: types, digests": (("text/plain",), media_types),
@@ -267,8 +288,9 @@ def is_information(text):
 
 
 def is_spdx(text):
-    json.loads(text)
-    assert text.isascii() and "<" not in text and "\\" not in text.replace("\\n", "")
+    is_readable(json.dumps(json.loads(text), ensure_ascii=False))
+    # Elements of ours have names of images alone, and no sentences.
+    assert "pkg:" not in text or (text.isascii() and "<" not in text and "\\" not in text.replace("\\n", ""))
     for purl in re.findall(r'"(pkg:[^"]*)"', text):
         assert re.fullmatch(r"pkg:oci/[A-Za-z0-9._~/:%@?=&+-]+", purl)
 
