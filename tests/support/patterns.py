@@ -151,8 +151,19 @@ def _sample(tree: typing.Iterable, chance: random.Random) -> str:
 
 
 def _several(tree: typing.Iterable, chance: random.Random) -> list[str]:
+    """Return texts that a piece of an expression takes: of a short one all that matter, such as \\" of \\\\., else some."""
     tree = list(tree)
-    return [sample for sample in (_sample(tree, chance) for _ in range(4)) if sample]
+    found = list(dict.fromkeys([*_choices(tree), *(_sample(tree, chance) for _ in range(4))]))
+    return [sample for sample in chance.sample(found, min(len(found), 16)) if sample]
+
+
+def _choices(tree: list) -> list[str]:
+    """Return what a piece of at most two characters can be made of, branch by branch; nothing for a longer one."""
+    if len(tree) == 1 and tree[0][0] in (constants.BRANCH, constants.SUBPATTERN):
+        return [choice for body in _inner(*tree[0]) for choice in _choices(list(body))]
+    if len(tree) > 2 or any(one[0] not in (constants.LITERAL, constants.NOT_LITERAL, constants.ANY, constants.IN) for one in tree):
+        return []
+    return list(map("".join, itertools.product(*(_of([one]) for one in tree))))
 
 
 def _of(tree: typing.Iterable) -> list[str]:

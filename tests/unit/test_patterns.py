@@ -17,6 +17,7 @@ from support import patterns
 FOUND, COMPUTED = patterns.found()
 # One that backtracks needs a hundred times as long, or does not end. It is time of the processor, not of the clock.
 LENGTH, SECONDS = 40_000, 0.5
+LINES = 120
 # Expressions that are put together when they are needed, and why they can't hurt.
 HARMLESS = {
     "dockin.acceptance:parse": "the user's own patterns of repositories, for names of at most 255 characters",
@@ -39,7 +40,7 @@ def is_slow(pattern, lines, seconds=SECONDS):
 
 @pytest.mark.parametrize("pattern", FOUND, ids=lambda pattern: pattern.name)
 def test_expression_takes_hostile_lines(pattern):
-    line = is_slow(pattern, 120)
+    line = is_slow(pattern, LINES)
     assert line is None, f"{line[:60]!r}…{line[-20:]!r}"
 
 
@@ -59,12 +60,33 @@ BAD = {
     "unclosed string": (r'"(?:[^"\\]|\\.)*"|.', "findall"),
     "bytes": (rb"(?:[0-9]+,?)*x", "match"),
 }
+# Expressions that the layer once had. Each has to be seen with what the layer's own have to pass.
+ONCE = {
+    "acceptance": (r"localhost|.*[.:*].*", "fullmatch"),
+    "bitbaketext function": (r"^(?:(?:python|fakeroot)(?=[\s(])\s*)*[\w.\-+{}$:]*\s*\(\s*\)\s*\{$", "match"),
+    # "${@{}{}{}{", of which fourteen pairs were enough.
+    "bitbaketext code": (r"\$\{(@(?:\{.*?\}|[^{}])+|[a-zA-Z0-9\-_+./~:]+)\}", "finditer"),
+    "completion": (r'(?ms)^\s*BBLAYERS\s*(?:\?=|\+=|:?=)\s*"((?:[^"\\]|\\.)*)"', "findall"),
+    "recipefile inherit": (r"(?m)^\s*inherit(?:_defer)?\s(?:.*\s)?dockin(?:\s|$)", "search"),
+    "recipefile scheme": (r"([a-z0-9]+|\})://", "finditer"),
+    "registriesconf table": (r"\s*\[+\s*([A-Za-z0-9_.\"' -]+?)\s*\]+\s*(?:#.*)?", "fullmatch"),
+    "registriesconf pair": (r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=\s*(.*?)\s*""", "fullmatch"),
+    "registry": (r'([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))', "findall"),
+    "storageconf table": (r"\s*\[\s*([A-Za-z0-9_.\s-]+?)\s*\]\s*(?:#.*)?", "fullmatch"),
+    "storageconf piece": (r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*|[^"\'#]', "findall"),
+}
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_expressions_are_seen(case):
     expression, method = BAD[case]
     assert is_slow(patterns.Pattern(case, re.compile(expression), (method,)), 100, 0.3) is not None
+
+
+@pytest.mark.parametrize("case", ONCE)
+def test_expressions_that_the_layer_once_had_are_seen(case):
+    expression, method = ONCE[case]
+    assert is_slow(patterns.Pattern(case, re.compile(expression), (method,)), LINES) is not None
 
 
 def test_each_expression_is_found():
