@@ -113,7 +113,7 @@ class Drafts:
         for result in results:
             marks: set[object] = {id(result)}
             try:
-                marks.update((os.path.realpath(one.spot.path), one.spot.start, one.text) for one in self._edits_of(result))
+                marks.update((os.path.realpath(one.spot.path), one.spot.start) for one in self._edits_of(result))
             except DockinError:
                 pass  # it is refused for that
             if result.renamed:
@@ -174,9 +174,9 @@ class Drafts:
         tags = any(old[number].tag != new[number].tag for number in old)
         beside = self._files(recipe)
         later = {path: texts.get(os.path.realpath(path)) or text for path, text in mentions.files(after).items()}
-        for path in beside:
-            if path not in later:
-                raise Unconfirmed(f"{path} is for this version of {recipe.name} alone: use devtool upgrade")
+        if mentions.folders(before) != mentions.folders(after):
+            lost = [*map(recipe.shown, sorted(mentions.folders(before) - mentions.folders(after)))]
+            raise Unconfirmed(f"{', '.join(lost)} is for this version of {recipe.name} alone: use devtool upgrade")
         left = collections.Counter(_key(one, after) for one in mentions.find(after, later, new, tags))
         for one in mentions.find(before, beside, old, tags):
             key = _key(one, before)
@@ -207,17 +207,24 @@ def _meet(one: Spot, other: Spot) -> bool:
 def _compare(recipe: Recipe, before: Recipe, after: Recipe, results: list[Result], renamed: dict[str, str]) -> None:
     """Raise Unconfirmed where a recipe would not be as it was, but for what results want."""
     mine = {id(result.image): result for result in results}
-    if [renamed.get(path, path) for path in before.files] != [*after.files]:
-        lost = set(before.files).symmetric_difference(after.files).difference(renamed, renamed.values())
-        which = ", ".join(sorted(map(recipe.shown, lost))) or recipe.path
-        raise Unconfirmed(f"{which} is for this version of {recipe.name} alone: use devtool upgrade")
+    code = next((shown for text, shown in _entries(before) if "${@" in text and "getVar" in text), "")
+    moved = next((one.image for one in results if one.upgraded and not one.image.tag_is_written_out), None)
+    if code and moved:
+        raise Unconfirmed(f"{code} may have its version from where {moved.text} has it, by Python code: use devtool upgrade")
     for old, new in zip(before.words, after.words):
         if old.characters != new.characters:
             raise Unconfirmed(f"{old.characters} has its version from there, too, and would be {new.characters}")
+    if [renamed.get(path, path) for path in before.files] != [*after.files]:
+        lost = set(before.files).symmetric_difference(after.files).difference(renamed, renamed.values())
+        which = ", ".join(sorted(map(recipe.shown, lost))) or recipe.path
+        raise Unconfirmed(f"{recipe.shown(recipe.path)} would be without {which}: use devtool upgrade")
     if (before.name, len(before.words), len(before.images)) != (after.name, len(after.words), len(after.images)):
         raise Unconfirmed(f"{recipe.shown(recipe.path)} would have other entries in SRC_URI")
     for image, old_image, new_image in zip(recipe.images, before.images, after.images):
         if not old_image.source or old_image.problem:
+            # Of what it is nothing is known, but for the places that it may be made of.
+            if _parts(before, old_image) != _parts(after, new_image):
+                raise Unconfirmed(f"{_place(recipe, image)}, {image.text}, may have its tag or pin from there, too")
             continue
         if not new_image.source or new_image.problem:
             raise Unconfirmed(f"{_place(recipe, image)} would not be understood: {new_image.problem}")
@@ -235,6 +242,16 @@ def _compare(recipe: Recipe, before: Recipe, after: Recipe, results: list[Result
 
 def _with(entry: source.DockerSource, reference: ImageReference) -> source.DockerSource:
     return replace(entry, reference=reference)
+
+
+def _entries(recipe: Recipe) -> typing.Iterator[tuple[str, str]]:
+    """Yield the entries of SRC_URI, each with what a message may have of it."""
+    yield from ((word.characters, word.characters) for word in recipe.words)
+    yield from ((image.entry.characters, image.text) for image in recipe.images)
+
+
+def _parts(recipe: Recipe, image: Image) -> tuple[str, list[str]]:
+    return image.text, [recipe.files[spot.path][spot.start : spot.end] for spot in image.pins]
 
 
 def _place(recipe: Recipe, image: Image) -> str:

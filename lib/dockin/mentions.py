@@ -103,14 +103,22 @@ def _candidates(recipe: Recipe, name: str) -> typing.Iterator[str]:
         if recipe.layer and name.startswith(recipe.layer + "/"):
             yield name
         return
-    values = values_of_name(recipe.path)
-    folders = dict.fromkeys((f"{values['BPN']}-{values.get('PV', '')}", values["BPN"], values["PN"], "files"))
-    for directory in dict.fromkeys(os.path.dirname(path) for path in recipe.files if not path.endswith(CLASS)):
+    for directory in _directories(recipe):
         yield os.path.normpath(os.path.join(directory, name))
-        for folder in folders:
-            place = os.path.join(directory, folder)
-            yield os.path.normpath(os.path.join(place, name))
-            yield from sorted(glob.iglob(os.path.join(glob.escape(place), "*", glob.escape(name))))
+    for place in sorted(folders(recipe)):
+        yield os.path.normpath(os.path.join(place, name))
+        yield from sorted(glob.iglob(os.path.join(glob.escape(place), "*", glob.escape(name))))
+
+
+def folders(recipe: Recipe) -> set[str]:
+    """Return the directories of FILESPATH that there are beside the files of a recipe, whatever is in them."""
+    values = values_of_name(recipe.path)
+    names = {f"{values['BPN']}-{values.get('PV', '')}", values["BPN"], values["PN"], "files"}
+    return {place for one in _directories(recipe) for name in names if os.path.isdir(place := os.path.join(one, name))}
+
+
+def _directories(recipe: Recipe) -> list[str]:
+    return list(dict.fromkeys(os.path.dirname(path) for path in recipe.files if not path.endswith(CLASS)))
 
 
 def find(recipe: Recipe, beside: collections.abc.Mapping[str, str], images: Images, tags: bool) -> list[Mention]:

@@ -87,6 +87,11 @@ class Image:
     conditional: bool = False
     """Whether it depends on an override."""
 
+    @property
+    def tag_is_written_out(self) -> bool:
+        """Whether the tag stands in the entry itself, not in a variable that others can have, too."""
+        return self.tag is not None and Place(self.tag.path, self.tag.start - 1) in self.entry.places
+
 
 Texts = collections.abc.Mapping[str, typing.Optional[str]]
 """Texts that count instead of those of files, by real path; None for a file that is no longer there."""
@@ -997,12 +1002,3 @@ def name_with_version(path: str, version: str) -> str:
     if "_" in version:
         raise RecipeError(f"{version!r} can't be a version in the name of {path}: '_' ends it")
     return os.path.join(directory, f"{pn}_{version}{underscore}{revision}{RECIPE}")
-
-
-def tied_to_version(recipe: Recipe) -> list[str]:
-    """Return appends and directories that belong to the version in the name of a recipe's file."""
-    directory, name = os.path.split(recipe.path)
-    stem = name[: -len(RECIPE)]
-    appends = [recipe.shown(path) for path in recipe.files if os.path.basename(path) == stem + APPEND]
-    files = os.path.join(directory, "-".join(stem.split("_")[:2]))
-    return appends + ([recipe.shown(files)] if os.path.isdir(files) else [])

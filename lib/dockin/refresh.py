@@ -22,10 +22,9 @@ import typing
 from dataclasses import dataclass, field, replace
 
 from dockin import comparison, includes, platforms, recipefile, versions
-from dockin.bitbaketext import Place, Spot
+from dockin.bitbaketext import Spot
 from dockin.comparison import STALE, UPDATED, Finding
 from dockin.confirmation import Drafts
-from dockin.errors import DockinError
 from dockin.layers import APPEND, Layers, is_own, layer_of, layers_of
 from dockin.recipefile import Edit, Image, Recipe
 from dockin.reference import ImageReference
@@ -160,7 +159,7 @@ def run(
     users = _Users(results, tasks)
     notes = {note for task in examined(tasks) for note in task.recipe.notes}
     notes |= {f"--only {pattern} fits no image" for pattern in _unfit(tasks, options.only)}
-    drafts = Drafts(results, tasks, lambda result: _edits(result, users))
+    drafts = Drafts(results, tasks, _edits)
     notes |= _take_back(results, users, drafts, options, resolver, now)
     changes = _changes(results, drafts, options)
     if options.writes:
@@ -290,12 +289,10 @@ def _take_back(
     notes: set[str] = set()
     tags: dict[int, comparison.Tags] = {}
     while True:
-        refused = [(result, why) for result in results if result.upgraded for why in [_why_not(result, users)] if why]
+        stale = [result for result in results if result.status == STALE]
+        refused = [(result, why) for result, why in drafts.refused(stale) if result.upgraded]
         # Those that share a tag may still meet at the lower one.
-        refused = [(result, why) for result, why in refused if not users.above(result)]
-        if not refused:
-            stale = [result for result in results if result.status == STALE]
-            refused = [(result, why) for result, why in drafts.refused(stale) if result.upgraded]
+        refused = [(result, why) for result, why in refused if not users.above(result)] or refused
         if not refused:
             return notes
         for result, why in refused:
@@ -318,15 +315,6 @@ class _TagError(recipefile.RecipeError):
     """A tag can't be written where another one might be."""
 
 
-def _why_not(result: Result, users: _Users) -> DockinError | None:
-    """Return why an image can't be brought up to date, None if it can."""
-    try:
-        _edits(result, users)
-    except DockinError as error:
-        return error
-    return None
-
-
 def _changes(results: list[Result], drafts: Drafts, options: Options) -> list[Change]:
     """Return what stale results change in files; those that can't be changed become errors."""
     for result, why in drafts.refused([result for result in results if result.status == STALE]):
@@ -346,31 +334,14 @@ def _changes(results: list[Result], drafts: Drafts, options: Options) -> list[Ch
 
 
 class _Users:
-    """Who has a pin or a tag from where: of all recipes, also the images that are not examined."""
+    """Which results have their tag from one place, of all images, also those that are not examined."""
 
     def __init__(self, results: list[Result], tasks: list[Task]) -> None:
         self._results = {id(result.image): result for result in results}
-        self._of_pins: dict[typing.Any, list[Image]] = collections.defaultdict(list)
         self._of_files: dict[str, list[Image]] = collections.defaultdict(list)
         for image in (image for task in tasks for image in task.recipe.images):
-            for place in _pin_places(image):
-                self._of_pins[_really(place)].append(image)
             for path in {place.path for place in image.entry.places if place}:
                 self._of_files[path].append(image)
-        self._words = [word for task in tasks for word in task.recipe.words]
-        self._files: dict[str, set[str]] = collections.defaultdict(set)
-        for task in tasks:
-            for path in task.recipe.files:
-                self._files[path].add(task.recipe.path)
-
-    def including(self, path: str) -> list[str]:
-        """Return the recipes that a recipe's file is also part of."""
-        return sorted(self._files[path] - {path})
-
-    def tied(self, result: Result) -> str:
-        """Return what is no image, but has a part from where a result's image has its tag; "" if there is nothing."""
-        mine = result.image.tag or result.image.tag_file
-        return next((word.characters for word in self._words if word.count_from(mine)), "")
 
     def _sharing(self, result: Result) -> list[Result]:
         """Return the results that have their tag from where a result has it, none if anything else is there."""
@@ -392,88 +363,17 @@ class _Users:
         """Tell whether others that have their tag from where a result has it get a higher one, and may get a lower."""
         return any(_numbers(other) > _numbers(result) for other in self._sharing(result))
 
-    def follow(self, result: Result) -> bool:
-        """Tell whether all images of which the place of a result's tag is a part have it as their tag, and get the same."""
-        mine = result.image.tag or result.image.tag_file
-        for image in self._of_files[mine.path if isinstance(mine, Spot) else mine]:
-            count = image.entry.count_from(mine)
-            if not count:
-                continue
-            other = self._results.get(id(image))
-            if (image.tag or image.tag_file) != mine or count != result.image.entry.count_from(mine) or image.problem:
-                return False
-            if not other and _is_same(image, result.image):
-                continue
-            if not other or other.status != STALE or other.tag_part != result.tag_part:
-                return False
-        return _tag_length(result.image) == result.image.entry.count_from(mine)
-
-    def agree(self, result: Result) -> bool:
-        """Tell whether a result's new pin fits all images that have it from the same literal."""
-        assert result.reference
-        for image in (image for place in _pin_places(result.image) for image in self._of_pins[_really(place)]):
-            other = self._results.get(id(image))
-            if other and other.status == STALE and other.found.new.index == result.found.new.index:
-                continue
-            if not other and _is_same(image, result.image):
-                continue
-            # One of the same tag may not be stale, as for another platform; any other tag stands for something else.
-            known = None if image.problem else image.source
-            same_tag = known is not None and known.reference.tagged == result.reference.tagged
-            if not same_tag or result.found.new.tag != result.found.old.tag:
-                return False
-        return True
-
 
 def _numbers(result: Result) -> tuple[int, ...]:
     version = versions.parse(result.tag_part)
     return version.numbers if version else ()
 
 
-def _really(place: typing.Any) -> typing.Any:
-    """Return a place with the path of the file that it is in, to which links may lead by other names."""
-    if isinstance(place, Spot):
-        return Spot(os.path.realpath(place.path), place.start, place.end)
-    if isinstance(place, Place):
-        return Place(os.path.realpath(place.path), place.offset)
-    spot, text = place
-    return _really(spot), text
-
-
-def _tag_length(image: Image) -> int:
-    """Return of how many characters the literal of an image's tag is, or the version in the recipe's name."""
-    if image.tag:
-        return image.tag.end - image.tag.start
-    assert image.source
-    return len(image.source.reference.tag or "") - len("".join(image.tag_around))
-
-
-def _is_same(image: Image, other: Image) -> bool:
-    """Tell whether images of two recipes are one: the same text, with pin and tag from the same places."""
-    parts = [(one.place, one.text, _pin_places(one), one.tag, one.tag_file, one.source) for one in (image, other)]
-    return parts[0] == parts[1]
-
-
-def _pin_places(image: Image) -> tuple[typing.Any, ...]:
-    """Return the literals of an image's pin, or where it is to be put in and how it begins there.
-
-    Of one that can't be understood also its entry, so that no pin for all who have it is put beside that.
-    """
-    entry = (image.place,) if image.place else ()
-    if image.problem:
-        return (*image.pins, *entry)
-    if image.pins or not image.pin_place:
-        return image.pins
-    return ((image.pin_place, image.pin_text), *(entry if image.pin_place.path == image.path else ()))
-
-
-def _edits(result: Result, users: _Users) -> list[Edit]:
+def _edits(result: Result) -> list[Edit]:
     """Return the edits that bring an image up to date. Raises RecipeError where a literal is missing."""
     image = result.image
     digits = result.found.new.index.partition(":")[2]
     edits = [Edit(spot, digits) for spot in image.pins]
-    if not users.agree(result):
-        raise recipefile.RecipeError(f"one literal has the pin of {image.text} and of another image: give each its own")
     if not edits and (image.source and not image.source.reference.digest):
         if image.pin_place is None:
             raise recipefile.RecipeError(f"{image.text} stands in no place where a pin can be put beside it")
@@ -481,30 +381,21 @@ def _edits(result: Result, users: _Users) -> list[Edit]:
     elif not edits:
         raise recipefile.RecipeError(f"the pin of {image.text} stands in no place where it can be changed")
     if result.found.new.tag != result.found.old.tag:
-        edits += _tag_edits(result, users)
+        edits += _tag_edits(result)
     return edits
 
 
-def _tag_edits(result: Result, users: _Users) -> list[Edit]:
+def _tag_edits(result: Result) -> list[Edit]:
     image = result.image
     if not image.tag and image.tag_file != result.recipe.path:
         raise recipefile.RecipeError(f"the tag of {image.text} is built from variables or not written; write ;tag= out")
     if not result.tag_part:
         raise _TagError(f"the tag of {image.text} is built from variables; write ;tag= out")
-    if not users.follow(result):
-        raise recipefile.RecipeError(f"other images have their tag from where {image.text} has it, and don't follow it")
-    tied = users.tied(result)
-    if tied:
-        raise recipefile.RecipeError(f"{tied} has its version from where {image.text} has its tag: use devtool upgrade")
     if image.tag:
         return [Edit(image.tag, result.found.new.tag)]
     renamed = recipefile.name_with_version(result.recipe.path, result.tag_part)
     if os.path.lexists(renamed):
         raise _TagError(f"there is a {result.recipe.shown(renamed)} already")
-    for shown in recipefile.tied_to_version(result.recipe):
-        raise recipefile.RecipeError(f"{shown} is for this version of {result.recipe.name} alone: use devtool upgrade")
-    for path in users.including(result.recipe.path):
-        raise recipefile.RecipeError(f"{os.path.basename(path)} includes {result.recipe.path} by its name: rename it there")
     result.renamed = renamed
     return []
 

@@ -621,7 +621,7 @@ SRC_URI[a.sha256sum] = "{old[7:]}"
 SRC_URI[b.sha256sum] = "{old[7:]}"
 ''')
     text = path.read_text()
-    assert "don't follow" in layer.run("refresh", "--upgrade", "patch")
+    assert "give each image its own tag" in layer.run("refresh", "--upgrade", "patch")
     assert path.read_text() == text
 
 

@@ -1,0 +1,149 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""An edit is confirmed by reading the new texts: the wanted tag and pin, with all else as it was, or nothing is written."""
+
+from __future__ import annotations
+
+import pytest
+
+from dockin import refresh, units
+from dockin.reference import parse
+from unit.test_refresh import NEW, OLD, OTHER, Registry
+
+SHA = f"sha256:{OLD}"
+ENTRY = 'SRC_URI = "docker://h.io/x;tag={};name=x{}"\nSRC_URI[x.sha256sum] = "' + OLD + '"\n'
+PLAIN = ENTRY.format("1.0.9", "")
+BY_NAME = ENTRY.format("${PV}", "")
+LOCAL = ENTRY.format("1.0.9", " file://f")
+UNIT, NEW_UNIT = (units.unit_name(parse(f"h.io/x:{tag}")) for tag in ("1.0.9", "1.0.10"))
+# The longest repository of which a unit can have the older tag in its name.
+LONG = "r" * (len("x") + 255 - len(UNIT))
+
+
+def refreshed(text):
+    """Return what an upgrade makes of a text that names the image in one way."""
+    return text.replace("1.0.9", "1.0.10").replace(OLD, NEW)
+
+
+def compose(image):
+    return f"services:\n  x:\n    image: {image}\n"
+
+
+def with_compose(image):
+    return {"x_1.bb": ENTRY.format("1.0.9", " file://compose.yml"), "files/compose.yml": compose(image)}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Write files of a layer, move its images to 1.0.10, and return the report and the files that are then there."""
+    def run(files, tags=None, **options):
+        for name, text in {"conf/layer.conf": "", **files}.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+        known = tags or {"x:1.0.9": OLD, "x:1.0.10": NEW, "y:1.0.9": OLD}
+        report = refresh.run(
+            refresh.read_tasks([str(tmp_path)]), refresh.Options(**{"upgrade": "patch", **options}), Registry(known))
+        found = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+        return report, {name: text for name, text in found.items() if name != "conf/layer.conf"}
+
+    return run
+
+
+FOLLOWS = {
+    "tag and pin": {"x_1.bb": PLAIN},
+    "tag from a variable": {"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", "")},
+    "tag from the name": {"x_1.0.9.bb": BY_NAME},
+    "a literal in an expression of Python": {"x_1.bb": PLAIN + 'S = "${@\'h.io/x:1.0.9\'}"\n'},
+    "a word in another variable": {"x_1.bb": PLAIN + 'IMAGE = "h.io/x:1.0.9"\n'},
+    "an include of two recipes": {
+        "x.inc": PLAIN, "x_1.bb": "require x.inc\n", "y_1.bb": "require x.inc\n"},
+    "a pin in an include, the tag in the recipe": {
+        "x.inc": f'SRC_URI[x.sha256sum] = "{OLD}"\n', "x_1.bb": 'require x.inc\nSRC_URI = "docker://h.io/x;tag=1.0.9;name=x"\n'},
+    "an append": {"x_1.bb": 'LICENSE = "MIT"\n', "x_%.bbappend": PLAIN},
+    "an append with the pin": {
+        "x_1.bb": 'SRC_URI = "docker://h.io/x;tag=1.0.9;name=x"\n', "x_1.bbappend": f'SRC_URI[x.sha256sum] = "{OLD}"\n'},
+    "an override with an entry of its own": {"x_1.bb": PLAIN + 'SRC_URI:append:arm = " file://arm.cfg"\n'},
+    "a tag in a Compose file": with_compose("h.io/x:1.0.9"),
+    "a tag and a digest in a Compose file": with_compose(f"h.io/x:1.0.9@{SHA}"),
+    "a unit": {"x_1.bb": LOCAL, "files/f": f"[Unit]\nRequires={UNIT}\n"},
+    "a script": {"x_1.bb": LOCAL, "files/f": "#!/bin/sh\ndocker run h.io/x:1.0.9\n"},
+    "the digits of the pin in a file": {"x_1.bb": LOCAL, "files/f": f"{{\"digest\": \"{SHA}\"}}\n"},
+    "a file of an override": {"x_1.bb": LOCAL, "files/arm/f": "docker run h.io/x:1.0.9\n"},
+}
+
+
+@pytest.mark.parametrize("name", FOLLOWS)
+def test_what_names_the_image_moves_with_it(run, name):
+    files = FOLLOWS[name]
+    report, after = run(files)
+    assert {result.status for result in report.results} == {"updated"}, [report.notes, report.results[0].found.message]
+    expected = {(name if name != "x_1.0.9.bb" else "x_1.0.10.bb"): refreshed(text) for name, text in files.items()}
+    assert after == {name: text.replace(UNIT, NEW_UNIT) for name, text in expected.items()}
+
+
+STAYS = {
+    "a comment": "# h.io/x:1.0.9 was first\n",
+    "another variable that has the same characters": 'OTHER = "1.0.9"\n',
+    "another image of the tag": f'SRC_URI += "docker://h.io/y;tag=1.0.9;name=y"\nSRC_URI[y.sha256sum] = "{OLD}"\n',
+    "another entry of the version": 'SRC_URI += "file://tool-1.0.9.cfg"\n',
+    "Python code": "SRC_URI += \"file://${@d.getVar('MACHINE')}.cfg\"\n",
+}
+
+
+@pytest.mark.parametrize("name", STAYS)
+def test_what_is_something_else_stays(run, name):
+    _, after = run({"x_1.bb": PLAIN + STAYS[name]})
+    assert after == {"x_1.bb": refreshed(PLAIN) + STAYS[name]}
+
+
+REFUSED = {
+    "a tarball of the tag": ({"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " https://h.io/a-${T}.tgz;name=a")},
+                             "https://h.io/a-1.0.9.tgz;name=a has its version from there"),
+    "a local file of the version": ({"x_1.0.9.bb": ENTRY.format("${PV}", " file://f-${PV}")}, "file://f-1.0.9 has"),
+    "an include of the version": ({"x_1.0.9.bb": BY_NAME + "require x-${PV}.inc\n", "x-1.0.9.inc": ""}, "x-1.0.9.inc has"),
+    "another image by Python": (
+        {"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " docker://h.io/${@d.getVar('T')};name=z")}, "by Python code"),
+    "a tarball by Python": (
+        {"x_1.0.9.bb": BY_NAME + "SRC_URI += \"https://h.io/${@d.getVar('PV').replace('.', '_')}.tgz\"\n"},
+        "by Python code"),
+    "another image by a variable": ({"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " docker://h.io/y;tag=${T};name=y")
+                                     + f'SRC_URI[y.sha256sum] = "{OLD}"\n'}, "h.io/y;tag=1.0.9;name=y, would become"),
+    "another image of an override": ({"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", "")
+                                      + 'SRC_URI:append:arm = " docker://h.io/y;tag=v${T};name=y"\n'}, "would become"),
+    "an append to the version": ({"x_1.0.9.bb": BY_NAME, "x_1.0.9.bbappend": 'A = "1"\n'}, "without x_1.0.9.bbappend"),
+    "a directory of the version": ({"x_1.0.9.bb": BY_NAME, "x-1.0.9/f": "1"}, "x-1.0.9 is for this version"),
+    "one beside an include": ({"x_1.0.9.bb": "require inc/x.inc\n", "inc/x.inc": BY_NAME, "inc/x-1.0.9/f": "1"},
+                              "x-1.0.9 is for this version"),
+    "a recipe that includes it": ({"x_1.0.9.bb": BY_NAME, "y_1.bb": "require x_1.0.9.bb\n"}, "y_1.bb would be without"),
+    "an entry that is then there twice": ({"x_1.bb": PLAIN + 'SRC_URI += "docker://h.io/x;tag=1.0.10;name=y"\n'
+                                          + f'SRC_URI[y.sha256sum] = "{NEW}"\n'}, "Two images with one archive name"),
+    "the name of the unit": ({"x_1.bb": PLAIN.replace("h.io/x", f"h.io/{LONG}")}, "systemd allows 255"),
+    "a Compose file with a digest of its own": (with_compose(f"h.io/x:1.0.9@sha256:{OTHER}"), "files/compose.yml:3"),
+    "a Compose file with a variable": (with_compose("h.io/x:${TAG:-1.0.9}"), "files/compose.yml:3"),
+    "a Compose file that is none": (
+        {**with_compose(""), "files/compose.yml": "services:\n\tx: h.io/x\n"}, "compose.yml"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_edit_with_another_effect_is_refused(run, name):
+    files, why = REFUSED[name]
+    tags = {f"{one}:{tag}": digest for one in ("x", LONG) for tag, digest in (("1.0.9", OLD), ("1.0.10", NEW))}
+    report, after = run(files, {**tags, "y:1.0.9": OLD, "y:v1.0.9": OLD})
+    assert after == files
+    assert any("1.0.10 is there, but not taken" in note and why in note for note in report.notes), report.notes
+
+
+PIN_REFUSED = {
+    "a digest in a Compose file that is a variable": (with_compose(f"h.io/x:1.0.9@${{D:-{SHA}}}"), "files/compose.yml:3"),
+    "an image that is not known": (
+        {"x_1.bb": PLAIN, "x_%.bbappend": 'SRC_URI += "docker://${H}/y;name=x"\n'}, "from there, too"),
+}
+
+
+@pytest.mark.parametrize("name", PIN_REFUSED)
+def test_a_pin_with_another_effect_is_refused(run, name):
+    files, why = PIN_REFUSED[name]
+    report, after = run(files, {"x:1.0.9": NEW}, upgrade="")
+    assert after == files
+    assert any(why in result.found.message for result in report.results), [one.found.message for one in report.results]
