@@ -92,6 +92,14 @@ def test_platform_that_is_not_the_machines(bench, everything, platform, machine,
         assert said[0].endswith("\n" + line)
 
 
+def test_platform_that_is_not_the_machines_is_told_of_at_each_build(bench, everything):
+    """Also where the image is in DL_DIR."""
+    url, content = everything
+    for _ in range(2):
+        outcome = bench.fetch(f"{url};platform=linux/s390x", content.digest)
+        assert [text for level, text in outcome.log if level == "WARNING" and MEANT in text], outcome.text
+
+
 def test_by_variable(bench, everything):
     url, content = everything
     bench.fetch(url, content.digest, DOCKIN_PLATFORM="linux/arm/v6")
