@@ -7,6 +7,9 @@ a key that it looks for in upper and lower case alike, U+017F for an s and U+212
 counts. In strings it replaces what is no Unicode. Python's json looks for the very key, and takes NaN, Infinity, halves of
 surrogate pairs and any depth that its stack allows. So a document with "architecture" and "Architecture" would be checked as
 one image and run as another. Here whatever the two may read differently is an error.
+
+It is for what is checked here and used by such a program. A registry's lists of tags, tokens and words about an error are
+used here alone, and read as Python's json does: one odd tag is not to lose the list.
 """
 
 from __future__ import annotations

@@ -163,6 +163,8 @@ class Client:
         self._failing: set[str] = set()
         self._probed: set[str] = set()
         self._challenges: dict[str, Challenge] = {}
+        self._scopes: dict[tuple[str, str], str] = {}
+        """What the host itself asks for, by host and repository."""
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
         self._down: dict[str, ResolveError] = {}
 
@@ -338,6 +340,7 @@ class Client:
         if asked is None:
             return answer
         self._challenges[host] = asked
+        self._scopes[host, reference.repository] = asked.parameters.get("scope", "")
         self._tokens.pop((host, reference.repository), None)
         fresh = self._authorization(reference, asked)
         if not fresh:
@@ -359,7 +362,8 @@ class Client:
         with lock:
             token, expiry = self._tokens.get((_host(reference), reference.repository), ("", 0.0))
             if time.monotonic() >= expiry:
-                token, seconds = self._token(reference, challenge)
+                scope = self._scopes.get((_host(reference), reference.repository), "")
+                token, seconds = self._token(reference, challenge, scope)
                 self._tokens[_host(reference), reference.repository] = token, time.monotonic() + seconds - 10
         return f"Bearer {token}"
 
@@ -369,15 +373,17 @@ class Client:
         except credentials.CredentialError as error:
             raise ResolveError("login", str(error)) from error
 
-    def _token(self, reference: ImageReference, challenge: Challenge) -> tuple[str, float]:
-        """Return a token for pulling from a repository and for how many seconds it is good."""
+    def _token(self, reference: ImageReference, challenge: Challenge, scope: str) -> tuple[str, float]:
+        """Return a token for a scope, or for pulling from a repository where that is "", and for how many seconds."""
         login = self._login(reference)
         realm = _without_user(urllib.parse.urlsplit(challenge.parameters.get("realm", "")))
         if realm.scheme not in ("https", "http") or not realm.netloc:
             raise ResolveError("auth", f"{_host(reference)} names no place to get a token from")
         if login and realm.scheme == "http" and not self._is_plain(reference):
             raise Certain("tls", f"{_host(reference)} wants the login sent to {realm.netloc} without TLS")
-        query = [("scope", f"repository:{reference.repository}:pull")]
+        # What it asks for itself is right also where something before it has its repositories by other paths.
+        scopes = scope.split() or [f"repository:{reference.repository}:pull"]
+        query = [("scope", one) for one in scopes]
         if "service" in challenge.parameters:
             query.append(("service", challenge.parameters["service"]))
         headers: dict[str, str] = {}

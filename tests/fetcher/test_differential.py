@@ -265,6 +265,15 @@ def test_never_another_verdict_than_skopeos(found, number):
         assert code != exitcodes.LOST
 
 
+@pytest.mark.parametrize("name", [
+    "scope of another path", "no scope", "HEAD 404", "auth with CR LF", "credsStore absent, public"])
+def test_without_skopeo(name, tmp_path):
+    """What is common or easy is right with DOCKIN_RESOLVER = "http", too."""
+    [row] = [row for row in ROWS if row.name == name]
+    found, _ = look_up(row, "http", tmp_path / "http")
+    assert (found.status, found.new.index) == (FOUND, NEW.digest), found.message
+
+
 def test_number_of_rows():
     assert len(ROWS) >= 60
     assert len({row.name for row in ROWS}) == len(ROWS)

@@ -284,6 +284,24 @@ def test_head_is_not_answered(faulty, resolve, image, code):
     assert resolve().digest(ref(faulty, "nohead/app:v1")) == content.digest
 
 
+def test_head_that_is_not_answered_is_asked_once_for_each_host(faulty, resolve, image):
+    """And it goes on being asked where GET says "not there", too."""
+    contents = {f"once/app{number}": image(f"once {number}") for number in range(3)}
+    for name, content in contents.items():
+        faulty.add(content, name, "v1")
+    asked = []
+
+    def fault(handler, answer):
+        asked.append((handler.command, handler.path.split("/")[3]))
+        handler.send(answer if handler.command == "GET" else faults.Answer(404, {}, b""))
+    faulty.fail("/manifests/", fault)
+    resolver = resolve("http")
+    refuse("not-found", resolver.digest, ref(faulty, "once/none:v1"))
+    for name, content in contents.items():
+        assert resolver.digest(ref(faulty, f"{name}:v1")) == content.digest
+    assert asked == [("HEAD", "none"), ("GET", "none"), ("HEAD", "app0"), ("GET", "app0"), ("GET", "app1"), ("GET", "app2")]
+
+
 def test_schema_1_is_no_digest(faulty, resolve):
     body = json.dumps({"schemaVersion": 1, "name": "old/app", "tag": "v1"}).encode()
     headers = {"Content-Type": "application/vnd.docker.distribution.manifest.v1+prettyjws",
