@@ -87,6 +87,7 @@ def read(path: str, env_file: str = "") -> ComposeFile:
     beside = os.path.join(os.path.dirname(path), ".env")
     notes = found.notes
     if env_file:
+        notes = tuple(note for note in notes if note not in [_missing(path, name) for name in (".env", "./.env")])
         notes += (f"{env_file} becomes part of the recipe and of the image, with what passwords it has",)
     elif os.path.isfile(beside):
         notes += (f"{path} has a .env beside it, which is not installed: --env-file {beside} installs it",)
@@ -137,9 +138,16 @@ def parse(text: str, path: str, given: Variables | None = None) -> ComposeFile:
         raise InvalidCompose(f"{path} includes other files: merge them with 'docker compose config', and take its output")
     services: dict[str, typing.Any] = document["services"]
     images: dict[str, ServiceImage] = {}
+    spelled: dict[str, str] = {}
     notes: list[str] = []
     for name in services:
         for found in _images(services, name, path, given):
+            registry = found.reference.registry
+            if spelled.setdefault(registry.lower(), registry) != registry:
+                raise InvalidCompose(
+                    f"{path}:{found.text.line}: {registry} is {spelled[registry.lower()]} in another case, which Docker"
+                    " takes for two registries: use the one that you log in with"
+                )
             first = images.setdefault(found.reference.stem, found)
             if (first.reference, first.platform) != (found.reference, found.platform):
                 raise InvalidCompose(
@@ -322,7 +330,11 @@ def _notes(service: dict[str, typing.Any], name: str, path: str) -> list[str]:
     provider = service.get("provider")
     if provider:
         kind = provider.get("type") if isinstance(provider, dict) else provider
-        notes.append(f"{path}: service {name} has no image, but the provider {kind!r}: which the target has to have")
+        what = f"the provider {kind!r}, which the target has to have"
+        if service.get("image"):
+            notes.append(f"{path}: service {name} has an image and {what}: Compose asks that, and runs nothing of the image")
+        else:
+            notes.append(f"{path}: service {name} has no image, but {what}")
     paths: list[object] = []
     for entry in _entries(service.get("env_file")) + _entries(service.get("label_file")):
         paths.append(entry.get("path") if isinstance(entry, dict) else entry)

@@ -65,6 +65,8 @@ def parse(text: str, path: str) -> Node:
         where = f"{path}:{mark.line + 1}" if mark else path
         if str(error.context).startswith("expected a single document"):
             raise InvalidYaml(f"{where}: a second document starts: keep one") from error
+        if mark and text[mark.index : mark.index + 1] == "\t":
+            raise InvalidYaml(f"{where}: a tab stands outside of quotes: write spaces") from error
         raise InvalidYaml(f"{where}: {', '.join(filter(None, (error.context, error.problem)))}") from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

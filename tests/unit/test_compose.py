@@ -66,7 +66,9 @@ def test_yaml(text, expected):
 
 @pytest.mark.parametrize("text, message", [
     ("a: b: c", "file:1: mapping values are not allowed here"),
-    ("a:\n\t- b", "file:2: while scanning for the next token, found character '\\t'"),
+    *((text, f"file:{line}: a tab stands outside of quotes: write spaces") for line, text in (
+        (2, "a:\n\t- b"), (1, "a:\tb"), (1, "\ufeffa:\tb"), (1, "a: {b:\tc}"), (2, "a:\n-\tb"), (1, "a: b\t# c"),
+        (2, "a: |\n\tb"))),
     ("a: [1, 2", "file:1: while parsing a flow sequence, expected ',' or ']'"),
     ("a: {b: c}}", "file:1: while parsing a block mapping"),
     ("a: 'x", "file:1: while scanning a quoted scalar, found unexpected end"),
@@ -195,6 +197,8 @@ def test_platform_of_a_service():
      "x:latest would be in one archive with x:latest for linux/arm/v6 of line 1"),
     (f"services:\n  a: {{image: 'x:1'}}\n  b: {{image: 'x:1@sha256:{HEX}'}}", "/x/compose.yml:3: x:1@sha256:"),
     ("services: {a: {image: b/c}, b: {image: b-c}}", "b-c:latest would be in one archive with b/c:latest"),
+    ("services:\n  a: {image: MyACR.io/x}\n  b: {image: myacr.io/y}", "/x/compose.yml:3: myacr.io is MyACR.io in another"),
+    ("services: {a: {image: MyACR.io/x, volumes: [{type: image, source: myacr.io/y}]}}", "in another case"),
     ("services: {a: {image: x}}\n...\n---\nservices: {b: {image: y}}", "/x/compose.yml:3: a second document"),
 ])
 def test_errors(text, message):
@@ -230,6 +234,14 @@ def test_no_such_file(tmp_path):
     (tmp_path / "binary.yml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DockinError, match="no text in UTF-8"):
         compose.read(str(tmp_path / "binary.yml"))
+
+
+def test_image_and_provider():
+    found = parse("  a: {image: x, provider: {type: cloud}}\n")
+    assert [image.service for image in found.images] == ["a"]
+    assert [note.partition(": ")[2] for note in found.notes] == [
+        "service a has an image and the provider 'cloud', which the target has to have: Compose asks that, and runs nothing"
+        " of the image"]
 
 
 def test_what_is_no_image_is_named():
@@ -285,6 +297,16 @@ def test_image_by_a_variable_of_the_env_file(tmp_path, image, expected):
     assert (found.images[0].reference.tag, found.env_text) == (expected, "TAG=1.2\nEMPTY=\n")
     assert [note.partition(" ")[2] for note in found.notes] == [
         "becomes part of the recipe and of the image, with what passwords it has"]
+
+
+@pytest.mark.parametrize(("name", "installed"), [(".env", True), ("./.env", True), ("other.env", False), ("../.env", False)])
+def test_env_file_of_a_service_that_is_installed(tmp_path, name, installed):
+    (tmp_path / "compose.yml").write_text(f"name: shop\nservices: {{a: {{image: x, env_file: {name}}}}}\n")
+    (tmp_path / "my.env").write_text("A=b\n")
+    refers = f"refers to {name}: add it to SRC_URI"
+    assert any(refers in note for note in compose.read(str(tmp_path / "compose.yml")).notes)
+    notes = compose.read(str(tmp_path / "compose.yml"), str(tmp_path / "my.env")).notes
+    assert any(refers in note for note in notes) != installed
 
 
 def test_env_file_that_is_not_asked_for(tmp_path):
