@@ -22,9 +22,6 @@ DOCKIN_DATAROOT ?= "${@bb.utils.contains('IMAGE_CLASSES', 'dockin-dataroot', '${
 DOCKIN_DATAROOT[doc] = "Whether the Docker images of this image's packages are written into a data-root: 1 or 0. By default 1 \
 where the recipe inherits dockin-dataroot, 0 where only IMAGE_CLASSES has it."
 
-# A data-root with images of the classic store keeps a Docker that would take containerd's for a new one on it.
-DOCKIN_RUNTIME_STORE ??= "classic"
-
 DOCKIN_DATAROOT_KEEP_ARCHIVES ?= "0"
 DOCKIN_DATAROOT_KEEP_ARCHIVES[doc] = "Whether the archives stay in the root file system though their images are in the data-root: \
 1 or 0. They are needed where a data partition is wiped or survives an update."

@@ -99,3 +99,23 @@ def test_store_follows_the_docker_of_the_build(bench, collections, series):
     outcome = bench.runner.run(bbrun.Job(variables, steps, bench.environment), bench.directory / "job")
     assert outcome.error is None, outcome.text
     assert outcome.values[-1] == STORES[collections, series]
+
+
+@pytest.mark.parametrize("way", ["none", *WAYS])
+def test_ways_to_set_the_store_of_an_image_with_a_data_root(bench, way):
+    """Where it is not set, Docker stays on the classic store that is written for it."""
+    _, lines = WAYS.get(way, ((), {}))
+    texts = {place: line.format(name="DOCKIN_RUNTIME_STORE", value="containerd") for place, line in lines.items()}
+    steps = []
+    for place in ("local", "distro"):
+        path = bench.directory / f"{place}.conf"
+        path.write_text(texts.get(place, "") + "\n")
+        steps.append(["configure", str(path)])
+    recipe = bench.directory / "app_1.0.bb"
+    recipe.write_text("\n".join([texts.get("before", ""), 'LICENSE = "CLOSED"', 'IMAGE_FSTYPES = "tar"',
+                                 "inherit dockin-dataroot", texts.get("after", ""), ""]))
+    variables = {"BBFILE_COLLECTIONS": "core virtualization-layer", "LAYERSERIES_CORENAMES": "wrynose"}
+    steps += [["parse", str(recipe)], ["get", "DOCKIN_RUNTIME_STORE"]]
+    outcome = bench.runner.run(bbrun.Job(variables, steps, bench.environment), bench.directory / "job")
+    assert outcome.error is None, outcome.text
+    assert outcome.values[-1] == ("classic" if way == "none" else "containerd")
