@@ -49,6 +49,12 @@ def test_every_release_is_tested_by_commands_that_there_are():
         assert f"scripts/{target}" in done.stdout
 
 
+@pytest.mark.parametrize("name", [".github/workflows/ci.yml", ".gitlab-ci.yml"])
+def test_ci_starts_with_an_empty_cache(name):
+    """So does .ci/run: what an earlier run left could hide a missing step."""
+    assert not re.search(r"actions/cache|^\s*cache:", (TREE / name).read_text(), re.MULTILINE)
+
+
 def scripts():
     """Return the shell scripts in the files for other layers, by file and job."""
     github, gitlab = read("contrib/github/dockin-refresh.yml")["jobs"], read("contrib/gitlab/dockin-refresh.yml")
