@@ -451,6 +451,17 @@ def test_index_that_only_grows(server, layer):
     assert statuses(layer.json("check")) == {"app:v1": "index-only"}
 
 
+def test_a_manifests_pin_becomes_that_of_the_index(server, layer):
+    content = make("of one platform")
+    server.push(content, "refresh/manifest", "v1")
+    text = f"{server.address}/refresh/manifest;tag=v1;platform=linux/arm64"
+    path = layer.pinned("app_1.0.bb", text, content.manifest("linux/arm64/v8").digest)
+    assert statuses(layer.json("check")) == {"app:v1": "index-only"}
+    new = server.push(make("of one platform, again"), "refresh/manifest", "v1")
+    layer.run("refresh")
+    assert new[7:] in path.read_text()
+
+
 def test_digest_that_the_registry_has_not(faulty, layer, server):
     """A proxy that answers HEAD with another's digest: nothing of it gets into a recipe."""
     content = make("proxy")
