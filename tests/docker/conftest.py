@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from support import docker, images, installed, target
+from support.fixtures import server  # noqa: F401
 
 
 def pytest_generate_tests(metafunc):
