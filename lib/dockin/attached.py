@@ -33,6 +33,8 @@ SUFFIXES = {
 
 MAX_SIZE = 256 << 20
 """Bytes of all attachments with bills of materials of one image."""
+MAX_MEMBERS = 64
+"""Of a statement, which has four; each takes memory."""
 MAX_ATTACHED = 100
 """Manifests that are looked at for one image, as the index, lists and pins name them; each costs a request at least."""
 
@@ -254,6 +256,8 @@ def _members(data: bytes, failure: foreignjson.Failure) -> dict[str, typing.Any]
             if start is None:
                 break
             found.append((name, slice(start, token.start())))
+            if len(found) > MAX_MEMBERS:
+                raise ValueError(f"it has more than {MAX_MEMBERS} members; a statement has 4")
             name = None
         depth += (kind in "[{") - (kind in "]}")
         if depth == 0:

@@ -201,8 +201,8 @@ def for_composition(composition: Composition, pn: str, table: licences.Table, co
     unit = f"{pn}.service"
     if composition.file_name in (unit, _ENV_FILE):
         raise InvalidRecipe(
-            f"Invalid file name {composition.file_name!r}: the recipe has a file of its own of that name beside the Compose file;"
-            " rename the Compose file"
+            f"Invalid file name {composition.file_name!r}: the recipe has a file of its own of that name beside the Compose"
+            " file; rename the Compose file"
         )
     names = ", ".join(image.reference.tagged.familiar for image in images)
     services = composition.services
@@ -263,7 +263,8 @@ def plain(text: str, limit: int) -> str:
 def check_package_text(variable: str, value: str) -> None:
     """Raise InvalidRecipe for a value of one of PACKAGE_TEXTS in which rpmbuild would expand something."""
     if "%" in value:
-        remedy = "give another address" if variable.startswith("HOMEPAGE") else "remove each '%', or write it out as 'percent'"
+        address = variable.startswith("HOMEPAGE")
+        remedy = "give another address" if address else "remove each '%', or write it out as 'percent'"
         raise InvalidRecipe(
             f"Invalid {variable} = {value!r}: it has a '%', by which rpmbuild runs commands, as %(…), on the build host;"
             f" {remedy}. It may be what an image's labels say, copied into the recipe"

@@ -136,6 +136,27 @@ class Challenge:
     parameters: dict[str, str]
 
 
+@dataclass
+class _Site:
+    """What a run knows of a host that it asks in one way. Over an insecure way anybody on it may have said so."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    locks: collections.defaultdict[str, threading.RLock] = field(
+        default_factory=lambda: collections.defaultdict(threading.RLock)
+    )
+    """By repository: one thread gets a token for all."""
+    plain: bool = False
+    encrypted: bool = False
+    headless: bool = False
+    failing: bool = False
+    probed: bool = False
+    challenge: Challenge | None = None
+    scopes: dict[str, str] = field(default_factory=dict)
+    """By repository: the scope that its last challenge has named."""
+    tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
+    down: ResolveError | None = None
+
+
 class Client:
     """Asks registries; one for a run. Thread-safe. close() it."""
 
@@ -155,18 +176,8 @@ class Client:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[http.client.HTTPConnection] = []
-        self._locks: collections.defaultdict[typing.Any, threading.RLock] = collections.defaultdict(threading.RLock)
-        self._plain: set[str] = set()
-        self._encrypted: set[str] = set()
+        self._sites: dict[tuple[str, Access], _Site] = {}
         self._doubted: set[ImageReference] = set()
-        self._headless: set[str] = set()
-        self._failing: set[str] = set()
-        self._probed: set[str] = set()
-        self._challenges: dict[str, Challenge] = {}
-        self._scopes: dict[tuple[str, str], str] = {}
-        """What the host itself asks for, by host and repository."""
-        self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
-        self._down: dict[str, ResolveError] = {}
 
     def close(self) -> None:
         """Close all connections."""
@@ -181,7 +192,7 @@ class Client:
         Costs no counted pull. Registries and what stands before them answer HEAD with any error where GET works: only a GET
         tells of an error. Raises ResolveError.
         """
-        if _host(reference) in self._headless:
+        if self._site(reference).headless:
             return None
         try:
             answer = self._ask(reference, "HEAD", _manifest_path(reference), {"Accept": ACCEPT})
@@ -206,7 +217,7 @@ class Client:
         self._check(answer, reference)
         if reference.pinned in self._doubted and host != _HUB and not manifests.is_schema_1(answer.body):
             # There is what HEAD did not tell. Docker Hub, which counts each GET, is asked by HEAD again.
-            self._headless.add(host)
+            self._site(reference).headless = True
         return answer.body
 
     def blob(self, reference: ImageReference, digest: str, limit: int) -> bytes:
@@ -276,15 +287,16 @@ class Client:
     ) -> Answer:
         """Return the answer to a request; what may pass, such as a busy server, is tried again. Raises ResolveError."""
         host = _host(reference)
+        site = self._site(reference)
         attempt = 0
         while True:
-            if host in self._down:
-                raise _copy(self._down[host])
+            if site.down:
+                raise _copy(site.down)
             failure, wait, answer = None, 0.0, None
             try:
                 answer = self._authorised(reference, method, path, headers, limit)
                 if answer.status not in _RETRIED:
-                    self._failing.discard(host)
+                    site.failing = False
                     return answer
                 wait = 0.0 if answer.redirected else _retry_after(answer.headers)
                 failure = _status_error(answer, reference)
@@ -295,17 +307,17 @@ class Client:
             except (ValueError, RecursionError):
                 # Of a header or document that http.client, urllib or json does not take; they quote it, a token as well.
                 raise ResolveError("content", f"{host} sends what can't be understood") from None
-            most = _retries(failure, 0 if host in self._failing else self._retries)
+            most = _retries(failure, 0 if site.failing else self._retries)
             if method == "HEAD" and not isinstance(failure, Certain):
                 most = min(most, 1)  # a GET is tried next
             if wait > LONGEST_WAIT:
                 failure = Certain(failure.kind, str(failure))
             if attempt >= most or wait > LONGEST_WAIT:
                 if wait > LONGEST_WAIT or (isinstance(failure, Certain) and failure.kind == "network"):
-                    self._down[host] = failure
+                    site.down = failure
                 elif method != "HEAD":
                     # What fails for good costs its retries once.
-                    self._failing.add(host)
+                    site.failing = True
                 raise failure
             time.sleep(max(wait, random.uniform(0, min(_MAX_DELAY, 2.0**attempt))))
             attempt += 1
@@ -314,34 +326,31 @@ class Client:
         self, reference: ImageReference, method: str, path: str, headers: dict[str, str], limit: int
     ) -> Answer:
         """Send a request with the login that the host is known to want, or finds out now that it wants."""
-        host = _host(reference)
-        if host not in self._probed:
+        site = self._site(reference)
+        if not site.probed:
             # The first to ask a host finds out for all; meanwhile others wait.
-            with self._lock:
-                lock = self._locks[host]
-            with lock:
-                if host not in self._probed:
+            with site.lock:
+                if not site.probed:
                     try:
                         return self._with_login(reference, method, path, headers, limit)
                     finally:
-                        self._probed.add(host)
+                        site.probed = True
         return self._with_login(reference, method, path, headers, limit)
 
     def _with_login(
         self, reference: ImageReference, method: str, path: str, headers: dict[str, str], limit: int
     ) -> Answer:
-        host = _host(reference)
-        challenge = self._challenges.get(host)
-        authorization = self._authorization(reference, challenge) if challenge else ""
+        site = self._site(reference)
+        authorization = self._authorization(reference, site.challenge) if site.challenge else ""
         answer = self._send(reference, method, path, headers, authorization, limit)
         if answer.status != 401 or answer.redirected:
             return answer
-        asked = _challenge(answer.headers, host)
+        asked = _challenge(answer.headers, _host(reference))
         if asked is None:
             return answer
-        self._challenges[host] = asked
-        self._scopes[host, reference.repository] = asked.parameters.get("scope", "")
-        self._tokens.pop((host, reference.repository), None)
+        site.challenge = asked
+        site.scopes[reference.repository] = asked.parameters.get("scope", "")
+        site.tokens.pop(reference.repository, None)
         fresh = self._authorization(reference, asked)
         if not fresh:
             return answer
@@ -357,14 +366,14 @@ class Client:
         if challenge.scheme == "basic":
             login = self._login(reference)
             return login.basic if login and login.user else ""
+        site = self._site(reference)
         with self._lock:
-            lock = self._locks[_host(reference), reference.repository]
+            lock = site.locks[reference.repository]
         with lock:
-            token, expiry = self._tokens.get((_host(reference), reference.repository), ("", 0.0))
+            token, expiry = site.tokens.get(reference.repository, ("", 0.0))
             if time.monotonic() >= expiry:
-                scope = self._scopes.get((_host(reference), reference.repository), "")
-                token, seconds = self._token(reference, challenge, scope)
-                self._tokens[_host(reference), reference.repository] = token, time.monotonic() + seconds - 10
+                token, seconds = self._token(reference, challenge, site.scopes.get(reference.repository, ""))
+                site.tokens[reference.repository] = token, time.monotonic() + seconds - 10
         return f"Bearer {token}"
 
     def _login(self, reference: ImageReference) -> credentials.Login | None:
@@ -379,7 +388,7 @@ class Client:
         realm = _without_user(urllib.parse.urlsplit(challenge.parameters.get("realm", "")))
         if realm.scheme not in ("https", "http") or not realm.netloc:
             raise ResolveError("auth", f"{_host(reference)} names no place to get a token from")
-        if login and realm.scheme == "http" and not self._is_plain(reference):
+        if login and realm.scheme == "http" and not self._site(reference).plain:
             raise Certain("tls", f"{_host(reference)} wants the login sent to {realm.netloc} without TLS")
         # What it asks for itself is right also where something before it has its repositories by other paths.
         scopes = scope.split() or [f"repository:{reference.repository}:pull"]
@@ -419,8 +428,11 @@ class Client:
         know_secret(str(token))
         return str(token), seconds
 
-    def _is_plain(self, reference: ImageReference) -> bool:
-        return _host(reference) in self._plain
+    def _site(self, reference: ImageReference) -> _Site:
+        """Return what is known of a reference's host, asked in the way that is right for the reference."""
+        key = _host(reference), self._access(reference)
+        with self._lock:
+            return self._sites.setdefault(key, _Site())
 
     def _send(
         self,
@@ -437,7 +449,8 @@ class Client:
         """
         host = _host(reference)
         access = self._access(reference)
-        scheme = "http" if host in self._plain else "https"
+        site = self._site(reference)
+        scheme = "http" if site.plain else "https"
         url = urllib.parse.urlsplit(f"{scheme}://{host}{path}")
         home = _origin(url)
         redirected = False
@@ -447,10 +460,10 @@ class Client:
             try:
                 answer = self._exchange(url.scheme, url.netloc, access.context, method, target, sent, limit)
             except (ssl.SSLError, ConnectionResetError) as error:
-                first = not redirected and host not in self._encrypted | self._plain
+                first = not redirected and not (site.encrypted or site.plain)
                 if not (first and access.insecure) or isinstance(error, ssl.SSLCertVerificationError):
                     raise _transport_error(url.netloc, error, self._timeout, redirected) from error
-                self._plain.add(host)
+                site.plain = True
                 url = url._replace(scheme="http")
                 home = _origin(url)
                 continue
@@ -458,7 +471,7 @@ class Client:
                 raise _transport_error(url.netloc, error, self._timeout, redirected) from error
             if not redirected:
                 if url.scheme == "https":
-                    self._encrypted.add(host)
+                    site.encrypted = True
                 self.statistics.note(host, answer.headers)
             answer = replace(answer, redirected=redirected)
             if answer.status not in _REDIRECTS or not answer.headers.get("Location"):

@@ -16,6 +16,8 @@ from dockin.errors import DockinError, one_line, without_secrets
 from dockin.reference import ImageReference, tags_in
 
 MINIMUM_VERSION = (1, 9, 3)
+MAX_MESSAGE = 4000
+"""Characters of an error that are looked at and shown."""
 
 ENVIRONMENT = ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "GNUPGHOME")
 """Variables by which skopeo finds logins, its configuration and keys; BitBake keeps them from its tasks."""
@@ -174,7 +176,8 @@ def parse_tags(output: str) -> list[str]:
         document = json.loads(output)
         return tags_in(document["Tags"], str(document.get("Repository", "")))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise SkopeoError(f"skopeo list-tags printed no list of tags ({error}): {without_secrets(output)[:200]!r}") from error
+        said = without_secrets(output)[:200]
+        raise SkopeoError(f"skopeo list-tags printed no list of tags ({error}): {said!r}") from error
 
 
 def classify(stderr: str, number: int = 0) -> Failure:
@@ -188,6 +191,9 @@ def classify(stderr: str, number: int = 0) -> Failure:
         # As Go quotes it: \" for a quote, \n for a new line.
         message = re.sub(r"\\(.)", lambda escape: " " if escape[1] in "nt" else escape[1], fatal[-1])
     message = _without_secrets(one_line(message).strip()) or "no output"
+    if len(message) > MAX_MESSAGE:
+        # A registry's own words, of which skopeo takes a megabyte; skopeo's are around them.
+        message = f"{message[: MAX_MESSAGE // 2]} … {message[-MAX_MESSAGE // 2 :]}"
     words = _NAMES.sub(" ", message)
     for kind, pattern in _KINDS:
         if pattern.search(words):

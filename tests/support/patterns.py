@@ -161,7 +161,8 @@ def _choices(tree: list) -> list[str]:
     """Return what a piece of at most two characters can be made of, branch by branch; nothing for a longer one."""
     if len(tree) == 1 and tree[0][0] in (constants.BRANCH, constants.SUBPATTERN):
         return [choice for body in _inner(*tree[0]) for choice in _choices(list(body))]
-    if len(tree) > 2 or any(one[0] not in (constants.LITERAL, constants.NOT_LITERAL, constants.ANY, constants.IN) for one in tree):
+    characters = (constants.LITERAL, constants.NOT_LITERAL, constants.ANY, constants.IN)
+    if len(tree) > 2 or any(one[0] not in characters for one in tree):
         return []
     return list(map("".join, itertools.product(*(_of([one]) for one in tree))))
 

@@ -200,6 +200,7 @@ def statement(*subjects):
         (b'{"subject": [], "predicate": {}} {}', "no JSON object"),
         (b'x {"subject": [], "predicate": {}}', "no JSON object"),
         (b'{"subject", "predicate": {}}', "no JSON object"),
+        (b'{%s"subject": [], "predicate": {}}' % (b'"":0,' * 100), "more than 64 members"),
         (b'{"subject": [], "predicate": "' + b'\\"' * (1 << 20), "no JSON object"),
         (statement(), "is about nothing, not about the image sha256:"),
         (statement({"sha256": "5" * 64}), "is about sha256:5555"),

@@ -242,7 +242,7 @@ def test_an_image_by_digest_needs_the_layers_of_the_registry():
 
 @pytest.mark.parametrize("changes, message", [
     ({"file_name": "my compose.yml"}, "Invalid file name"),
-    ({"file_name": "compose.env"}, "Invalid file name 'compose.env': the recipe has a file of its own .* rename the Compose file"),
+    ({"file_name": "compose.env"}, "Invalid file name 'compose.env': .*; rename the Compose file"),
     ({"file_name": "shop-docker.service"}, "Invalid file name 'shop-docker.service': .*; rename the Compose file"),
     ({"services": (newrecipe.Service("a b", composition().services[0].image),)}, "Invalid service name"),
     ({"services": both("MyACR.azurecr.io/a", "myacr.azurecr.io/b")}, "Two spellings of one registry"),

@@ -76,6 +76,53 @@ def test_no_login_over_http_where_tls_is_wanted(monkeypatch):
     assert len(wire.seen) == 2
 
 
+class Everywhere:
+    """A login for one of two repositories of a host."""
+
+    def find(self, host, repository):
+        return LOGIN if repository == "team/app" else None
+
+
+class Attacker:
+    """Is on the way to a host: breaks off TLS whose certificate would be checked, and answers all else."""
+
+    def __init__(self, verifying, challenge, plain):
+        self.verifying = verifying
+        self.challenge = challenge
+        self.plain = plain
+        self.seen = []
+
+    def exchange(self, scheme, netloc, context, method, path, headers, limit, body=None):
+        answer = email.message.Message()
+        if netloc == "evil.example":
+            self.seen.append((netloc, headers.get("Authorization", "")))
+            return registry.Answer(200, answer, b'{"token": "t"}')
+        if scheme == "https" and (self.plain or context is self.verifying):
+            raise ConnectionResetError("reset")
+        self.seen.append((f"{scheme}://{netloc}{path}", headers.get("Authorization", "")))
+        answer["WWW-Authenticate"] = self.challenge
+        return registry.Answer(401, answer, b"")
+
+
+@pytest.mark.parametrize("challenge", ['Basic realm="x"', 'Bearer realm="https://evil.example/token"'])
+@pytest.mark.parametrize("plain", [True, False])
+def test_what_is_learnt_in_an_insecure_way_counts_for_that_alone(monkeypatch, challenge, plain):
+    """registries.conf may have a repository of a host that is insecure, beside one that is not and has a login."""
+    secure = registry.Access(ssl.create_default_context())
+    insecure = registry.Access(ssl.create_default_context(), insecure=True)
+    client = registry.Client(Everywhere(), lambda named: secure if named.repository == "team/app" else insecure,
+                             registry.Statistics(), retries=0)
+    attacker = Attacker(secure.context, challenge, plain)
+    monkeypatch.setattr(client, "_exchange", attacker.exchange)
+    with pytest.raises(ResolveError):
+        client.manifest(reference.parse("registry.example:5000/team/test:1"))
+    assert attacker.seen, "the insecure way is gone by, so that there is something to learn"
+    attacker.seen.clear()
+    with pytest.raises(ResolveError):
+        client.manifest(IMAGE)
+    assert attacker.seen == []
+
+
 PASSWORD = credentials.Login("user", "hunter2-hunter2"), ["hunter2-hunter2", "dXNlcjpodW50ZXIyLWh1bnRlcjI="]
 IDENTITY = credentials.Login("", "", "identity.token-1"), ["identity.token-1"]
 TOKEN = credentials.Login("user", "hunter2"), ["a token of this run"]

@@ -314,6 +314,15 @@ def test_message(stderr, message):
     assert skopeo.classify(stderr).message == message
 
 
+@pytest.mark.parametrize("words", ["pinging ", "bearer token ", "open /", "x"])
+def test_a_long_message_is_cut_in_its_middle(words):
+    """A registry's own words can have a megabyte, and would go through each expression."""
+    failure = skopeo.classify(fatal(f"reading manifest: unauthorized: {words * (1000000 // len(words))}: the end"))
+    assert failure.kind == "auth"
+    assert len(failure.message) <= skopeo.MAX_MESSAGE + len(" … ")
+    assert failure.message.startswith("reading manifest: unauthorized: ") and failure.message.endswith(": the end")
+
+
 @pytest.mark.parametrize(
     "text",
     [
