@@ -117,6 +117,8 @@ FILES:${PN} += "${docker_archivedir}"
 DOCKIN_SBOMDIR = "${docker_archivedir}/sbom"
 DOCKIN_SBOMDIR[doc] = "Where on the target the package ${PN}-sbom has bills of materials."
 FILES:${PN}-sbom = "${DOCKIN_SBOMDIR}"
+# Texts of others, in which no tool needs to look for programs and their dependencies.
+SKIP_FILEDEPS:${PN}-sbom = "1"
 SUMMARY:${PN}-sbom ?= "${SUMMARY} (bills of materials)"
 SUMMARY:${PN}-preload ?= "${SUMMARY} (loaded into Docker on first boot)"
 # Of the same version: an upgrade of one alone would leave a unit that is not started again for the new archive.

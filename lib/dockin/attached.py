@@ -11,6 +11,7 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-re
 
 from __future__ import annotations
 
+import codecs
 import re
 import typing
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ MAX_MEMBERS = 64
 MAX_ATTACHED = 100
 """Manifests that are looked at for one image, as the index, lists and pins name them; each costs a request at least."""
 
+# How a text of each kind begins, and no program: what packages have is looked at by tools that take programs apart.
+_BEGINNINGS = {"json": b"{", "xml": b"<", "spdx": (b"SPDXVersion:", b"# ")}
 _IN_TOTO = "application/vnd.in-toto+json"
 _PREDICATES = (
     (re.compile(r"https://spdx\.dev/Document(/.*)?"), "application/spdx+json"),
@@ -210,9 +213,16 @@ def file_name(stem: str, suffix: str, number: int) -> str:
 def extract(document: manifests.Descriptor, data: bytes, subject: Subject) -> bytes:
     """Return the bill of materials in a document: as it is, or taken as it is out of the statement that it is attested by.
 
-    Raises InvalidAttachment, also where the statement is about another image.
+    Raises InvalidAttachment, also where the statement is about another image, or what should be a text is something else.
     """
     if document.media_type != _IN_TOTO:
+        kind = SUFFIXES[document.media_type].rpartition(".")[2]
+        begin = data[:4096].removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n")
+        if not begin.startswith(_BEGINNINGS[kind]) or b"\0" in data:
+            raise InvalidAttachment(
+                f"Invalid bill of materials {document.digest}: it is no text of the kind {document.media_type}; tell the image's"
+                ' publisher, or set DOCKIN_FETCH_SBOM = "0"'
+            )
         return data
 
     def failure(text: str) -> InvalidAttachment:

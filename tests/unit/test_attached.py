@@ -174,9 +174,23 @@ def test_file_name(stem, suffix, number, name):
     assert "+" not in reference.parse("busybox:1.36.1").stem
 
 
-def test_a_bill_by_itself_is_taken_as_it_is():
-    document = manifests.Descriptor("text/spdx", OTHER, 3)
-    assert attached.extract(document, b"\xff\x00a", subject()) == b"\xff\x00a"
+@pytest.mark.parametrize(("kind", "data"), [
+    ("text/spdx", b"SPDXVersion: SPDX-2.3\n\xff"), ("text/spdx", b"# made by a tool\nSPDXVersion: SPDX-2.3\n"),
+    ("application/spdx+json", b'\xef\xbb\xbf \r\n\t{"a": "\xff"'), ("application/vnd.cyclonedx+xml", b"\n<?xml?>"),
+    ("application/vnd.syft+json", b"{}"), ("text/spdx+json", b"{}"), ("application/vnd.cyclonedx+json", b"{}"),
+])
+def test_a_bill_by_itself_is_taken_as_it_is(kind, data):
+    document = manifests.Descriptor(kind, OTHER, len(data))
+    assert attached.extract(document, data, subject()) == data
+
+
+@pytest.mark.parametrize("kind", attached.SUFFIXES)
+@pytest.mark.parametrize("data", [b"\x7fELF\x02\x01\x01", b"#!/bin/sh\n{", b"", b"!<arch>\n", b"\x1f\x8b", b"{\0", b"<\0",
+                                  b"SPDXVersion:\0", b"\x89PNG", b"a{<"])
+def test_a_bill_that_is_no_text_is_refused(kind, data):
+    """OE-core runs rpmdeps on what is packaged, and BitBake expands what that prints of an ELF file's names."""
+    with pytest.raises(InvalidAttachment, match="it is no text of the kind"):
+        attached.extract(manifests.Descriptor(kind, OTHER, len(data)), data, subject())
 
 
 def statement(*subjects):
