@@ -40,7 +40,7 @@ MAX_ATTACHED = 100
 """Manifests that are looked at for one image, as the index, lists and pins name them; each costs a request at least."""
 
 # How a text of each kind begins, and no program: what packages have is looked at by tools that take programs apart.
-_BEGINNINGS = {"json": b"{", "xml": b"<", "spdx": (b"SPDXVersion:", b"# ")}
+_BEGINNINGS = {"json": (b"{",), "xml": (b"<",), "spdx": (b"SPDXVersion:", b"# ")}
 _IN_TOTO = "application/vnd.in-toto+json"
 _PREDICATES = (
     (re.compile(r"https://spdx\.dev/Document(/.*)?"), "application/spdx+json"),
@@ -220,8 +220,8 @@ def extract(document: manifests.Descriptor, data: bytes, subject: Subject) -> by
         begin = data[:4096].removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n")
         if not begin.startswith(_BEGINNINGS[kind]) or b"\0" in data:
             raise InvalidAttachment(
-                f"Invalid bill of materials {document.digest}: it is no text of the kind {document.media_type}; tell the image's"
-                ' publisher, or set DOCKIN_FETCH_SBOM = "0"'
+                f"Invalid bill of materials {document.digest}: it is no text of the kind {document.media_type}; tell the"
+                ' image\'s publisher, or set DOCKIN_FETCH_SBOM = "0"'
             )
         return data
 
