@@ -8,12 +8,16 @@ inherits and where code begins and ends; https://docs.yoctoproject.org/bitbake/b
 
 from __future__ import annotations
 
+import collections
 import collections.abc
+import itertools
 import re
 import typing
 from dataclasses import dataclass, field
 
 _MAX_DEPTH = 50
+MOST_EXPANDED = 1 << 20
+"""Characters that the variables of one recipe may become, all together: values can double with each line."""
 
 _ASSIGNMENT = re.compile(
     r"""^(?:export\s+)?
@@ -124,6 +128,12 @@ class Text:
         return next((place for place in self.places if place and place.offset != FILE_NAME), None)
 
 
+def joined(texts: collections.abc.Iterable[Text]) -> Text:
+    """Return texts as one: + copies all that there is already each time."""
+    several = list(texts)
+    return Text("".join(one.characters for one in several), tuple(itertools.chain.from_iterable(one.places for one in several)))
+
+
 def plain(characters: str) -> Text:
     """Return a text that stands in no file."""
     return Text(characters, (None,) * len(characters))
@@ -153,7 +163,7 @@ def line_of(text: str, offset: int) -> int:
 
 def statements(path: str, text: str) -> typing.Iterator[Statement]:
     """Yield the statements of a file, in their order. text has the file's own line ends."""
-    joined = Text("", ())
+    parts: list[Text] = []
     start = first_line = 0
     code: _Code | None = None
     offset = 0
@@ -172,14 +182,13 @@ def statements(path: str, text: str) -> typing.Iterator[Statement]:
         if stripped.startswith("#"):
             # Also where BitBake does not take it, between two lines of a value.
             continue
-        if not joined.characters:
+        if not any(parts):
             start, first_line = begin, number
         own = Text(stripped, tuple(Place(path, begin + index) for index in range(len(stripped))))
         if stripped.endswith("\\"):
-            joined += own[:-1]
+            parts.append(own[:-1])
             continue
-        joined += own
-        logical, joined = joined, Text("", ())
+        logical, parts = joined([*parts, own]), []
         code = _begins_code(path, start, first_line, logical.characters)
         if code is None:
             statement = _statement(path, start, offset, first_line, logical)
@@ -204,11 +213,12 @@ class Scope:
         """
         self._compares = compares
         self._lookup = lookup or (lambda name: None)
-        self._values: dict[str, Text] = {}
-        self._presets: dict[str, Text] = {}
-        self._weak: dict[str, Text] = {}
-        self._before: dict[str, Text] = {}
-        self._after: dict[str, Text] = {}
+        self._values: dict[str, _Value] = {}
+        self._presets: dict[str, _Value] = {}
+        self._weak: dict[str, _Value] = {}
+        self._before: dict[str, _Value] = collections.defaultdict(_Value)
+        self._after: dict[str, _Value] = collections.defaultdict(_Value)
+        self._left = MOST_EXPANDED
         self.doubts: dict[str, str] = {}
         """What else a variable may be, by its name: how it goes on after "which"."""
         self.overridden: dict[str, str] = {}
@@ -222,9 +232,9 @@ class Scope:
 
     def preset(self, name: str, value: Text, by_file: bool = True) -> None:
         """Give a variable its value before any assignment; by_file tells whether that is from the recipe's file name."""
-        self._values[name] = value
+        self._values[name] = _Value(value)
         if by_file:
-            self._presets[name] = value
+            self._presets[name] = self._values[name]
 
     def is_preset(self, name: str) -> bool:
         """Tell whether a variable has still the value that it was given before any assignment."""
@@ -235,9 +245,9 @@ class Scope:
         name, *overrides = statement.variable.split(":")
         value = statement.value
         if overrides == ["append"]:
-            self._after[name] = self._after.get(name, plain("")) + value
+            self._after[name].parts.append(value)
         elif overrides == ["prepend"]:
-            self._before[name] = value + self._before.get(name, plain(""))
+            self._before[name].parts.appendleft(value)
         elif not overrides:
             self._operate(name, statement.operator, value)
 
@@ -253,6 +263,8 @@ class Scope:
         reasons = (self.doubts.get(name), self.overridden.get(name), self.configured.get(name), self.unread)
         if self.elsewhere and self.is_preset(name):
             return "BitBake has from the name of the file in which it is expanded"
+        if self._left <= 0 and not self.is_preset(name):
+            return f"is not expanded here, as the recipe's variables become more than {MOST_EXPANDED} characters"
         return next(filter(None, reasons), "")
 
     def left_in(self, text: Text) -> str:
@@ -263,10 +275,8 @@ class Scope:
     def value(self, name: str) -> Text | None:
         """Return a variable's value, not expanded; None where no assignment gives one."""
         found = self._values.get(name, self._weak.get(name))
-        before, after = self._before.get(name), self._after.get(name)
-        if found is None and before is None and after is None:
-            return None
-        return (before or plain("")) + (found or plain("")) + (after or plain(""))
+        values = [one for one in (self._before.get(name), found, self._after.get(name)) if one is not None]
+        return joined(part for one in values for part in one.parts) if values else None
 
     def expand(self, text: Text) -> Text:
         """Return a text with each ${…} that is known replaced; the others stay, and those in doubt."""
@@ -285,13 +295,13 @@ class Scope:
         return self._expand(text, 0, True)
 
     def _expand(self, text: Text, depth: int, at_end: bool) -> Text:
-        result = plain("")
+        parts = []
         end = 0
         for match in _EXPRESSION.finditer(text.characters):
             value = self._expression(match[1], depth, at_end)
-            result += text[end : match.start()] + (text[match.start() : match.end()] if value is None else value)
+            parts += [text[end : match.start()], text[match.start() : match.end()] if value is None else value]
             end = match.end()
-        return result + text[end:]
+        return joined([*parts, text[end:]])
 
     def _expression(self, name: str, depth: int, at_end: bool) -> Text | None:
         """Return what is known to stand for the inside of a ${…}."""
@@ -302,26 +312,39 @@ class Scope:
         if value is None:
             return None if known is None else plain(known)
         value = self._expand(value, depth + 1, at_end)
+        # An empty one costs as well.
+        self._left -= len(value.characters) + 1
         if known is not None and "${" not in value.characters and known != value.characters:
             self.doubts[name] = f"is {value.characters!r} in the text and {known!r} for BitBake"
             return None
         return value
 
     def _operate(self, name: str, operator: str, value: Text) -> None:
-        old = self._values.get(name)
         if operator == ":=":
             value = self.expand(value)
         if operator in ("=", ":="):
             self.configured.pop(name, None)
-            self._values[name] = value
+            self._values[name] = _Value(value)
         elif operator == "?=":
-            self._values.setdefault(name, value)
+            self._values.setdefault(name, _Value(value))
         elif operator == "??=":
-            self._weak[name] = value
+            self._weak[name] = _Value(value)
         else:
-            space = plain(" " if operator in ("+=", "=+") else "")
-            parts = (value, space, old or plain("")) if operator in ("=+", "=.") else (old or plain(""), space, value)
-            self._values[name] = parts[0] + parts[1] + parts[2]
+            if name not in self._values or self.is_preset(name):
+                # A preset stays what it is, to be told from this.
+                self._values[name] = _Value(*self._values.get(name, _Value()).parts)
+            parts, space = self._values[name].parts, plain(" " if operator in ("+=", "=+") else "")
+            if operator in ("=+", "=."):
+                parts.extendleft((space, value))
+            else:
+                parts.extend((space, value))
+
+
+class _Value:
+    """A variable's value, in parts: it takes as long to add the thousandth as the first."""
+
+    def __init__(self, *parts: Text) -> None:
+        self.parts = collections.deque(parts)
 
 
 @dataclass

@@ -605,3 +605,55 @@ def test_rename_that_fails_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(recipefile.RecipeError, match="Input/output error"):
         recipefile.move(str(tmp_path / "app_1.bb"), str(tmp_path / "app_2.bb"), "old", "new")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"app_1.bb": "old"}
+
+
+@pytest.mark.parametrize("first", ["x", ""])
+@pytest.mark.parametrize("last", ["", 'SRC_URI:append = "${A60}"\n', 'B := "${A60}"\n'])
+def test_values_that_double_with_each_line(tmp_path, first, last):
+    """What they become is not known here; what is written out stays."""
+    path = tmp_path / "x_1.bb"
+    doubled = "".join(f'A{n} = "${{A{n - 1}}}${{A{n - 1}}}"\n' for n in range(1, 61))
+    text = f'A0 = "{first}"\n{doubled}SRC_URI = "docker://a/b;tag=${{PV}};name=a docker://a/c;tag=${{A60}};name=c"\n{last}'
+    path.write_text(text)
+    found = recipefile.read(str(path))
+    assert found.name == "x"
+    good, bad = found.images[0], found.images[1]
+    assert good.source and good.source.reference.tag == "1"
+    assert bad.source is None
+    said = f"not expanded here, as the recipe's variables become more than {bitbaketext.MOST_EXPANDED} characters: write"
+    assert said in bad.problem
+
+
+def test_no_more_is_expanded_than_the_bound(monkeypatch):
+    monkeypatch.setattr(bitbaketext, "MOST_EXPANDED", 1000)
+    scope = bitbaketext.Scope()
+    for statement in bitbaketext.statements("x", 'A = "0123456789"\n' + 'A := "${A}${A}"\n' * 30 + 'B = "b"\n'):
+        scope.assign(statement)
+    value = scope.expand(bitbaketext.plain("${A} ${B}"))
+    # The last that is expanded may be more than is left: it is twice what was.
+    assert len(value.characters) <= 2000 and value.unknown == "A"
+    assert value.characters.endswith("${B}")
+
+
+@pytest.mark.parametrize("line", [
+    'X += "word"\n', 'X =+ "word"\n', 'X .= "word"\n', 'X =. "word"\n', 'X:append = " word"\n', 'X:prepend = "word "\n',
+    "{} word \\\n",
+])
+def test_value_that_is_put_together_of_many_lines(monkeypatch, line):
+    """Characters are copied as many times as there are steps, not once with each line."""
+    copied = []
+    monkeypatch.setattr(bitbaketext.Text, "__add__", lambda one, other: pytest.fail("copies all that there was"))
+    joined = bitbaketext.joined
+
+    def counted(texts):
+        text = joined(texts)
+        copied.append(len(text.characters))
+        return text
+
+    monkeypatch.setattr(bitbaketext, "joined", counted)
+    lines = line * 2000 if "{}" not in line else 'X = " \\\n' + line.format("") * 2000 + '"\n'
+    scope = bitbaketext.Scope()
+    for statement in bitbaketext.statements("x", lines):
+        scope.assign(statement)
+    assert scope.value("X").characters.count("word") == 2000
+    assert sum(copied) < 3 * len(lines)
