@@ -57,6 +57,7 @@ class ClassicStore:
     max_layers = MAX_LAYERS
     split_mode = 0o644
     keeps_capabilities = False
+    without: tuple[str, ...] = ()
     layers = "overlay2"
     """Directory of the layers' directories."""
 

@@ -150,7 +150,7 @@ class _Image:
     def _unpack(self, diff_id: str, member: str, directory: str, split: str) -> Unpacked:
         """Unpack a layer, as storefolder.Unpack."""
         raw: set[int] = set()
-        with layertree.Tree(directory, self._epoch, self._store.keeps_capabilities) as tree:
+        with layertree.Tree(directory, self._epoch, self._store.keeps_capabilities, self._store.without) as tree:
             found = self._read_layer(diff_id, member, split, raw, tree)
             if tree.lost - raw:
                 # Entries replaced by later ones, which a tar-split file can't refer to: seldom, and worth a second reading.

@@ -26,7 +26,7 @@ _OPAQUE = b".wh..wh..opq"
 _OPAQUE_XATTR = "trusted.overlay.opaque"
 _CAPABILITY = "security.capability"
 # By these overlayfs finds what a layer hides, moves or holds only in part. The archive has whiteouts for it: an attribute of
-# the image's own could lead to other files, or make one unreadable. containerd drops them, too.
+# the image's own could lead to other files, or make one unreadable. containerd drops trusted.*, too.
 _OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 # Of a directory that no entry of the layer describes: Docker's, where the umask is 022.
 _IMPLIED_MODE = 0o755
@@ -63,14 +63,16 @@ class Tree:
     Owners, devices and attributes take root, or pseudo.
     """
 
-    def __init__(self, path: str, epoch: int, keep_capabilities: bool = False) -> None:
+    def __init__(self, path: str, epoch: int, keep_capabilities: bool = False, without: tuple[str, ...] = ()) -> None:
         """path is an empty directory; epoch, in seconds, is the time of what the layer gives no time.
 
         keep_capabilities: a hard link's entry leaves what its file has, as with Podman; with Docker it takes it away.
+        without: extended attributes that the runtime leaves out.
         """
         self._path = path
         self._epoch = epoch * 10**9
         self._keep_capabilities = keep_capabilities
+        self._without = _OVERLAY_XATTRS + without
         self._directories: dict[bytes, int] = {b"": self._epoch}
         self._files: dict[bytes, int] = {}
         self._parent: tuple[bytes, int, bytes, bool] | None = None
@@ -282,6 +284,11 @@ class Tree:
         finally:
             os.close(parent)
 
+    def _attributes(self, member: layertar.Member) -> typing.Iterator[tuple[str, bytes]]:
+        for name, value in sorted((os.fsdecode(name), value) for name, value in member.xattrs.items()):
+            if not name.startswith(self._without):
+                yield name, value
+
     def _take_capability(self, member: layertar.Member, place: Place) -> bytes | None:
         """Remove the capability of a file that a hard link's entry says nothing of; return it if it is to be given back.
 
@@ -315,7 +322,7 @@ class Tree:
         link = stat.S_ISLNK(mode) if mode else member.type == layertar.SYMLINK
         os.chown(leaf, member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
         path = b"/proc/self/fd/%d/%s" % (parent, leaf)
-        for name, value in _attributes(member):
+        for name, value in self._attributes(member):
             # The kernel has user.* for files and directories alone; Docker passes over the others.
             if stat.S_ISREG(mode) or not name.startswith("user."):
                 _set_attribute(path, name, value)
@@ -324,11 +331,10 @@ class Tree:
         if not link or member.type == layertar.SYMLINK:
             os.utime(leaf, ns=_times(member), dir_fd=parent, follow_symlinks=False)
 
-    @staticmethod
-    def _describe_open(member: layertar.Member, descriptor: int) -> None:
+    def _describe_open(self, member: layertar.Member, descriptor: int) -> None:
         """Set owner, attributes and mode, in the order in which none of them undoes another."""
         os.fchown(descriptor, member.uid, member.gid)
-        for name, value in _attributes(member):
+        for name, value in self._attributes(member):
             _set_attribute(descriptor, name, value)
         os.fchmod(descriptor, member.mode)
 
@@ -395,12 +401,6 @@ def _write_extents(file: typing.Any, member: layertar.Member, content: typing.It
             _write(file, data[:length])
             length, data = length - len(data[:length]), data[length:]
     file.truncate(member.size)
-
-
-def _attributes(member: layertar.Member) -> typing.Iterator[tuple[str, bytes]]:
-    for name, value in sorted((os.fsdecode(name), value) for name, value in member.xattrs.items()):
-        if not name.startswith(_OVERLAY_XATTRS):
-            yield name, value
 
 
 def _set_attribute(where: int | bytes, name: str, value: bytes) -> None:

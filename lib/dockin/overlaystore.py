@@ -55,6 +55,8 @@ class OverlayStore:
     max_layers = MAX_LAYERS
     split_mode = 0o600
     keeps_capabilities = True
+    without = ("security.selinux",)
+    """Podman has files labelled by the host's rules, not by what an image says."""
     layers = "overlay"
     """Directory of the layers' directories."""
 

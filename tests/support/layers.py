@@ -198,6 +198,10 @@ AWKWARD: dict[str, Callable[[], list[images.Layer]]] = {
     "capabilities": _capabilities,
     "attributes": _attributes,
     "attributes of links": lambda: _attributes(links=True),
+    "labels": _below_and(
+        ("labelled", xattrs(security__selinux=b"system_u:object_r:etc_t:s0\0"), b"x"),
+        ("signed", xattrs(security__ima=b"\1x"), b"x"),
+        ("dir", {**DIRECTORY, **xattrs(security__selinux=b"system_u:object_r:etc_t:s0\0")})),
     "hard links": _hard_links,
     "times": _times,
     "early times of links": _below_and(
