@@ -15,6 +15,33 @@ from pathlib import Path
 
 SECONDS = 120
 
+# What OE-core's classes write into control files, in .deb and .ipk packages.
+FIELDS = {
+    "Package", "Version", "Description", "Section", "Priority", "Maintainer", "License", "Architecture", "OE", "PackageArch",
+    "Homepage", "Source", "Depends", "Suggests", "Recommends", "Provides", "Replaces", "Conflicts", "Installed-Size",
+}
+
+
+def strict_fields(control: str) -> dict[str, str]:
+    """Return the fields of a control file, with the line ends in their values.
+
+    Raises ValueError where opkg, dpkg and we might not read the same: what is no field of OE-core's or is there twice, lines
+    without a name, empty ones, and all but printable text.
+    """
+    found: dict[str, str] = {}
+    name = ""
+    for line in control.removesuffix("\n").split("\n"):
+        if not line.isprintable() or not line.strip():
+            raise ValueError(f"a line that is not text: {line!r}")
+        if line.startswith(" ") and name:
+            found[name] += "\n" + line
+            continue
+        name, colon, value = line.partition(":")
+        if not colon or name not in FIELDS or name in found:
+            raise ValueError(f"no field of OE-core's, or one twice: {line!r}")
+        found[name] = value.strip()
+    return found
+
 
 @dataclass(frozen=True)
 class Deb:

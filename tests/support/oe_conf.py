@@ -132,9 +132,10 @@ do_install() {
 }
 """
 
-# An .ipk package is a .deb one but for a folder's name.
+# An .ipk package is a .deb one but for a folder's name. opkg-build is in no distribution: where this machine has one in its
+# PATH, that is run, and else dpkg-deb.
 OPKG_RECIPE = """
-SUMMARY = "Stands for OE-core's opkg-build, with dpkg-deb"
+SUMMARY = "Stands for OE-core's opkg-build, with the host's or dpkg-deb"
 INHIBIT_DEFAULT_DEPS = "1"
 inherit native
 do_install() {
@@ -142,6 +143,7 @@ do_install() {
     cat > ${D}${bindir}/opkg-build <<'END'
 #!/bin/sh
 set -e
+[ -z "@OPKG_BUILD@" ] || exec "@OPKG_BUILD@" "$@"
 while [ $# != 2 ]; do shift; done
 mv "$1/CONTROL" "$1/DEBIAN"
 dpkg-deb --build -Zgzip "$1" "$2/new.$1"

@@ -14,7 +14,7 @@ import sys
 
 import pytest
 
-from support import cache
+from support import cache, deb
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
 RELEASES = ("scarthgap", "wrynose", "master")
@@ -222,3 +222,14 @@ def test_a_tier_that_does_not_end_is_stopped(script, tmp_path, monkeypatch, caps
     assert row.verdict == "FAILED"
     assert "stopped after 1 s" in str(row)
     assert "unit    | hanging" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [
+    "x\n", "Evil: x\n", "Description: y\n", "\n", " .\n\nPackage: b\n", " \x1b[2J\n", " \u2028x\n", "\t\n",
+])
+def test_control_file_that_says_more(more):
+    control = "Package: a\nDescription: b\n c\n .\n"
+    assert deb.strict_fields(control + "Depends: x, y (>= 1)\n") == {
+        "Package": "a", "Description": "b\n c\n .", "Depends": "x, y (>= 1)"}
+    with pytest.raises(ValueError, match="no field of OE-core's, or one twice|a line that is not text"):
+        deb.strict_fields(control + more)
