@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import collections.abc
+import itertools
 import os
 import typing
 from dataclasses import dataclass, field, replace
@@ -67,26 +68,29 @@ class Drafts:
 
     def refused(self, results: list[Result]) -> list[tuple[Result, DockinError]]:
         """Return the results that can't all be written, with the reason; what shares an edit is refused together."""
-        try:
-            self.make(results)
-            return []
-        except DockinError:
-            pass
-        accepted: dict[str, list[Result]] = collections.defaultdict(list)
-        """By the files that they have to do with."""
-        found = []
         # Digests first: a new tag gives way to them.
-        for group in sorted(self._tied(results), key=lambda group: any(one.upgraded for one in group)):
-            paths = set(self._paths(group))
-            near = {id(one): one for path in paths for one in accepted[path]}
-            try:
-                self.make([*near.values(), *group])
-            except DockinError as error:
-                found += [(one, error) for one in group]
-                continue
-            for path in paths:
+        groups = sorted(self._tied(results), key=lambda group: any(one.upgraded for one in group))
+        return self._refused_of(groups, collections.defaultdict(list))
+
+    def _refused_of(
+        self, groups: list[list[Result]], accepted: dict[str, list[Result]]
+    ) -> list[tuple[Result, DockinError]]:
+        """Return what is refused of groups, half by half, as few are; accepted has, by file, what there is besides."""
+        if not groups:
+            return []
+        paths = set(self._paths(itertools.chain.from_iterable(groups)))
+        near = {id(one): one for path in paths for one in accepted[path]}
+        try:
+            self.make([*near.values(), *itertools.chain.from_iterable(groups)])
+        except DockinError as error:
+            if len(groups) == 1:
+                return [(one, error) for one in groups[0]]
+            middle = len(groups) // 2
+            return self._refused_of(groups[:middle], accepted) + self._refused_of(groups[middle:], accepted)
+        for group in groups:
+            for path in set(self._paths(group)):
                 accepted[path] += group
-        return found
+        return []
 
     def make(self, results: list[Result]) -> Draft:
         """Return the draft of what results change. Raises DockinError where it can't be confirmed."""
@@ -124,7 +128,7 @@ class Drafts:
             groups.append((marks.union(*(group[0] for group in together)), [*members, result]))
         return [group for _, group in groups]
 
-    def _paths(self, results: list[Result]) -> typing.Iterator[str]:
+    def _paths(self, results: collections.abc.Iterable[Result]) -> typing.Iterator[str]:
         """Yield the files of the recipes that results are of."""
         for result in results:
             yield from map(os.path.realpath, (*result.recipe.files, *self._files(result.recipe)))
