@@ -302,6 +302,27 @@ def test_head_that_is_not_answered_is_asked_once_for_each_host(faulty, resolve, 
     assert asked == [("HEAD", "none"), ("GET", "none"), ("HEAD", "app0"), ("GET", "app0"), ("GET", "app1"), ("GET", "app2")]
 
 
+def test_each_repository_has_the_scope_that_it_asks_for(faulty, resolve, image):
+    names = ["scoped/one", "scoped/two"]
+    for name in names:
+        faulty.add(image(name), name, "v1")
+
+    def fault(handler, answer):
+        if handler.path.startswith("/token"):
+            [scope] = urllib.parse.parse_qs(handler.path.partition("?")[2])["scope"]
+            answer = faults.Answer(200, {"Content-Type": "application/json"}, json.dumps({"token": scope}).encode())
+        elif handler.path.startswith("/v2/scoped/"):
+            scope = f"repository:elsewhere/{handler.path.split('/')[3]}:pull"
+            if handler.headers.get("Authorization") != f"Bearer {scope}":
+                challenge = f'Bearer realm="http://{faulty.address}/token",service="s",scope="{scope}"'
+                answer = faults.Answer(401, {"WWW-Authenticate": challenge}, b"")
+        handler.send(answer)
+    faulty.fail("/", fault)
+    resolver = resolve("http")
+    for name in 2 * names:
+        assert resolver.digest(ref(faulty, f"{name}:v1")) == image(name).digest
+
+
 def test_schema_1_is_no_digest(faulty, resolve):
     body = json.dumps({"schemaVersion": 1, "name": "old/app", "tag": "v1"}).encode()
     headers = {"Content-Type": "application/vnd.docker.distribution.manifest.v1+prettyjws",
