@@ -189,8 +189,11 @@ class Drafts:
                 raise Unconfirmed(f"{one.where} would not name the image any more that it names as {one.text}")
 
 
-def _key(mention: mentions.Mention, recipe: Recipe) -> tuple[str, tuple[int, ...]]:
-    return "" if mention.path == recipe.path else mention.path, mention.owners
+def _key(mention: mentions.Mention, recipe: Recipe) -> tuple[str, tuple[int, ...], bool]:
+    digest = mention.text.partition("@")[2]
+    images = _references(recipe)
+    pinned = not digest or any(images[number].digest == digest for number in mention.owners)
+    return "" if mention.path == recipe.path else mention.path, mention.owners, pinned
 
 
 def _references(recipe: Recipe) -> dict[int, ImageReference]:

@@ -21,7 +21,7 @@ import os
 import typing
 from dataclasses import dataclass, field, replace
 
-from dockin import comparison, includes, platforms, recipefile, versions
+from dockin import comparison, includes, mentions, platforms, recipefile, versions
 from dockin.bitbaketext import Spot
 from dockin.comparison import STALE, UPDATED, Finding
 from dockin.confirmation import Drafts
@@ -236,18 +236,29 @@ def neighbours(
     """Return the recipes, each with its appends, that are no task and may have a file in common with one."""
     files = {path for task in tasks for path in task.recipe.files}
     own = {task.recipe.path for task in tasks} | {path for path in files if path.endswith(APPEND)}
+    folders = {os.path.dirname(path) for path in files}
     found = []
     for path, appends in recipes:
         made_of = including.of(path, appends)
-        if path not in own and (not made_of.whole or not files.isdisjoint(made_of.texts)):
+        # What is in the same directory may have file:// entries in common.
+        shares = os.path.dirname(path) in folders or not files.isdisjoint(made_of.texts)
+        if path not in own and (not made_of.whole or shares):
             found.append((path, appends))
     return found
 
 
 def neighbouring(found: collections.abc.Iterable[Task], tasks: list[Task]) -> list[Task]:
-    """Return what really has a file in common with a task."""
+    """Return what really has a file in common with a task, be it one that file:// entries name."""
     files = {path for task in tasks for path in task.recipe.files}
-    return [task for task in found if not files.isdisjoint(task.recipe.files)]
+    near = list(found)
+    folders = {os.path.dirname(task.recipe.path) for task in near if task.recipe.images}
+    beside = {path for task in tasks if os.path.dirname(task.recipe.path) in folders for path in mentions.files(task.recipe)}
+    return [
+        task
+        for task in near
+        if not files.isdisjoint(task.recipe.files)
+        or (beside and task.recipe.images and not beside.isdisjoint(mentions.files(task.recipe)))
+    ]
 
 
 def _neighbours_in_layers(tasks: list[Task], platform: platforms.Platform | None, at_hand: Layers) -> list[Task]:

@@ -432,6 +432,21 @@ def test_a_neighbour_by_include_all(run):
     assert (statuses(report), after) == ({"x:1": "error"}, before)
 
 
+@pytest.mark.parametrize(("named", "status"), [(".", "updated"), ("x_1.bb", "error")])
+@pytest.mark.parametrize("names", ["image: 'h.io/x:1@sha256:OLD'", "image: h.io/z, command: 'pull OLD'"])
+def test_a_neighbour_by_a_file_that_names_its_image(run, tmp_path, named, status, names):
+    """The file of two recipes can't have one's new digest and be right for the other."""
+    text = 'inherit dockin\nSRC_URI = "docker://h.io/x;tag=1 file://compose.yml"\nSRC_URI[sha256sum] = "OLD"\n'
+    beside = f"services: {{w: {{{names}}}}}\n"
+    shared = "compose.yml" if "h.io/x" in names else "run.sh"
+    text = text.replace("compose.yml", shared)
+    files = {"x_1.bb": text, "y_1.bb": text, f"files/{shared}": beside}
+    report, before, after = run(files, {"x:1": NEW}, named=named)
+    assert statuses(report) == {"x:1": status}
+    assert (after == before) == (status == "error")
+    assert (tmp_path / "files" / shared).read_text() == beside.replace("OLD", OLD if status == "error" else NEW)
+
+
 def test_a_pattern_that_fits_nothing_is_told_of(run):
     report, _, _ = run(SHARED_PIN, {"x:1": OLD}, only=("h.io/x", "h.io/z*"))
     assert (statuses(report), report.notes) == ({"x:1": "current"}, ["--only h.io/z* fits no image"])
