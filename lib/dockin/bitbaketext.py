@@ -131,7 +131,8 @@ class Text:
 def joined(texts: collections.abc.Iterable[Text]) -> Text:
     """Return texts as one: + copies all that there is already each time."""
     several = list(texts)
-    return Text("".join(one.characters for one in several), tuple(itertools.chain.from_iterable(one.places for one in several)))
+    places = itertools.chain.from_iterable(one.places for one in several)
+    return Text("".join(one.characters for one in several), tuple(places))
 
 
 def plain(characters: str) -> Text:
