@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from dockin import licences, manifests, newrecipe, reference
-from support import deb, hostile, images
+from support import deb, hostile, images, spdx
 
 LABEL = "org.opencontainers.image."
 KINDS = ("rpm", "deb", "ipk")
@@ -98,3 +98,6 @@ def test_hostile_labels_from_the_registry_to_packages(bench, shop, build):
     for kind in KINDS:
         for name in ("hostile-docker", "hostile-docker-preload"):
             assert packaged(build.package(name, kind), kind).startswith("Niceapp(id)asaDockerimage")
+    said = spdx.texts_of_package(build, "hostile-docker")
+    assert {"Nice app (id) as a Docker image", "https://evil.example/ok"} <= said
+    assert all("%(" not in one and "${" not in one and one.isprintable() for one in said)

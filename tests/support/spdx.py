@@ -69,6 +69,17 @@ def _in_30(document):
     return found
 
 
+def texts_of_package(build, package):
+    """Return what the document of a package says of the package in words, and its home page."""
+    folder = build.tmp() / "deploy" / "spdx"
+    # In 2.2 it is the recipe that has them.
+    patterns = (f"2.2/*/recipes/recipe-{package}.spdx.json", f"3.*/*/packages/package-{package}.spdx.json")
+    [document] = [json.loads(path.read_text()) for pattern in patterns for path in folder.glob(pattern)]
+    keys = ("summary", "description", "homepage", "software_homePage")
+    elements = [one for one in document.get("packages", document.get("@graph")) if one.get("name") == package]
+    return {element[key] for element in elements for key in keys if key in element}
+
+
 def in_package(build, package):
     """Return the images in the document of a package."""
     folder = build.tmp() / "deploy" / "spdx"
