@@ -144,14 +144,13 @@ def _layers(image: tarball.Image) -> typing.Iterable[tuple[manifests.Descriptor,
 
 
 def _keep_documents(writer: tarball.TarWriter, image: tarball.Image) -> dict[str, object]:
-    """Write index and manifest byte-exact; return the descriptor of the top.
+    """Write index and manifest byte-exact, and nothing else that the index names; return the descriptor of the top.
 
     The containerd store takes an index of which it has only one platform, and knows the image by the index digest then,
     as after a pull: measured with Docker 26.1. Of several entries that state no platform it would find the first one or
     none; so the manifest is the top there.
     """
     documents = {image.digest: image.top, image.manifest_digest: image.manifest_bytes}
-    documents.update({one.digest: one.data for one in image.attachments})
     top, index = image.digest, manifests.parse(image.top)
     if isinstance(index, manifests.Index) and len(index.manifests) > 1:
         [platform, *_] = [entry.platform for entry in index.manifests if entry.digest == image.manifest_digest]

@@ -288,6 +288,12 @@ def _platform(value: object, annotations: dict[str, str], what: str) -> platform
         _string(value, key, what, optional=True) if value else "" for key in ("os", "architecture", "variant")
     )
     if annotations.get(REFERENCE_TYPE) == ATTESTATION:
+        # By any other platform containerd would take it for an image.
+        if (system, architecture) not in (("unknown", "unknown"), ("", "")):
+            raise InvalidManifest(
+                f"Invalid {what}: an entry is an attestation and states the platform {system}/{architecture}; expected"
+                " unknown/unknown"
+            )
         return platforms.Platform("unknown", "unknown")
     return platforms.Platform(system, architecture, variant) if system or architecture else None
 

@@ -7,6 +7,7 @@ The same registries and files give the same output: sorted, and without times.
 
 from __future__ import annotations
 
+import collections.abc
 import difflib
 import json
 import os
@@ -20,6 +21,11 @@ from dockin.errors import readable
 from dockin.refresh import Change, Report, Result
 
 SCHEMA = 1
+MAX_MARKDOWN = 60_000
+"""Characters; GitHub takes 65,536 as the text of a pull request."""
+# Of what somebody else may have made long: names of a list, and characters of one text.
+_MOST_NAMES = 10
+_MOST_CHARACTERS = 300
 _COUNTED = {
     "stale": (comparison.STALE,),
     "updated": (comparison.UPDATED,),
@@ -98,7 +104,11 @@ def as_markdown(report: Report, statistics: registry.Statistics) -> str:
     if report.notes:
         lines += ["", "### Notes", "", *(f"- {_code(note)}" for note in report.notes)]
     lines += ["", f"{unchanged} of {len(report.results)} images need no change."]
-    return readable("\n".join(lines)) + "\n"
+    text = readable("\n".join(lines)) + "\n"
+    if len(text) > MAX_MARKDOWN:
+        end = text.rindex("\n", 0, MAX_MARKDOWN)
+        text = f"{text[:end]}\n\nMore than a pull request holds: the whole is in the job's log.\n"
+    return text
 
 
 def as_diff(report: Report) -> str:
@@ -177,7 +187,7 @@ def _line(result: Result) -> str:
     if result.found.retagged:
         line += ", though the tag looks like one release: see what the publisher says"
     if result.found.platforms_gone:
-        line += f", no longer built for {', '.join(result.found.platforms_gone)}"
+        line += f", no longer built for {_few(result.found.platforms_gone)}"
     if result.found.pin_gone and result.status != comparison.LOST:
         line += ", the old digest is gone from the registry"
     line += f" ({where})"
@@ -200,7 +210,7 @@ def _row(result: Result) -> str:
     if result.found.retagged:
         remarks.append("the tag looks like one release")
     if result.found.platforms_gone:
-        remarks.append(f"no longer built for {', '.join(map(_code, result.found.platforms_gone))}")
+        remarks.append(f"no longer built for {_few([_code(one) for one in result.found.platforms_gone])}")
     if result.found.pin_gone:
         remarks.append("old digest gone")
     if new.tag != old.tag:
@@ -219,11 +229,18 @@ def _name(result: Result) -> str:
     return named.tagged.familiar if named else result.image.text
 
 
+def _few(names: collections.abc.Sequence[str]) -> str:
+    """Return the first names of a list that somebody else may have made long."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
 def _code(text: str) -> str:
     """Return a code span for a table's cell, in which text stays text: no link, no mention, no HTML.
 
     Only \\| is no backslash there: https://github.github.com/gfm/#example-200.
     """
+    text = text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
     # A backslash before a | would undo the one that keeps it in the cell.
     shown = text.replace("`", "'").replace("\n", " ").replace("\\|", "\\ |").replace("|", "\\|")
     return f"`{shown}`" if text else ""

@@ -626,8 +626,15 @@ def _next_links(headers: http.client.HTTPMessage) -> typing.Iterator[str]:
 
 
 def _without_user(url: urllib.parse.SplitResult) -> urllib.parse.SplitResult:
-    """Return an address that a server has sent without user and password, which would be sent nowhere, but shown."""
-    return url._replace(netloc=url.netloc.rpartition("@")[2])
+    """Return an address that a server has sent without user and password, which would be sent nowhere, but shown.
+
+    Raises ValueError for more than host and port: beside an IPv6 address http.client sees another host than urlsplit().
+    """
+    netloc = url.netloc.rpartition("@")[2]
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    if netloc.lower() not in (host or "", f"{host}:{url.port}"):
+        raise ValueError("no host and port")
+    return url._replace(netloc=netloc)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ import zlib
 
 import pytest
 
-from dockin import archive, platforms, reference, tarball
+from dockin import archive, attached, platforms, reference, tarball
 from dockin.archive import DECOMPRESSED, REGISTRY, InvalidLayer
 from dockin.errors import DockinError
 from dockin.tarball import InvalidTarball
@@ -663,3 +663,20 @@ def test_a_layer_above_8_gib():
     assert written == size and file.tell() == 512 + size
     info = tarfile.TarInfo.frombuf(file.kept[0], "utf-8", "strict")
     assert (info.name, info.size, info.type) == (BLOBS + "0" * 64, size, tarfile.REGTYPE)
+
+
+def test_a_manifest_that_is_attached_is_not_in_the_archive(tmp_path):
+    """containerd would choose among the manifests that it finds, of which one alone has been verified."""
+    own = images.image([images.layer({"own": "own\n"})], "linux/amd64")
+    index = images.index([own, images.attestation(own)])
+    source = tmp_path / "docker_image.tar"
+    installed.write_tarball(source, index, AMD64)
+    image = tarball.load(str(source), AMD64)
+    [entry] = attached.attestations(image.subject)
+    beside = attached.attach(image.subject, entry.digest, index.blobs()[entry.digest].data)
+    image = dataclasses.replace(image, attachments=(beside,))
+    archive.assemble(str(source), image, NAME, REGISTRY, str(tmp_path / "archive.tar"))
+    with tarfile.open(tmp_path / "archive.tar") as tar:
+        names = {name for name in tar.getnames() if name.startswith(BLOBS)}
+    kept = (index.digest, own.digest, own.config.digest, *(layer.digest for layer in own.layers))
+    assert names == {tarball.blob_name(digest) for digest in kept}

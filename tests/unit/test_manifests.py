@@ -143,6 +143,15 @@ def test_platform_that_go_does_not_take(value, message):
         manifests.parse(dump(changed(INDEX, ["manifests", 0, "platform"], value)))
 
 
+@pytest.mark.parametrize("about", [
+    {"os": "linux", "architecture": "amd64"}, {"os": "unknown", "architecture": "amd64"}, {"os": "linux"}])
+def test_an_attestation_that_containerd_would_take_for_an_image(about):
+    """By its platform; the annotation says to us alone that it is none."""
+    entry = {**ENTRY, "platform": about, "annotations": {manifests.REFERENCE_TYPE: manifests.ATTESTATION}}
+    with pytest.raises(manifests.InvalidManifest, match="an entry is an attestation and states the platform"):
+        manifests.parse(dump({**INDEX, "manifests": [entry]}))
+
+
 @pytest.mark.parametrize(
     ("names", "wanted", "position"),
     [

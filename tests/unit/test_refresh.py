@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import textwrap
 import threading
 
 import pytest
 
-from dockin import exitcodes, outcome, recipefile, refresh, registry
+from dockin import comparison, exitcodes, outcome, recipefile, refresh, registry
 from dockin.resolver import ResolveError
 
 OLD, NEW, OTHER = "a" * 64, "b" * 64, "c" * 64
@@ -399,6 +400,24 @@ def test_words_in_a_table_of_markdown(words, shown):
     result.fail("other", words)
     text = outcome.as_markdown(refresh.Report(refresh.Options(), [result], [], []), registry.Statistics())
     assert f"| `x` | `docker://x` | {shown} |" in text.splitlines()
+
+
+def test_what_somebody_has_made_long_leaves_a_report_readable():
+    """A forge takes so much as the text of a pull request, and no request for any recipe where it is more."""
+    results = []
+    for number in range(400):
+        image = recipefile.Image(f"x{number}.bb", 1, "docker://x", None)
+        result = refresh.Result(recipefile.Recipe(f"x{number}.bb", f"x{number}", ""), image, None)
+        result.found.status = comparison.STALE
+        result.found.platforms_gone = tuple(f"linux/{number:0250}" for number in range(1000))
+        results.append(result)
+    results[1].fail("other", "x" * 100_000)
+    report = refresh.Report(refresh.Options(), results, [], [])
+    text = outcome.as_markdown(report, registry.Statistics())
+    assert 50_000 < len(text) < 65_536 and "the whole is in the job's log" in text and "and 990 more" in text
+    assert max(map(len, text.splitlines())) < 5000
+    assert max(map(len, outcome.as_text(report, registry.Statistics()).splitlines())) < 110_000
+    assert len(json.loads(outcome.as_json(report, registry.Statistics()))["images"][0]["platforms_gone"]) == 1000
 
 
 def test_a_recipe_that_can_not_be_read_keeps_no_other(run, tmp_path):

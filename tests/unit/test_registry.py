@@ -53,6 +53,7 @@ class Wire:
     ("https://registry.example:5001/elsewhere", False),
     ("https://other.example:5000/elsewhere", False),
     ("https://user:word@other.example:5000/elsewhere", False),
+    ("https://[::1]:5000/elsewhere", False),
 ])
 def test_a_login_stays_at_scheme_host_and_port(monkeypatch, location, sent):
     access = registry.Access(ssl.create_default_context(), insecure=True)
@@ -64,6 +65,19 @@ def test_a_login_stays_at_scheme_host_and_port(monkeypatch, location, sent):
     assert (first, second) == ("", LOGIN.basic)
     assert third == (LOGIN.basic if sent else "")
     assert urllib.parse.urlsplit(url).path == "/elsewhere"
+
+
+@pytest.mark.parametrize("location", [
+    "https://[::1].evil.example:5000/x", "https://[registry].evil.example/x", "https://[::1]evil:5000/x", "https://:5000/x",
+    "https://registry.example:x/y"])
+def test_an_address_that_programs_read_in_different_ways_is_not_asked(monkeypatch, location):
+    access = registry.Access(ssl.create_default_context(), insecure=True)
+    client = registry.Client(Logins(), lambda named: access, registry.Statistics())
+    wire = Wire(location)
+    monkeypatch.setattr(client, "_exchange", wire.exchange)
+    with pytest.raises(ResolveError, match="can't be understood"):
+        client.manifest(IMAGE)
+    assert len(wire.seen) == 2
 
 
 def test_no_login_over_http_where_tls_is_wanted(monkeypatch):
