@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dockin import bitbaketext, knownclasses, recipecode, recipefile
-from support import account, faults, images, oe, registry as registries
+from support import account, faults, images, oe, packages, registry as registries
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "dockin"
 
@@ -265,6 +265,83 @@ CHANGING = {
 }
 # Code of classes that changes PN for a time, in tasks or for variants of recipes, or a copy's SRC_URI.
 FOR_A_TIME = {"archiver", "cve-check", "image", "nativesdk", "sstate", "vex"}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A build with a copy of the layer, whose compose-example has its images in a registry on loopback."""
+
+    build: oe.Build
+    registry: registries.Registry
+    folder: Path
+
+    @property
+    def recipe(self):
+        return self.folder / "compose-example_1.0.bb"
+
+
+@pytest.fixture
+def demo(bench, tmp_path, request):
+    name = request.node.originalname.replace("_", "-")
+    layer = bench.copy_layer(name)
+    folder = layer / "recipes-demo" / "dockin"
+    with registries.Registry(tmp_path) as server:
+        changes = {"docker.io/library/busybox": f"{server.address}/library/busybox",
+                   "image: busybox": f"image: {server.address}/library/busybox"}
+        recipe = folder / "compose-example_1.0.bb"
+        for tag, entry in (("1.36.1", "probe"), ("1.37.0", "web"), ("1.38.0", "")):
+            content = images.index([images.image([images.layer({"tag": tag})], "linux/amd64")])
+            digest = server.push(content, "library/busybox", tag)
+            pin = re.search(rf'SRC_URI.{entry}.sha256sum. = "(.*)"', recipe.read_text()) if entry else None
+            if pin:
+                changes[pin[1]] = digest[7:]
+            changes[packages.unit(f"busybox:{tag}")] = packages.unit(f"{server.address}/library/busybox:{tag}")
+        for path in (recipe, folder / "files" / "compose.yml", folder / "files" / "compose-example.service"):
+            text = path.read_text()
+            for old, new in changes.items():
+                text = text.replace(old, new)
+            bench.write(path, text)
+        bench.account.own_folders(layer)
+        yield Demo(bench.build(name, 'DOCKIN_TLS_VERIFY = "0"\nMACHINE = "qemux86-64"\n', layers=[layer]), server, folder)
+
+
+def named(recipe):
+    """Return the images of a recipe, as Docker and Compose name them."""
+    return [image.source.reference.tagged.familiar for image in recipefile.read(str(recipe)).images]
+
+
+def test_the_compose_example_is_upgraded_and_built(demo):
+    """The new tag is in the recipe, in its Compose file and in what its service requires, and BitBake packages that."""
+    demo.build.run("devtool", "refresh-docker", "--upgrade", "minor", "compose-example").ok()
+    names = named(demo.recipe)
+    assert f"{demo.registry.address}/library/busybox:1.38.0" in names and len(set(names)) == 2
+    demo.build.bitbake("compose-example").ok()
+    deb, preload = (demo.build.deb(name) for name in ("compose-example", "compose-example-preload"))
+    [compose] = [path for path in deb.files if path.endswith("/compose.yml")]
+    [service] = [path for path in deb.files if path.endswith("/compose-example.service")]
+    assert sorted(re.findall(r"image: (\S+)", deb.read(compose).decode())) == sorted(names)
+    units = {packages.unit(name) for name in names}
+    for key in ("Requires", "After"):
+        lines = re.findall(rf"^{key}=(.*)", deb.read(service).decode(), re.MULTILINE)
+        assert set(" ".join(lines).split()) == units | {"docker.service"}
+    assert units <= {path.rpartition("/")[2] for path in preload.files}
+
+
+@pytest.mark.release("wrynose")
+def test_a_digest_in_the_compose_file_is_refreshed_and_built(demo):
+    busybox = f"{demo.registry.address}/library/busybox"
+    old = demo.registry.tag_digest("library/busybox", "1.37.0")
+    compose = demo.folder / "files" / "compose.yml"
+    compose.write_text(compose.read_text().replace("busybox:1.37.0", f"busybox:1.37.0@{old}"))
+    demo.recipe.write_text(demo.recipe.read_text() + 'DOCKIN_LAYERS = "registry"\n')
+    content = images.index([images.image([images.layer({"tag": "1.37.0 again"})], "linux/amd64")])
+    new = demo.registry.push(content, "library/busybox", "1.37.0")
+    demo.build.run("devtool", "refresh-docker", "compose-example").ok()
+    demo.build.bitbake("compose-example").ok()
+    deb = demo.build.deb("compose-example")
+    [path] = [path for path in deb.files if path.endswith("/compose.yml")]
+    assert re.findall(r"image: (\S+)", deb.read(path).decode()) == [f"{busybox}:1.37.0@{new}", f"{busybox}:1.36.1"]
+    assert f"source_digest={new}" in deb.read(next(one for one in deb.files if one.endswith("1.37.0.image"))).decode()
 
 
 def test_classes_that_leave_images_alone(release):
