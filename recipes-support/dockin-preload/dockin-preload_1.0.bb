@@ -10,6 +10,7 @@ SECTION = "admin"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302"
 
+# The parts of the command, joined by do_compile in the order of their names.
 SRC_URI = "file://dockin-preload file://dockin-preload.target"
 
 inherit allarch systemd
@@ -41,13 +42,16 @@ python () {
 python do_compile () {
     import pathlib
 
+    build = pathlib.Path(d.getVar('B'))
+    parts = sorted(pathlib.Path(d.getVar('S'), 'dockin-preload').glob('*.sh'))
+    (build / 'dockin-preload').write_text(''.join(part.read_text() for part in parts))
     runtime = dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
     waiting = dockin.runtimes.waiting_services(runtime, d.getVar('DOCKIN_DATAROOT_DIR'))
     drop_ins = {service: dockin.units.render_drop_in(directory) for service, directory in waiting.items()}
     for directory in (*waiting.values(), d.getVar('DOCKIN_DATAROOT_DIR'), d.getVar('docker_archivedir')):
         drop_ins.update(dockin.units.render_mount_drop_ins(directory, d.getVar('VOLATILE_BINDS')))
     for unit, text in drop_ins.items():
-        drop_in = pathlib.Path(d.getVar('B'), unit + '.d', dockin.units.DROP_IN)
+        drop_in = build / (unit + '.d') / dockin.units.DROP_IN
         drop_in.parent.mkdir()
         drop_in.write_text(text)
 }
@@ -56,7 +60,7 @@ do_compile[file-checksums] += "${DOCKIN_LAYERDIR}/lib/./dockin/runtimes.py:True 
 
 do_install() {
     install -d ${D}${bindir} ${D}${systemd_system_unitdir}
-    install -m 0755 ${S}/dockin-preload ${D}${bindir}/
+    install -m 0755 ${B}/dockin-preload ${D}${bindir}/
     install -m 0644 ${S}/dockin-preload.target ${D}${systemd_system_unitdir}/
     for folder in ${B}/*.service.d ${B}/*.mount.d; do
         [ -d "$folder" ] || continue

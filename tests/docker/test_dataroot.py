@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 
 from dockin import classicstore, dataroot
-from support import account, docker, images, installed, layers, registry, rootfs, trees
+from support import account, docker, helper, images, installed, layers, registry, rootfs, trees
 
 DAEMONS = docker.CLASSICS
 EPOCH = 1_600_000_000
 
-HELPER = Path(__file__).resolve().parents[2] / "recipes-support/dockin-preload/files/dockin-preload"
+TREE = Path(__file__).resolve().parents[2]
 TAR_SECONDS = 120
 HOUR = 3600 * 10**9
 
@@ -247,10 +247,10 @@ def test_history_and_size(prebuilt):
 
 def test_the_preload_has_nothing_to_do(prebuilt):
     """The records are what its own shell writes, and archives are flushed like loaded ones."""
-    helper = Path(shutil.copy(HELPER, prebuilt.daemon.directory))
+    command = helper.write(Path(prebuilt.daemon.directory))
 
     def preload(*arguments):
-        return prebuilt.daemon.run(["/bin/busybox", "sh", str(helper), "load", *map(str, arguments)]).stdout.splitlines()
+        return prebuilt.daemon.run(["/bin/busybox", "sh", str(command), "load", *map(str, arguments)]).stdout.splitlines()
 
     one = prebuilt.installed["app"]
     archive = one.archive.read_bytes()
@@ -410,7 +410,7 @@ def test_under_pseudo_as_by_root(tmp_path):
                  for case, make in layers.AWKWARD.items()]
         dataroot.write(str(tmp_path / "docker"), [dataroot.read_source(str(info)) for info in infos], EPOCH)
         for name in ("lib/dockin", "tests/support"):
-            shutil.copytree(HELPER.parents[3] / name, folder / name)
+            shutil.copytree(TREE / name, folder / name)
         environment = {"PATH": user.path(), "PSEUDO_LOCALSTATEDIR": str(folder / "pseudo"), "HOME": str(folder),
                        "PYTHONPATH": f"{folder}/lib:{folder}/tests", "PYTHONDONTWRITEBYTECODE": "1"}
         options = {"cwd": folder, "env": environment, "user": user.uid, "group": user.gid, "extra_groups": [], "timeout": 60}

@@ -17,9 +17,9 @@ import time
 import pytest
 
 from dockin import archive
-from support import docker, images
+from support import docker, helper, images
 from support.installed import Shelf
-from support.target import (BAD_INFO, FAILED, HELPER, MIB, NO_ARCHIVE, NO_DOCKER, NO_SPACE, OK, USAGE, Target, filler,
+from support.target import (BAD_INFO, FAILED, MIB, NO_ARCHIVE, NO_DOCKER, NO_SPACE, OK, USAGE, Target, filler,
                             wait_for)
 
 # The stores differ for the command, the classic one's age does not.
@@ -334,7 +334,7 @@ def test_several_at_once_of_which_some_are_killed(shelf, preload):
                 command = preload.argv("load", "--keep", "--prune", *infos)
                 runs.append(shelf.daemon.popen(command, stdout=output, stderr=output, env=preload.environment()))
         time.sleep(chance.uniform(0, 1))
-        commands = [pid for pid, argv in shelf.daemon.processes().items() if str(preload.directory / HELPER.name) in argv]
+        commands = [pid for pid, argv in shelf.daemon.processes().items() if str(preload.directory / helper.NAME) in argv]
         for pid in chance.sample(commands, min(len(commands), 2)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -59,14 +59,14 @@ def test_each_change_reaches_its_tasks(shop, changing):
     build, layer, before = changing
 
     append(layer / "lib/dockin/archive.py", CONSTANT)
-    append(layer / "recipes-support/dockin-preload/files/dockin-preload", "# a comment\n")
+    append(layer / "recipes-support/dockin-preload/files/dockin-preload/10-base.sh", "# a comment\n")
     after = hashes(build)
     found = changed(before, after)
     assert set(found) == {*IMAGES, "dockin-preload"}
     for name in IMAGES:
         assert {"do_unpack", "do_compile", "do_install", "do_package_write_deb"} <= found[name]
         assert "do_fetch" not in found[name], "a change of the archive's code must not fetch again"
-    assert {"do_unpack", "do_install", "do_package_write_deb"} <= found["dockin-preload"]
+    assert {"do_unpack", "do_compile", "do_install", "do_package_write_deb"} <= found["dockin-preload"]
     before = after
 
     append(layer / "lib/dockin/units.py", CONSTANT)

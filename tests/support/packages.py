@@ -16,6 +16,7 @@ import itertools
 import platform
 import shutil
 import subprocess
+import tempfile
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,13 +25,11 @@ from typing import Union
 
 from dockin import archive as layer_archive, reference, runtimes, units
 
-from support import images, installed, oe, registry
+from support import helper, images, installed, oe, registry
 from support.account import Unavailable
 
 ARCHIVES = "/usr/share/dockin/archive"
 UNITS = "/usr/lib/systemd/system"
-HELPER_NAME = "dockin-preload"
-HELPER = oe.LAYER / "recipes-support" / HELPER_NAME / "files"
 DPKG_SECONDS = 60
 BUILD_SECONDS = 600
 
@@ -164,12 +163,12 @@ def build(bench: oe.Bench, server: registry.Registry, directory: Path, recipes: 
         wanted = [] if number else systems
         for system in wanted:
             made.recipe(f"{system.name}_1.0.bb", system.text)
-        made.bitbake(*targets, *(system.name for system in wanted), HELPER_NAME, timeout=BUILD_SECONDS).ok()
+        made.bitbake(*targets, *(system.name for system in wanted), helper.NAME, timeout=BUILD_SECONDS).ok()
         for system in wanted:
             images = [made.image(system.name, kind) for kind in system.types]
             found["image"][system.name] = [Path(shutil.copy(image, directory)) for image in images]
         for (name, key), kind in itertools.product(targets.items(), KINDS):
-            files = [made.package(package, kind) for package in (HELPER_NAME, name, f"{name}-preload")]
+            files = [made.package(package, kind) for package in (helper.NAME, name, f"{name}-preload")]
             found[kind][key] = [Path(shutil.copy(file, directory)) for file in files]
     return found
 
@@ -192,23 +191,24 @@ def _push(server: registry.Registry, name: str, content: Content) -> None:
 
 def make(directory: Path, recipes: Sequence[Recipe]) -> dict[str, list[Path]]:
     """Make the packages of recipes, in directory, without BitBake; return them as build() does."""
-    helper = _helper(directory)
+    command = _helper(directory)
     found: dict[str, list[Path]] = {}
     for recipe in recipes:
         key = f"{recipe.name}_{recipe.version}" if recipe.name in found else recipe.name
-        found[key] = [helper, *_image_packages(directory, recipe)]
+        found[key] = [command, *_image_packages(directory, recipe)]
     return found
 
 
 def _helper(directory: Path) -> Path:
-    tree = directory / HELPER_NAME
-    for source, folder, mode in ((HELPER_NAME, "/usr/bin", 0o755), (units.TARGET, UNITS, 0o644)):
-        _install(tree, folder, HELPER / source, mode)
+    tree = directory / helper.NAME
+    with tempfile.TemporaryDirectory() as joined:
+        _install(tree, "/usr/bin", helper.write(Path(joined)), 0o755)
+    _install(tree, UNITS, helper.FILES / units.TARGET, 0o644)
     for service, data_root in runtimes.waiting_services(runtimes.DOCKER, runtimes.DOCKER.data_root).items():
         place = tree / UNITS[1:] / f"{service}.d"
         place.mkdir(parents=True)
         (place / units.DROP_IN).write_text(units.render_drop_in(data_root))
-    return _package(tree, HELPER_NAME, "1.0", [], [units.TARGET])
+    return _package(tree, helper.NAME, "1.0", [], [units.TARGET])
 
 
 def _image_packages(directory: Path, recipe: Recipe) -> list[Path]:
@@ -228,7 +228,7 @@ def _image_packages(directory: Path, recipe: Recipe) -> list[Path]:
         place = archives / path[1:]
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(content)
-    depends = [f"{recipe.name} (= {recipe.version})", HELPER_NAME, "xz"]
+    depends = [f"{recipe.name} (= {recipe.version})", helper.NAME, "xz"]
     return [_package(archives, recipe.name, recipe.version, [], recipe.services),
             _package(preload, f"{recipe.name}-preload", recipe.version, depends, names, recipe.enabled)]
 
@@ -260,7 +260,7 @@ def _package(tree: Path, name: str, version: str, depends: Sequence[str], servic
             "prerm": f'[ "$1" != upgrade ] || exit 0\nsystemctl reset-failed {units_} || true\n'
                      f"systemctl stop {units_}\nsystemctl disable {units_}\n",
         }
-        if name == HELPER_NAME:
+        if name == helper.NAME:
             scripts["postrm"] = '[ "$1" != upgrade ] || exit 0\nsystemctl daemon-reload\n'
         for script, text in scripts.items():
             (control / script).write_text(f'#!/bin/sh\nset -e\n[ -z "$D" ] || exit 0\n{text}')

@@ -12,14 +12,10 @@ takes no options, as that one.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 
-from pathlib import Path
+from support import helper, images
 
-from support import images
-
-HELPER = Path(__file__).resolve().parents[2] / "recipes-support/dockin-preload/files/dockin-preload"
 PROGRAMS = ("bzip2", "cat", "dd", "df", "find", "gzip", "mkdir", "mv", "od", "rm", "sed", "sha256sum", "sleep", "sort",
             "stat", "tar", "tr", "wc")
 # Debian's busybox lacks flock; the others belong to the image's packages.
@@ -54,7 +50,7 @@ class Target:
 
     def _make(self):
         self.directory.mkdir()
-        shutil.copy(HELPER, self.directory / HELPER.name)
+        helper.write(self.directory)
         programs = self.directory / "bin"
         programs.mkdir()
         for name in PROGRAMS:
@@ -74,7 +70,7 @@ class Target:
 
     def argv(self, *arguments):
         shell = ["/bin/busybox", "sh"] if self.shell == "busybox" else ["/bin/dash"]
-        return [*shell, str(self.directory / HELPER.name), *map(str, arguments)]
+        return [*shell, str(self.directory / helper.NAME), *map(str, arguments)]
 
     def environment(self, first=None, **extra):
         path = f"{self.directory}/bin"

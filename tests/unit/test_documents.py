@@ -30,6 +30,8 @@ from dockin import (
     versions,
 )
 
+from support import helper
+
 LAYER = Path(__file__).resolve().parents[2]
 REFERENCE = (LAYER / "docs" / "reference.md").read_text()
 DOCUMENTS = sorted([*LAYER.glob("docs/**/*.md"), *LAYER.glob("*.md")])
@@ -104,8 +106,8 @@ def script_parser(*command: str) -> argparse.ArgumentParser:
 
 @pytest.fixture(scope="module")
 def preload_help() -> str:
-    command = LAYER / "recipes-support" / "dockin-preload" / "files" / "dockin-preload"
-    return subprocess.run(["sh", str(command), "--help"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    argv = ["sh", "-s", "--", "--help"]
+    return subprocess.run(argv, check=True, input=helper.text(), stdout=subprocess.PIPE, text=True).stdout
 
 
 # ------------------------------------------------------------------------------------------------ the reference
@@ -273,7 +275,7 @@ def messages_of_the_code() -> list[str]:
     """All of them, and other strings."""
     found = [one for path in LAYER.glob("lib/**/*.py") for one in python_messages(path.read_text())]
     found += [one for path in LAYER.glob("classes/*.bbclass") for one in metadata_messages(path.read_text())]
-    return found + shell_messages((LAYER / "recipes-support/dockin-preload/files/dockin-preload").read_text())
+    return found + shell_messages(helper.text())
 
 
 def quoted(skopeos: bool) -> list[str]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import pathlib
 import re
 import subprocess
 from unittest import mock
@@ -15,10 +14,10 @@ import pytest
 
 from dockin import space
 from dockin.information import ImageInformation
+from support import helper
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-HELPER = pathlib.Path(__file__).resolve().parents[2] / "recipes-support/dockin-preload/files/dockin-preload"
 MIB = 1 << 20
 DIGEST = "sha256:" + "a" * 64
 
@@ -128,7 +127,7 @@ def test_no_image():
 
 def test_the_target_asks_for_the_same():
     """dockin-preload's own sum, in KiB, from its text: what fits the plan is loaded there."""
-    text = HELPER.read_text()
+    text = helper.text()
     [divisor, reserve] = re.search(r"needed=\$\(\(\$2 \+ \$2 / ([0-9]+) \+ ([0-9]+)\)\)", text).groups()
     assert (int(divisor), int(reserve) * 1024) == (space.RESERVE_DIVISOR, space.RESERVE_SIZE)
 
@@ -137,7 +136,7 @@ def test_the_target_asks_for_the_same():
 @given(loads_of("classic", "containerd"))
 def test_the_target_loads_in_that_order(loads):
     """dockin-preload's own function: more is earlier."""
-    [function] = re.findall(r"^priority\(\) \{$.*?^\}$", HELPER.read_text(), re.M | re.S)
+    [function] = re.findall(r"^priority\(\) \{$.*?^\}$", helper.text(), re.M | re.S)
     ordered = in_order(space.plan(loads), loads)
     lines = [function]
     for load in ordered:

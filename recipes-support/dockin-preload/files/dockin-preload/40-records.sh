@@ -1,0 +1,157 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+#
+# Notes beside the images.
+#
+#   STEM            the record: this image is on the disk, whole, with these layers
+#   .STEM.loading   this program began to load the image with this ID: what is there is its work; free= has the KiB that were
+#                   free before
+#   .STEM.brought   the IDs that this program brought under the name, the current one last; all were recorded, and behind the ID
+#                   are the layers, if Docker's classic store or Podman has them. Where there is a record and no such note, a
+#                   build wrote the record with the image (lib/dockin/information.py)
+#
+# An additional image store of Podman's has records of its own, in $built: nobody writes there but the build.
+
+# record_text ID: print what the record says of the image under that ID.
+record_text() {
+    printf '%s\n' "# $PROGRAM: this image is on the disk, whole" format=1 "reference=$reference" \
+        "name=$name" "id=$1" "image_id=$image_id" "manifest_digest=$manifest_digest" \
+        "source_digest=$source_digest"
+}
+
+# note_begins NOTE TEXT: tell whether the note's first lines are the text's.
+note_begins() {
+    case $(cat -- "$1" 2>/dev/null) in
+        "$2
+"*) return 0 ;;
+    esac
+    return 1
+}
+
+# Print what is another each time that the image is made anew, be it the same image: the directory of its top layer, or in
+# containerd the file of its config.
+made() {
+    case $keeper in
+        cli) cli_layers && printf '%s' "${layers##* }" ;;
+        ctr) stat -c %i.%Z -- "$blobs/${image_id#sha256:}" 2>/dev/null ;;
+    esac
+}
+
+is_recorded() {
+    note_begins "$records/$stem" "$(record_text "$found_id")
+made=$(made)" || is_built "$found_id"
+}
+
+# is_built ID: tell whether a build has written the image into an additional store.
+is_built() {
+    [ -n "$built" ] && note_begins "$built/$stem" "$(record_text "$1")"
+}
+
+# Write everything that belongs to the images to the disk; a failure is an I/O error.
+sync_images() {
+    # Where a containerd that is not Docker's keeps blobs and snapshots can't be learnt for sure.
+    if [ "$foreign_store" = yes ]; then
+        sync
+        return
+    fi
+    sync -f "$root" 2>/dev/null && return
+    # Either this sync knows no -f, or the file system refused.
+    if sync -f / 2>/dev/null; then
+        return 1
+    fi
+    sync
+}
+
+# One load at a time, also of several units at once: the free space is counted for one.
+lock() {
+    mkdir -p -- "$records" || return 1
+    command -v flock >/dev/null || return 0
+    # A failing exec would end the shell, so the file is tried first.
+    (: >>"$records/.lock") || return 1
+    exec 9>>"$records/.lock"
+    flock 9
+}
+
+unlock() {
+    exec 9>&-
+}
+
+# write_note FILE: write standard input to a note: a whole file or none, whatever happens.
+write_note() {
+    cat >"$records/.new" &&
+        sync "$records/.new" 2>/dev/null &&
+        mv -f -- "$records/.new" "$records/$1"
+}
+
+# Note that a load begins, with what is free before it. The record goes: what the load makes is not what was recorded, but may
+# look so, to made() for example, where the clock begins at the same second at each boot.
+begin_load() {
+    printf '%s\n' "$image_id" "free=$(free_at_first "$(free_kib)")" | write_note ".$stem.loading" || return
+    ! [ -f "$records/$stem" ] || { rm -f -- "$records/$stem" && sync_images; }
+}
+
+# Tell whether this program began to load the image, and did not come to its record.
+is_begun() {
+    [ -f "$records/.$stem.loading" ] && read -r begun_id <"$records/.$stem.loading" && [ "$begun_id" = "$image_id" ]
+}
+
+# Record that the image is on the disk, and drop its marker.
+write_record() {
+    {
+        record_text "$found_id"
+        printf '%s\n' "made=$(made)" "layers=$layers"
+    } | write_note "$stem" && sync_images && rm -f -- "$records/.$stem.loading"
+}
+
+# note_value NOTE KEY: print a key's value.
+note_value() {
+    while IFS= read -r note_line; do
+        case $note_line in
+            "$2="*) printf '%s' "${note_line#*=}" ;;
+        esac
+    done 2>/dev/null <"$1"
+}
+
+was_brought() {
+    [ -f "$records/.$stem.brought" ] || return 1
+    while read -r brought_id _; do
+        [ "$brought_id" = "$1" ] && return 0
+    done <"$records/.$stem.brought"
+    return 1
+}
+
+# Have the note of brought images where an image was recorded without.
+adopt_record() {
+    [ -f "$records/$stem" ] && ! [ -f "$records/.$stem.brought" ] || return 0
+    brought_line "$(note_value "$records/$stem" id)" "$(note_value "$records/$stem" layers)" | write_note ".$stem.brought"
+}
+
+# brought_line ID LAYERS: print a line of the note of brought images. What ctr_layers prints may be a later snapshot's as well.
+brought_line() {
+    brought_layers=''
+    [ "$keeper" = ctr ] || brought_layers=$2
+    printf '%s\n' "$1${brought_layers:+ $brought_layers}"
+}
+
+# Print the lines of the brought images but that of an ID.
+brought_but() {
+    while read -r brought_id brought_layers; do
+        [ "$brought_id" = "$1" ] || printf '%s\n' "$brought_id${brought_layers:+ $brought_layers}"
+    done <"$(brought_or_empty)"
+}
+
+# Note whether this program brought the image $found_id, as the current one.
+write_brought() {
+    {
+        brought_but "$found_id"
+        [ "$brought" = no ] || brought_line "$found_id" "$layers"
+    } | write_note ".$stem.brought"
+}
+
+brought_or_empty() {
+    if [ -f "$records/.$stem.brought" ]; then
+        printf '%s' "$records/.$stem.brought"
+    else
+        printf /dev/null
+    fi
+}

@@ -1,0 +1,94 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+#
+# Free space: what a load needs, and whether the file system outlasts a reboot.
+
+# check_space PURPOSE KIB HELD: check that so much is free, a sixteenth more, for the file system's blocks, and 8 MiB, for the
+# runtime's own notes. Less is enough where a load that was cut has left parts of the image: what has gone since before that
+# load, but for the KiB HELD, which the image has anyway. Where something else took it, the runtime finds no room.
+check_space() {
+    needed=$(($2 + $2 / 16 + 8192))
+    free=$(free_kib)
+    if ! is_size "$free"; then
+        warn "$name: the free space in $images_root is unknown, so it is not checked"
+        return 0
+    fi
+    left_over=$(($(free_at_first "$free") - free - $3))
+    if [ "$left_over" -gt 0 ]; then
+        needed=$((needed > left_over ? needed - left_over : 0))
+    fi
+    [ "$free" -ge "$needed" ] && return 0
+    fail "$NO_SPACE" "$name: too little space in $images_root: $1 needs $(mib "$needed")," \
+        "$(mib "$free") are free, $(mib "$((needed - free))") are missing; make room there and start the" \
+        "unit again, or reboot$(archive_stays)"
+}
+
+# Print the end of a message, if there is an archive.
+archive_stays() {
+    ! [ -f "$archive_path" ] || printf '; the archive is kept'
+}
+
+# free_at_first KIB: print how much was free before this program began to load the image, KIB if it did not or if that is more.
+free_at_first() {
+    free_noted=''
+    ! is_begun || free_noted=$(note_value "$records/.$stem.loading" free)
+    is_size "$free_noted" && is_size "$1" && [ "$free_noted" -gt "$1" ] || free_noted=$1
+    printf '%s' "$free_noted"
+}
+
+# Tell whether the runtime says in $output that it found no room.
+found_no_room() {
+    case $output in
+        *[Nn]'o space left'* | *'quota exceeded'*) return 0 ;;
+    esac
+    return 1
+}
+
+free_kib() {
+    df -P -k -- "$images_root" 2>/dev/null | {
+        read -r _ && read -r _ _ _ available _ && printf '%s' "$available"
+    }
+}
+
+# Print the KiB that the runtime holds while it loads the image: the unpacked archive and the unpacked layers, on every store.
+load_kib() {
+    printf '%s' "$(($(kib "$unpacked_size") + $(kib "$layers_size")))"
+}
+
+# An image that containerd has, but not its snapshots, is in its store as the archive has it.
+check_load_space() {
+    case $keeper:$found_id in
+        ctr:"$image_id" | ctr:"$manifest_digest" | ctr:"$source_digest")
+            check_space "the load" "$(kib "$layers_size")" "$(kib "$unpacked_size")"
+            ;;
+        *) check_space "the load" "$(load_kib)" 0 ;;
+    esac
+}
+
+# volatile PATH [LEVEL]: tell whether what is stored there is gone after a reboot, or may be, and print on what it is. A file
+# system that can't be found among those that are mounted counts as such.
+# LEVEL counts overlays on overlays, which may seem to have no end where a directory of the same name hides the right one.
+volatile() {
+    mount_point=$(df -P -- "$1" 2>/dev/null | {
+        read -r _ && read -r _ _ _ _ _ mount_point && printf '%s' "$mount_point"
+    })
+    mounted=$(while read -r device place type options _; do
+        [ "$place" = "$mount_point" ] && printf '%s %s %s\n' "$device" "$type" "$options"
+    done </proc/mounts | sed -n '$p')
+    type=${mounted#* }
+    case $mounted in
+        '') printf 'a file system that /proc/mounts does not name' ;;
+        *' tmpfs '* | *' ramfs '* | *' rootfs '*) printf '%s' "${type%% *}" ;;
+        /dev/ram* | /dev/zram*) printf '%s' "${mounted%% *}" ;;
+        *' overlay '*upperdir=*)
+            upper=${mounted#*upperdir=}
+            upper=${upper%%,*}
+            if ! [ -d "$upper" ] || [ "${2:-0}" -ge 3 ]; then
+                printf 'an overlay of which %s is not known' "$(printable "$upper")"
+                return
+            fi
+            volatile "$upper" "$((${2:-0} + 1))"
+            ;;
+        *) return 1 ;;
+    esac
+}

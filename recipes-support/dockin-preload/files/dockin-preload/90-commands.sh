@@ -1,0 +1,88 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+#
+# The command load.
+
+load_image() {
+    read_info "$1" && own_directory "$run_dir" || return
+    stamp=$(files_stamp)
+    choose_runtime
+    queued=''
+    enqueue
+    watch
+    load_read_image
+    image_status=$?
+    unwatch
+    dequeue
+    note_error "$image_status"
+    return "$image_status"
+}
+
+# note_error STATUS: keep an image's last error of this boot, for status.
+note_error() {
+    if [ "$1" -eq 0 ]; then
+        rm -f -- "$run_dir/$stem.error" 2>/dev/null
+    elif mkdir -p -- "$run_dir" 2>/dev/null; then
+        (printf '%s\n' "$last_error" >"$run_dir/$stem.error") 2>/dev/null
+    fi
+}
+
+load_read_image() {
+    if [ "$runtime" != "$asked_runtime" ]; then
+        wait_for_runtime || return
+        asked_runtime=$runtime
+    fi
+    own_directory "$records" || return
+    find_image
+    if [ "$state" = loaded ] && is_recorded && ! prunable; then
+        rm -f -- "$records/.$stem.loading"
+        say "$name: is loaded and recorded, nothing to do"
+        flush
+        return
+    fi
+    if ! take_turn; then
+        fail "$FAILED" "$name: can't write in $records: run this as root, on the machine of $label"
+        return
+    fi
+    proved=yes
+    load_and_record
+    load_status=$?
+    if [ "$load_status:$proved" = 0:yes ] && prunable; then
+        prune_images
+    fi
+    unlock
+    [ "$load_status:$proved" = 0:yes ] && flush
+    return "$load_status"
+}
+
+command_load() {
+    flush=no prune=no keep_previous=no
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --flush) flush=yes ;;
+            --keep) flush=no ;;
+            --prune) prune=yes ;;
+            --keep-previous) keep_previous=yes ;;
+            --) shift && break ;;
+            -*) fail "$USAGE" "unknown option '$(printable "$1")' of load: see $PROGRAM --help" || return ;;
+            *) break ;;
+        esac
+        shift
+    done
+    if [ $# -eq 0 ]; then
+        fail "$USAGE" "load needs an image information file (*.image): see $PROGRAM --help"
+        return
+    fi
+    result=0 last_error=''
+    for number in $(load_order "$@"); do
+        eval "load_image \"\${$number}\""
+        file_status=$?
+        # Every image is tried; different failures end in the general status.
+        case $file_status:$result in
+            0:* | "$result":*) ;;
+            *:0) result=$file_status ;;
+            *) result=$FAILED ;;
+        esac
+    done
+    return "$result"
+}
