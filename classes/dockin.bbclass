@@ -281,6 +281,7 @@ python dockin_write_descriptions () {
         keep_previous=bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_KEEP_PREVIOUS')),
         helper=d.expand('${bindir}/dockin-preload'),
     )
+    loads = {}
     for reference in dockin_references(d):
         archive = build / (reference.stem + d.getVar('DOCKIN_ARCHIVE_SUFFIX'))
         with archive.open('rb') as file:
@@ -295,10 +296,14 @@ python dockin_write_descriptions () {
             information, archive=archive.name, archive_size=archive.stat().st_size, runtime=preload.runtime.name)
         (build / (name + '.new')).write_text(information.render())
         os.replace(build / (name + '.new'), build / name)
-        installed = os.path.join(d.getVar('docker_archivedir'), name)
-        unit = dockin.units.render_unit(reference, installed, preload)
-        (build / dockin.units.unit_name(reference)).write_text(unit)
+        loads[reference] = dockin.space.Load(information, preload.flush)
         bb.note(dockin.space.describe(information))
+    earlier = None
+    for reference in sorted(loads, key=lambda reference: loads[reference].rank):
+        installed = os.path.join(d.getVar('docker_archivedir'), reference.stem + dockin.information.SUFFIX)
+        unit = dockin.units.render_unit(reference, installed, preload, earlier)
+        (build / dockin.units.unit_name(reference)).write_text(unit)
+        earlier = reference
 }
 do_compile[postfuncs] += "dockin_write_descriptions"
 

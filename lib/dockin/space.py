@@ -47,6 +47,20 @@ class Load:
         blobs = runtimes.keeps_blobs(self.image.runtime, self.store)
         return self.image.layers_size + (self.image.unpacked_size if blobs else 0)
 
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """A sort key for the order that needs the least space.
+
+        Loads that leave more free than they found come first, the smallest need before the others, as each makes room for
+        the next. Of the rest, the more a load gives back of what it took, the earlier it comes. On classic stores no other
+        order needs less, but for what RESERVE_DIVISOR adds. Where blobs stay, a load gives back no more than its archive,
+        and this is the best order only of images that compress alike.
+        """
+        image = self.image
+        if self.flush and image.archive_size > image.layers_size:
+            return False, image.unpacked_size + image.layers_size
+        return True, -image.unpacked_size - (image.archive_size if self.flush else 0)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -71,18 +85,9 @@ def load_need(image: ImageInformation) -> int:
 def plan(loads: Sequence[Load]) -> Plan:
     """Return what images need.
 
-    Their order is dockin-preload's: loads that leave more free than they found go first, the least needy before the others,
-    as each makes room for those after it; of the rest, the more a load gives back of what it took, the earlier it goes. On
-    classic stores no other order needs less, but for what RESERVE_DIVISOR adds. Where blobs stay, a load gives back no more
-    than its archive: then that is the best order only of images that compress alike, and the plan tells what it needs.
+    They are loaded in the order of Load.rank.
     """
-    def rank(load: Load) -> tuple[bool, int]:
-        image = load.image
-        if load.flush and image.archive_size > image.layers_size:
-            return False, image.unpacked_size + image.layers_size
-        return True, -image.unpacked_size - (image.archive_size if load.flush else 0)
-
-    ordered = sorted(loads, key=rank)
+    ordered = sorted(loads, key=lambda load: load.rank)
     order = tuple(load.image for load in ordered)
     taken = peak = archives = sum(image.archive_size for image in order)
     for load in ordered:

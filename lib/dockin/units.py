@@ -37,7 +37,7 @@ _TEMPLATE = """\
 [Unit]
 Description=Load {name} into {title}
 Documentation={documentation}
-{engine}Before={target}
+{engine}{after}Before={target}
 RequiresMountsFor={mounts}
 
 [Service]
@@ -68,6 +68,11 @@ _ENGINE = """\
 Wants={service}
 After={service}
 PartOf={service}
+"""
+
+# Not required: a load that fails keeps no other from being tried.
+_AFTER = """\
+After={unit}
 """
 
 # Below /usr, which is read-only, only the archive is removed; the data-root may be anywhere else, in /home as well. The
@@ -166,10 +171,10 @@ class Preload:
         return options
 
 
-def render_unit(reference: ImageReference, info_path: str, preload: Preload) -> str:
+def render_unit(reference: ImageReference, info_path: str, preload: Preload, after: ImageReference | None = None) -> str:
     """Return the text of an image's preload unit.
 
-    info_path is the image information file on the target, beside its archive.
+    info_path is the image information file on the target, beside its archive. after is the image whose load comes before.
     Raises InvalidUnit for a path that can't stand in a unit.
     """
     check_path(info_path, "image information file")
@@ -192,6 +197,7 @@ def render_unit(reference: ImageReference, info_path: str, preload: Preload) -> 
         title=preload.runtime.title,
         documentation=escape("file:" + urllib.parse.quote(info_path)),
         engine=_ENGINE.format(service=service) if service else "",
+        after=_AFTER.format(unit=unit_name(after)) if after else "",
         target=TARGET,
         mounts=" ".join(map(quote, mounts)),
         command=" ".join([preload.helper, "load", *preload.options, quote_argument(info_path)]),

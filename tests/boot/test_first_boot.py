@@ -47,6 +47,8 @@ def check_two_boots(built, one):
         assert first.grep(LOADED, unit)
         assert first.started("docker.service") <= first.starting(unit)
         assert first.started(unit) <= first.started("dockin-preload.target")
+    earlier, later = sorted(units.values(), key=first.starting)
+    assert first.started(earlier) <= first.starting(later), "the units of a recipe are started one after the other"
 
     with one.boot() as system:
         assert (system.state, system.failed_units()) == ("running", [])

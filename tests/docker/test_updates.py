@@ -1,15 +1,13 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""New digests under the same tag: the earlier image goes or stays as asked; and the order of several loads."""
+"""New digests under the same tag: the earlier image goes or stays as asked; and several loads, one after another."""
 
 from __future__ import annotations
 
-import random
-import re
 
 import pytest
 
-from support import docker, images
+from support import docker
 from support.installed import Shelf
 from support.target import MIB, NO_ARCHIVE, NO_SPACE, OK, Target, filler, wait_for
 
@@ -234,28 +232,6 @@ def test_what_a_data_root_is_stored_on(shelf, daemon):
         assert installed.archive.exists() == bool(medium)
 
 
-@pytest.mark.parametrize("daemon", DAEMONS[:1], ids=str, indirect=True)
-@pytest.mark.parametrize("option", ["--flush", "--keep"])
-def test_an_archive_that_is_flushed_counts_in_the_order(shelf, preload, option):
-    """Those first that leave more than they need, the least needy before the others; then by what a load gives back."""
-    zeros = images.layer({"zeros": bytes(6 * MIB)}, "none")
-    noise = images.layer({"noise": random.Random(shelf.number).randbytes(2 * MIB), "zeros": bytes(3 * MIB)}, "none")
-    installed = {
-        # Archives larger than the layers, as they are not compressed.
-        "small": shelf.install(shelf.image("small"), shelf.name("small")),
-        "large": shelf.install(shelf.image("large", extra=[zeros]), shelf.name("large")),
-        # The larger one has the smaller archive.
-        "noise": shelf.install(shelf.image("noise", extra=[noise]), shelf.name("noise"), compression="xz"),
-        "zeros": shelf.install(shelf.image("zeros", extra=[zeros]), shelf.name("zeros"), compression="xz"),
-    }
-    output = preload("load", option, *(installed[word].info for word in ("zeros", "large", "noise", "small")))
-    order = re.findall(r"app\d+:(\w+): loading ", output)
-    if option == "--flush":
-        assert order == ["small", "large", "noise", "zeros"]
-    else:
-        assert order[2:] == ["noise", "small"] and set(order[:2]) == {"zeros", "large"}
-
-
 @pytest.fixture
 def tight(busybox):
     """A classic daemon and two images that fit only if the large one is loaded first."""
@@ -275,56 +251,21 @@ def test_the_wrong_order_does_not_fit(tight):
     assert "too little space" in target("load", large.info, status=NO_SPACE)
 
 
-def test_the_order_of_several_images_of_one_call(tight):
+def test_the_images_of_one_call_are_loaded_in_its_order(tight):
     daemon, target, small, large = tight
-    target("load", small.info, large.info)
+    target("load", large.info, small.info)
     assert daemon.run_image(small.name) and daemon.run_image(large.name)
 
 
-@pytest.fixture
-def queue(tight):
-    """Hold the lock of loads; return a function that lets it go, and one that counts those who wait."""
-    daemon, *_ = tight
+def test_a_load_waits_for_the_one_that_runs(tight):
+    daemon, target, small, _ = tight
     records = daemon.data_root / "dockin"
     daemon.run(["mkdir", "-p", str(records)])
     holder = daemon.popen(["flock", str(records / ".lock"), "sleep", "600"])
-
-    def let_go():
-        daemon.run(["sh", "-c", "kill $(pidof sleep)"], check=False)
-        holder.wait(10)
-
-    return let_go, lambda: int(daemon.run(["sh", "-c", "ls /run/dockin-preload/queue | wc -l"]).stdout)
-
-
-def test_the_order_of_several_units(tight, queue):
-    """Started at the same time, the small one first, while a load runs."""
-    daemon, target, small, large = tight
-    let_go, waiting = queue
-    runs = []
-    for number, installed in enumerate((small, large), 1):
-        with open(target.directory / f"order{number}", "wb") as output:
-            runs.append(daemon.popen(target.argv("load", installed.info), stdout=output, stderr=output,
-                                     env=target.environment()))
-        wait_for(lambda number=number: waiting() == number)
-    let_go()
-    assert [run.wait(60) for run in runs] == [OK, OK], [(target.directory / f"order{n}").read_text() for n in (1, 2)]
-    assert daemon.run_image(small.name) and daemon.run_image(large.name)
-    assert waiting() == 0
-
-
-def test_a_queue_that_was_cleared_away_stops_nobody(tight, queue):
-    daemon, target, small, _ = tight
-    let_go, waiting = queue
     run = daemon.popen(target.argv("load", small.info), env=target.environment())
-    wait_for(lambda: waiting() == 1)
-    daemon.run(["sh", "-c", "rm /run/dockin-preload/queue/*"])
-    let_go()
+    wait_for(lambda: daemon.run(["pidof", "flock"]).stdout.split()[1:])
+    assert run.poll() is None and not daemon.docker("image", "ls", "--quiet", small.name)
+    daemon.run(["sh", "-c", "kill $(pidof sleep)"], check=False)
+    holder.wait(10)
     assert run.wait(60) == OK
     assert daemon.run_image(small.name)
-
-
-def test_a_dead_process_in_the_queue_stops_nobody(shelf, preload, daemon):
-    installed = shelf.install(shelf.image())
-    daemon.run(["sh", "-c", "mkdir -p /run/dockin-preload/queue && : >/run/dockin-preload/queue/0000000000000000-1"])
-    preload("load", installed.info)
-    assert daemon.run(["ls", "/run/dockin-preload/queue"]).stdout == ""

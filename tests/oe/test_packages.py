@@ -293,6 +293,11 @@ def test_several_images_and_files_in_one_recipe(build, registry, busybox, app):
     units = [path.rsplit("/", 1)[1] for path in preload.files if path.endswith(".service")]
     assert units == [f"dockin-preload-{stem}.service", BUSYBOX_UNIT]
     assert all(unit in preload.script("postinst") for unit in units)
+    directory = "/usr/lib/systemd/system/"
+    waits = {unit: re.findall("^After=dockin-preload-.*", preload.read(directory + unit).decode(), re.M) for unit in units}
+    ranks = [space.Load(information_of(deb, name), flush=True).rank for name in (stem, "busybox-1.36.1")]
+    first, second = units if ranks[0] <= ranks[1] else reversed(units)
+    assert waits == {first: [], second: [f"After={first}"]}
 
 
 def test_no_package_but_ours_has_files(build):

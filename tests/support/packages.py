@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Union
 
-from dockin import archive as layer_archive, reference, runtimes, units
+from dockin import archive as layer_archive, reference, runtimes, space, units
 
 from support import helper, images, installed, oe, registry
 from support.account import Unavailable
@@ -213,13 +213,19 @@ def _helper(directory: Path) -> Path:
 
 def _image_packages(directory: Path, recipe: Recipe) -> list[Path]:
     archives, preload = (directory / f"{recipe.name}{suffix}-{recipe.version}" for suffix in ("", "-preload"))
-    names = []
+    names: list[str] = []
+    loads = {}
     for name, content in recipe.images.items():
         made = installed.install(archives / ARCHIVES[1:], content, name, compression="xz", layers=recipe.layers)
         made.rewrite(runtime=recipe.runtime.name)
-        settings = units.Preload(runtime=recipe.runtime, data_root=recipe.runtime.data_root, flush=recipe.flush,
-                                 prune=recipe.prune)
-        text = units.render_unit(reference.parse(name), f"{ARCHIVES}/{made.info.name}", settings)
+        loads[name] = space.Load(made.information, recipe.flush), made.info.name
+    settings = units.Preload(runtime=recipe.runtime, data_root=recipe.runtime.data_root, flush=recipe.flush,
+                             prune=recipe.prune)
+    earlier = None
+    for name in sorted(loads, key=lambda name: loads[name][0].rank):
+        image = reference.parse(name)
+        text = units.render_unit(image, f"{ARCHIVES}/{loads[name][1]}", settings, earlier)
+        earlier = image
         names.append(unit(name))
         source = directory / unit(name)
         source.write_text(text)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-import subprocess
 from unittest import mock
 
 import pytest
@@ -130,22 +129,6 @@ def test_the_target_asks_for_the_same():
     text = helper.text()
     [divisor, reserve] = re.search(r"needed=\$\(\(\$2 \+ \$2 / ([0-9]+) \+ ([0-9]+)\)\)", text).groups()
     assert (int(divisor), int(reserve) * 1024) == (space.RESERVE_DIVISOR, space.RESERVE_SIZE)
-
-
-@settings(deadline=None, max_examples=50)
-@given(loads_of("classic", "containerd"))
-def test_the_target_loads_in_that_order(loads):
-    """dockin-preload's own function: more is earlier."""
-    [function] = re.findall(r"^priority\(\) \{$.*?^\}$", helper.text(), re.M | re.S)
-    ordered = in_order(space.plan(loads), loads)
-    lines = [function]
-    for load in ordered:
-        one = load.image
-        lines += [f"archive_size={one.archive_size} unpacked_size={one.unpacked_size} layers_size={one.layers_size}",
-                  f"flush={'yes' if load.flush else 'no'}", "priority", "echo"]
-    done = subprocess.run(["sh", "-uc", "\n".join(lines)], check=True, capture_output=True, text=True)
-    weights = [int(line) for line in done.stdout.split()]
-    assert len(weights) == len(loads) and weights == sorted(weights, reverse=True)
 
 
 @pytest.mark.parametrize(("text", "size"), [

@@ -101,6 +101,14 @@ def test_containerds_root_is_told():
     assert not any("Service.Environment" in settings(render(runtime=one)) for one in (runtimes.DOCKER, runtimes.PODMAN))
 
 
+def test_one_unit_waits_for_another():
+    """Ordered, not required: an image that fails to load keeps no other from being loaded."""
+    text = units.render_unit(BUSYBOX, INFO, units.Preload(), reference.parse("alpine:3"))
+    found = settings(text)
+    assert found["Unit.After"] == ["docker.service", "dockin-preload-alpine-3.service"]
+    assert not any("alpine" in line for key, lines in found.items() for line in lines if key != "Unit.After")
+
+
 def test_choices():
     found = settings(render(data_root="/data/docker", helper="/opt/bin/dockin-preload"))
     assert found["Service.ExecStart"] == [f"/opt/bin/dockin-preload load --flush {INFO}"]

@@ -32,7 +32,7 @@ image_store=${DOCKIN_IMAGE_STORE:-/usr/lib/containers/storage}
 wait_seconds=${DOCKIN_PRELOAD_WAIT:-60}
 limit_seconds=${DOCKIN_PRELOAD_LIMIT:-7200}
 progress_seconds=${DOCKIN_PRELOAD_PROGRESS:-30}
-# What is known of this boot alone: the queue, the layers that were there before it, the last errors.
+# What is known of this boot alone: the layers that were there before it, the last errors.
 run_dir=${DOCKIN_PRELOAD_RUN:-/run/dockin-preload}
 read -r boot_id </proc/sys/kernel/random/boot_id || boot_id=unknown-$$
 

@@ -90,7 +90,7 @@ timer() {
             "$@" || exit
             end=$((end + period))
         done
-    ) 8>&- 9>&- &
+    ) 9>&- &
     timer=$!
 }
 

@@ -20,7 +20,7 @@ load_archive() {
     timer "$progress_seconds" say_progress
     progress=$timer
     # A load that goes on when this process has been killed holds no lock.
-    output=$(exec 8>&- 9>&- && "${engine}_load" "$archive_path" 2>&1)
+    output=$(exec 9>&- && "${engine}_load" "$archive_path" 2>&1)
     load_status=$?
     stop_timer "$progress"
     # With containerd's store Docker 29 takes that for no failure.

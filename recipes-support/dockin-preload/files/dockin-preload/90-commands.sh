@@ -7,13 +7,10 @@ load_image() {
     read_info "$1" && own_directory "$run_dir" || return
     stamp=$(files_stamp)
     choose_runtime
-    queued=''
-    enqueue
     watch
     load_read_image
     image_status=$?
     unwatch
-    dequeue
     note_error "$image_status"
     return "$image_status"
 }
@@ -40,10 +37,13 @@ load_read_image() {
         flush
         return
     fi
-    if ! take_turn; then
+    # The wait for the loads of other processes has no limit.
+    unwatch
+    if ! lock; then
         fail "$FAILED" "$name: can't write in $records: run this as root, on the machine of $label"
         return
     fi
+    watch
     proved=yes
     load_and_record
     load_status=$?
@@ -74,8 +74,8 @@ command_load() {
         return
     fi
     result=0 last_error=''
-    for number in $(load_order "$@"); do
-        eval "load_image \"\${$number}\""
+    for file; do
+        load_image "$file"
         file_status=$?
         # Every image is tried; different failures end in the general status.
         case $file_status:$result in
