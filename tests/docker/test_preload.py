@@ -17,7 +17,7 @@ import time
 import pytest
 
 from dockin import archive
-from support import docker, helper, images
+from support import docker, helper, images, layers
 from support.installed import Shelf
 from support.target import (BAD_INFO, FAILED, MIB, NO_ARCHIVE, NO_DOCKER, NO_SPACE, OK, USAGE, Target, filler,
                             wait_for)
@@ -33,6 +33,14 @@ one_daemon = pytest.mark.parametrize("daemon", DAEMONS[:1], ids=str, indirect=Tr
 def both_shells(daemon, request):
     """The command in each shell, where a case is about the shell and not about Docker."""
     return Target(daemon, request.param)
+
+
+def test_words_of_an_image_do_not_tell_why_a_load_fails(shelf, preload):
+    """Docker quotes the names of files; a layer in which one is wrong is a failure, whatever its name is."""
+    name = "no space left on device"
+    wrong = images.Layer(layers.tar((name, {}, b"1"), (f"{name}/x", {}, b"2")), "none")
+    installed = shelf.install(shelf.image(extra=[wrong]))
+    assert "failed: " in preload("load", installed.info, status=FAILED)
 
 
 def test_first_load_then_nothing_to_do(shelf, preload):

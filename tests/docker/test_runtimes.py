@@ -146,6 +146,28 @@ def test_the_registrys_layers(bench):
     assert "nothing to do" in bench("load", installed.info)
 
 
+@pytest.mark.parametrize("engine", [Containerd], ids=["containerd"], indirect=True)
+def test_an_index_of_which_only_another_platform_is_there(bench, engine, monkeypatch):
+    """Somebody has pulled the image for another machine: the name has the index's digest, and not the wanted image."""
+    here, other = images.host_architecture(), "linux/s390x"
+    layers = [images.Layer(bench.shelf.busybox.tar, "gzip"), images.layer({"word": f"{bench.shelf.output()}\n"}, "gzip")]
+    content = images.index([images.image(layers, here), images.image(layers[1:], other)])
+    installed = bench.shelf.install(content, layers=archive.REGISTRY)
+    directory, bench.shelf.directory = bench.shelf.directory, bench.shelf.directory / "other"
+    monkeypatch.setattr(images, "host_architecture", lambda: other)
+    foreign = bench.shelf.install(content, layers=archive.REGISTRY)
+    monkeypatch.undo()
+    bench.shelf.directory = directory
+    installed.rewrite(runtime=engine.name)
+    assert foreign.information.source_digest == installed.information.source_digest
+    engine.daemon.run([*engine.ctr, "images", "import", "--platform", other, str(foreign.archive)])
+    assert foreign.information.source_digest in engine.ids()
+    assert '"state": "other"' in bench("status", "--json", installed.info, status=FAILED)
+    assert "loaded in" in bench("load", "--flush", installed.info)
+    assert bench.read(installed) == bench.shelf.output()
+    assert "nothing to do" in bench("load", "--flush", installed.info)
+
+
 def test_removed_replaced_and_moved_images(bench, engine):
     installed = bench.install()
     other = bench.install("other", "other")

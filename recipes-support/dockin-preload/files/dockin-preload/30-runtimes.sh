@@ -61,17 +61,27 @@ find_image() {
     found_dirs=${found_dirs# }
     found_id=${found_id%% *}
     case $found_id in
-        "$image_id" | "$manifest_digest" | "$source_digest") state=loaded ;;
+        "$image_id" | "$manifest_digest") state=loaded ;;
+        "$source_digest") has_platform && state=loaded || state=other ;;
         '') state=missing ;;
         *) is_migrated && state=loaded || state=other ;;
     esac
+}
+
+# Tell whether the index $found_id has the wanted image here, and not only that of another platform.
+has_platform() {
+    [ "$keeper" = ctr ] && command -v ctr >/dev/null || return 0
+    for digest in $(ctr_manifests "$found_id"); do
+        [ "$(ctr_config_of "$digest")" != "$image_id" ] || return 0
+    done
+    return 1
 }
 
 # Tell whether the image is the wanted one below a manifest of its own: Docker 29 makes one of each image that it takes from its
 # classic store to containerd's (features.containerd-migration).
 is_migrated() {
     [ "$runtime:$keeper" = docker:ctr ] || return
-    [ "$(ctr_labels "$found_id" | sed -n 's/^containerd.io\/gc.ref.content.config=//p')" = "$image_id" ]
+    [ "$(ctr_config_of "$found_id")" = "$image_id" ]
 }
 
 # As find_image, and set broken if the runtime has the image but can't inspect it.

@@ -118,11 +118,24 @@ ctr_describe() {
         snapshots=$(ctr_snapshots) && [ -n "$ctr_top" ] && [ -n "$(snapshot_parent "$ctr_top")" ]
         return
     fi
-    # An index: one of its manifests is of this machine's platform.
-    for digest in $(printf '%s\n' "$labels" | sed -n 's/^m.[0-9]*=//p'); do
+    # An index, of which not all manifests need to be here. That of the wanted image goes before another platform's.
+    for digest in $(ctr_manifests "$1"); do
+        [ "$(ctr_config_of "$digest")" != "$image_id" ] || { ctr_describe "$digest"; return; }
+    done
+    for digest in $(ctr_manifests "$1"); do
         ctr_describe "$digest" && return
     done
     return 1
+}
+
+# DIGEST: print the digest of a manifest's config, nothing for what is no manifest or not here.
+ctr_config_of() {
+    ctr_labels "$1" | sed -n 's/^containerd.io\/gc.ref.content.config=//p'
+}
+
+# DIGEST: print the digests of an index's manifests.
+ctr_manifests() {
+    ctr_labels "$1" | sed -n 's/^containerd.io\/gc.ref.content.m.[0-9]*=//p'
 }
 
 # Print key, parent (or -) and kind of each snapshot; fail if there is no answer.

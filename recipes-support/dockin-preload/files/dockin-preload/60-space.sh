@@ -36,12 +36,11 @@ free_at_first() {
     printf '%s' "$free_noted"
 }
 
-# Tell whether the runtime says in $output that it found no room.
+# Tell whether the runtime says in $output that it found no room: at the end of a line, as names of the image's files may have
+# such words, too.
 found_no_room() {
-    case $output in
-        *[Nn]'o space left'* | *'quota exceeded'*) return 0 ;;
-    esac
-    return 1
+    [ -n "$(printf '%s\n' "$output" | sed -n -e '/[Nn]o space left on device\(: unknown\)*"*$/p' \
+        -e '/quota exceeded\(: unknown\)*"*$/p')" ]
 }
 
 free_kib() {
@@ -57,8 +56,9 @@ load_kib() {
 
 # An image that containerd has, but not its snapshots, is in its store as the archive has it.
 check_load_space() {
-    case $keeper:$found_id in
-        ctr:"$image_id" | ctr:"$manifest_digest" | ctr:"$source_digest")
+    case $keeper:$state:$found_id in
+        *:other:*) check_space "the load" "$(load_kib)" 0 ;;
+        ctr:*:"$image_id" | ctr:*:"$manifest_digest" | ctr:*:"$source_digest")
             check_space "the load" "$(kib "$layers_size")" "$(kib "$unpacked_size")"
             ;;
         *) check_space "the load" "$(load_kib)" 0 ;;
