@@ -33,6 +33,8 @@ _IMPLIED_MODE = 0o755
 # What the kernel allows.
 _MAX_LINKS = 40
 _MAX_PATH = 4095
+# Directories that are opened on the way to entries: a layer may have so many, and so many more for each entry.
+_MAX_STEPS, _MAX_STEPS_EACH = 1_000_000, 100
 _MAX_TIME = 1 << 63
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -76,6 +78,7 @@ class Tree:
         self._directories: dict[bytes, int] = {b"": self._epoch}
         self._files: dict[bytes, int] = {}
         self._parent: tuple[bytes, int, bytes, bool] | None = None
+        self._steps = _MAX_STEPS
         self.lost: set[int] = set()
         """Numbers of the members whose content a later one has replaced."""
 
@@ -96,7 +99,8 @@ class Tree:
         if not place.leaf:
             self._add_root(member)
             return
-        old = self._look(place)
+        # A whiteout's own name is not looked for: it may be longer than a file's.
+        old = None if is_whiteout(place.leaf) else self._look(place)
         if old and not (stat.S_ISDIR(old.st_mode) and member.type == layertar.DIRECTORY):
             self._remove(place, old)
         if place.leaf == _OPAQUE:
@@ -152,11 +156,16 @@ class Tree:
         here: list[bytes] = []
         descriptor = os.dup(self._root)
         links = 0
+        self._steps += _MAX_STEPS_EACH
         try:
             while left:
                 name, given = left.pop()
+                self._steps -= 1
+                if self._steps < 0:
+                    raise InvalidEntry("its path, with the links in it, leads through too many directories")
                 if name == b"..":
                     here = here[:-1]
+                    self._steps -= len(here)
                     descriptor = self._instead(descriptor, deeptree.open_directory(self._root, b"/".join(here)))
                 elif name not in (b"", b"."):
                     target = self._enter(descriptor, name)

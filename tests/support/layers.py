@@ -237,6 +237,8 @@ AWKWARD: dict[str, Callable[[], list[images.Layer]]] = {
     "whiteouts": _below_and(
         "etc/.wh.one", "etc/.wh.sub", ".wh.file", ".wh.to-etc", ".wh.never-there", "etc/new/.wh.x", "srv/.wh.data",
         ("srv", {**DIRECTORY, "mode": 0o700}), (".wh.owned", {"uid": 4, "gid": 5, "mode": 0o777})),
+    "whiteouts of long names": _below_and(
+        *(".wh." + letter * length for letter, length in (("k", 251), ("l", 252), ("m", 255)))),
     "opaque": _below_and(
         ("etc", DIRECTORY), "etc/.wh..wh..opq", ("etc/new", {}, b"n"), "srv/.wh..wh..opq",
         ("srv", {**DIRECTORY, "mode": 0o700}), "deep/er/.wh..wh..opq"),

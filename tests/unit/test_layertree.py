@@ -157,6 +157,8 @@ def test_nothing_gets_out_of_any_layer(tmp_path_factory, members):
         ([(".wh..", {})], "a whiteout of no name"),
         ([("d/.wh...", {})], "a whiteout of no name"),
         ([("x", {"pax_headers": {"SCHILY.xattr.user": "1"}})], "its attribute 'user' can't be set: "),
+        ([("a/b", DIRECTORY), *((f"l{n}", link(f"/l{n - 1}/" + "b/../" * 700 if n else "/a")) for n in range(39)),
+          *((f"l38/f{n}", {}, b"1") for n in range(60))], "its path, with the links in it, leads through too many"),
     ],
 )
 def test_refused(tmp_path, members, said):
