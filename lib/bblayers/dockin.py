@@ -200,7 +200,7 @@ class _Gatherer:
         machine = d.getVar("MACHINE")
         path = dockin.parsedrecipes.plain_path(fn)
         notes = [f"its archive is taken from {external}"] if external else []
-        platform, download = None, ""
+        platform, download, sbom = None, "", None
         try:
             platform = source.platform or dockin.settings.target_platform(d.getVar)
             if not external:
@@ -222,6 +222,7 @@ class _Gatherer:
             multiconfig=mc,
             machine=machine,
             download=download,
+            sbom=sbom,
             fetched=os.path.exists(os.path.join(d.getVar("DL_DIR"), download)) if download else None,
             packaged=packaged,
             directory=d.getVar("docker_archivedir"),

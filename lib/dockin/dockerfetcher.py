@@ -212,14 +212,16 @@ class Docker(FetchMethod):
         target = os.path.join(directory, reference.stem + ".tar")
         bb.note(f"Assembling {target} from {ud.localpath}")
         try:
-            image = dockin.tarball.load(ud.localpath, _needed_platform(ud))
-            if reference.digest and image.digest != reference.digest:
-                raise DockinError(f"{ud.localpath} holds {image.digest}, not the pinned {reference.digest}")
+            # The file may be another one than do_fetch has seen.
+            image = dockin.tarball.load(ud.localpath, _needed_platform(ud), reference.digest, ud.sbom)
+            _unpinned_sbom(ud, d, image)
             mode = d.getVar("DOCKIN_LAYERS") or dockin.archive.DECOMPRESSED
             result = dockin.archive.assemble(ud.localpath, image, reference, mode, target)
             text = _information(ud, image, result).render()
             pathlib.Path(directory, reference.stem + dockin.information.SUFFIX).write_text(text, encoding="ascii")
             bills = _write_bills(ud, image, os.path.join(directory, SBOM_SUBDIR))
+            if ud.sbom and ud.sbom.required and not bills:
+                raise DockinError(f"{ud.localpath} has no bill of materials, which DOCKIN_FETCH_SBOM = 'require' asks for")
             element = dockin.sbom.from_registry(reference, ud.platform, image.manifest_digest, image.digest, bills)
             pathlib.Path(directory, reference.stem + dockin.sbom.SUFFIX).write_text(element.render(), encoding="ascii")
         except (DockinError, OSError) as error:
@@ -797,15 +799,26 @@ def _report_platform(ud, d, image):
     )
 
 
-def _report_sbom(ud, d, image):
-    """Say of bills of materials that the image's pin does not cover how to pin them, as DOCKIN_PIN wants."""
+def _unpinned_sbom(ud, d, image):
+    """Return the line that pins the bills of materials that the image's pin does not cover, "" where none is wanted.
+
+    With DOCKIN_PIN = "require" there may be none of those.
+    """
     listed = [one.digest for one in image.attachments if not one.in_index]
     choice = _pin_choice(ud, d)
     if not listed or not ud.source.reference.digest or ud.sbom.pins or choice == "ignore":
-        return
+        return ""
     line = f'SRC_URI[{ud.source.sbom_flag}] = "{" ".join(sorted(listed))}"'
     if choice == "require":
         raise NoChecksumError(line, ud.url)
+    return line
+
+
+def _report_sbom(ud, d, image):
+    """Say of bills of materials that the image's pin does not cover how to pin them, as DOCKIN_PIN wants."""
+    line = _unpinned_sbom(ud, d, image)
+    if not line:
+        return
     logger.warning(
         "The bill of materials of %s is not covered by its pin: the registry may attach another one, or none, the next time."
         " To get the same each time, add to the recipe:\n%s",

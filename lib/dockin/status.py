@@ -16,7 +16,7 @@ import re
 import typing
 from dataclasses import dataclass
 
-from dockin import comparison, information, platforms, reference, resolver, space, tarball
+from dockin import attached, comparison, information, platforms, reference, resolver, space, tarball
 from dockin.comparison import Finding
 from dockin.errors import DockinError, readable
 from dockin.reference import ImageReference
@@ -42,6 +42,8 @@ class Status:
     machine: str = ""
     download: str = ""
     """Name of the file in DL_DIR."""
+    sbom: attached.Wanted | None = None
+    """Which bills of materials are in it."""
     fetched: bool | None = None
     packaged: information.ImageInformation | None = None
     """What the latest build made; None where there was none."""
@@ -243,7 +245,8 @@ def _created(status: Status, resolving: resolver.Resolver, downloads: str) -> st
     path = pathlib.Path(downloads, status.download)
     if downloads and status.download and path.is_file():
         try:
-            return tarball.load(str(path), status.platform).config.created
+            image = tarball.load(str(path), status.platform, status.reference.digest, status.sbom)
+            return image.config.created
         except (DockinError, OSError):
             pass  # a damaged file is the next fetch's business
     return resolving.image(status.reference.pinned, status.platform).config.created

@@ -292,11 +292,12 @@ def make_image(
     return Image(digest, top, descriptor.digest, manifest_bytes, manifest, config_bytes, config, looked_at=looked_at)
 
 
-def load(path: str, wanted: platforms.Platform) -> Image:
-    """Return the image in a tarball, its documents verified against the top; layers and bills of materials are not read.
+def load(path: str, wanted: platforms.Platform, pin: str | None, sbom: attached.Wanted | None = None) -> Image:
+    """Return the image in a tarball, checked against its pin, its platform and the bills of materials that are wanted.
 
-    Whether the top is the pinned one is the caller's to compare. Raises InvalidTarball, InvalidManifest, PlatformError,
-    OSError.
+    All documents are hashed, from the pin (or the top that the tarball names) on, and nothing else may be attached. Layers
+    and bills of materials are not read. Raises InvalidTarball naming both digests, InvalidManifest, InvalidAttachment,
+    PlatformError, OSError.
     """
     members = _members(path)
     digest, *more = _read_names(path, members)
@@ -307,29 +308,24 @@ def load(path: str, wanted: platforms.Platform) -> Image:
     top = _read_member(members, blob_name(digest), manifests.MAX_MANIFEST_SIZE, path)
     check_bytes(top, digest, "index or manifest")
     image = make_image(digest, top, wanted, read_blob)
-    if not more:
+    if pin and image.digest != pin:
+        raise _mismatch("image", pin, image.digest)
+    if not sbom:
+        if more:
+            raise InvalidTarball(f"Not an image tarball {path}: its index.json does not name one image")
         return image
     subject, found = image.subject, []
     for digest in more:
         data = _read_member(members, blob_name(digest), manifests.MAX_MANIFEST_SIZE, path)
         check_bytes(data, digest, "manifest of an attachment")
         found.append(attached.attach(subject, digest, data))
+    attached.check(subject, found, sbom)
     return replace(image, attachments=tuple(found))
 
 
 def verify(path: str, wanted: platforms.Platform, pin: str | None, sbom: attached.Wanted | None = None) -> Image:
-    """Hash the whole chain of a tarball, from the pin (or the top it names) to the layers, and return its image.
-
-    With it go the bills of materials that are wanted, and nothing else. Raises InvalidTarball naming both digests,
-    InvalidManifest, InvalidAttachment, PlatformError, OSError.
-    """
-    image = load(path, wanted)
-    if pin and image.digest != pin:
-        raise _mismatch("image", pin, image.digest)
-    if sbom:
-        attached.check(image.subject, image.attachments, sbom)
-    elif image.attachments:
-        raise InvalidTarball(f"Not an image tarball {path}: its index.json does not name one image")
+    """Return the image in a tarball as load() does, with its layers and bills of materials hashed, too. Raises as load()."""
+    image = load(path, wanted, pin, sbom)
     blobs = read(path)
     # The config has been read with the manifest.
     for blob in image.blobs[1:]:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What is fetched: by a pin in both its forms, by a tag, of manifests and of indexes, in both formats."""
 
+import shutil
 import tarfile
 
 import pytest
@@ -130,6 +131,22 @@ def test_tag_that_moved_the_pin_wins(bench, own_server, image):
     found = documents(bench.only_file())
     assert old.digest in found
     assert new.digest not in found
+
+
+@pytest.mark.one_library
+def test_pin_counts_after_the_fetch(bench, server, image):
+    """Who writes DL_DIR, too, may change a file there between do_fetch and do_unpack."""
+    good, other = image("fetched"), image("put in its place")
+    for content in (good, other):
+        server.push(content, "swapped/app", "v1")
+    url = f"docker://{server.address}/swapped/app;tag=v1"
+    bench.fetch(url, good.digest)
+    second = bench.second()
+    second.fetch(url, other.digest)
+    shutil.copy(second.only_file(), bench.only_file())
+    outcome = bench.run(url, ("unpack", str(bench.directory / "out")), pin=good.digest)
+    assert outcome.error_type == "UnpackError" and f"the image has {other.digest}, expected {good.digest}" in outcome.text
+    assert not list((bench.directory / "out").rglob("*.tar"))
 
 
 @pytest.mark.one_library

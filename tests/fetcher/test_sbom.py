@@ -161,6 +161,41 @@ def test_pinned_referrers(bench, attached):
     assert sha256_file(wrong) == sha256_file(bench.only_file())
 
 
+def unpacked_another(bench, other, job):
+    """Return the outcome of do_unpack where another file has taken the place of the one that was fetched."""
+    shutil.copy(other.only_file(), bench.only_file())
+    outcome = job(("unpack", str(bench.directory / "out")))
+    assert not list((bench.directory / "out").rglob("*.json"))
+    return outcome
+
+
+def test_pins_count_after_the_fetch(bench, attached):
+    """Who writes DL_DIR, too, may change a file there between do_fetch and do_unpack."""
+    other, pin = bench.second(), attached.content.digest
+    [mine], [evil] = attached.attach(attached.manifest, "pinned"), attached.attach(attached.manifest, "EVIL")
+    assert pinned_job(bench, attached.url, pin, [mine], ("fetch",)).error is None
+    assert pinned_job(other, attached.url, pin, [evil], ("fetch",)).error is None
+    outcome = unpacked_another(bench, other, lambda step: pinned_job(bench, attached.url, pin, [mine], step))
+    words = f"The attached manifest {min(mine, evil)} is"
+    assert outcome.error_type == "UnpackError" and words in outcome.text, outcome.text
+
+
+@pytest.mark.parametrize("before, wanted, error, words", [
+    ("", {"DOCKIN_FETCH_SBOM": "0"}, "UnpackError", "does not name one image"),
+    ("", {"DOCKIN_FETCH_SBOM": "1", "DOCKIN_PIN": "require"}, "NoChecksumError", 'SRC_URI[sbom] = "'),
+    ("there", {"DOCKIN_FETCH_SBOM": "require"}, "UnpackError", "no bill of materials, which DOCKIN_FETCH_SBOM = 'require'"),
+])
+@pytest.mark.one_library
+def test_what_is_wanted_counts_after_the_fetch(bench, attached, before, wanted, error, words):
+    other, pin = bench.second(), attached.content.digest
+    for one, name in ((bench, before), (other, "" if before else "EVIL")):
+        made = [attachments.referrer(attached.manifest, attachments.bill_blob(name))] if name else []
+        attachments.attach(attached.server, attached.repository, attached.manifest, made)
+        one.fetch(attached.url, pin, **(wanted if one is bench else {"DOCKIN_FETCH_SBOM": "1"}))
+    outcome = unpacked_another(bench, other, lambda step: bench.run(attached.url, step, pin=pin, **wanted))
+    assert outcome.error_type == error and words in outcome.text, outcome.text
+
+
 @pytest.mark.one_library
 def test_pins_of_several_platforms(bench, attached):
     first, second = attached.content.manifests()[:2]

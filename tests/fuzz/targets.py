@@ -126,7 +126,7 @@ def read_chain(data: bytes) -> None:
         return tarball.make_image(chain.top, chain.blobs[chain.top], AMD64, read_blob)
 
     path = scratch(chains.pack(chain))
-    image = _agree(fetched, lambda: tarball.load(path, AMD64))
+    image = _agree(fetched, lambda: tarball.load(path, AMD64, None))
     for digest, content in image.documents.items():
         assert content == chain.blobs[digest]
     assert AMD64.accepts(platforms.Platform(image.config.os, image.config.architecture, image.config.variant))

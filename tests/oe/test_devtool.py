@@ -141,7 +141,7 @@ def save(image, name, path):
         source = Path(folder) / "source.tar"
         platform = platforms.parse("linux/amd64")
         installed.write_tarball(source, image, platform)
-        loaded = tarball.load(str(source), platform)
+        loaded = tarball.load(str(source), platform, None)
         archive.assemble(str(source), loaded, name, archive.DECOMPRESSED, str(path))
 
 

@@ -65,7 +65,7 @@ def assemble(folder, content, mode, name=NAME, source=None):
     source = source or folder / "docker_image.tar"
     if not source.exists():
         installed.write_tarball(source, content, AMD64)
-    image = tarball.load(str(source), AMD64)
+    image = tarball.load(str(source), AMD64, None)
     target = folder / f"{mode}.tar"
     result = archive.assemble(str(source), image, name, mode, str(target))
     with tarfile.open(target) as tar:
@@ -254,7 +254,7 @@ def test_same_bytes_again(tmp_path, mode):
     os.utime(other / "docker_x.tar", (1, 1))
     code = (
         "import sys; from dockin import archive, platforms, reference, tarball; source, mode, target = sys.argv[1:];"
-        "image = tarball.load(source, platforms.parse('linux/amd64'));"
+        "image = tarball.load(source, platforms.parse('linux/amd64'), None);"
         "archive.assemble(source, image, reference.parse('ghcr.io/org/app:v1'), mode, target)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7"}
@@ -370,7 +370,7 @@ def test_a_missing_layer(tmp_path, mode):
     content = images.image([FIRST, SECOND], "linux/amd64")
     source = tmp_path / "docker_a.tar"
     installed.write_tarball(source, content, AMD64)
-    image = tarball.load(str(source), AMD64)
+    image = tarball.load(str(source), AMD64, None)
     other = tmp_path / "docker_b.tar"
     installed.write_tarball(other, images.image([FIRST], "linux/amd64"), AMD64)
     target = tmp_path / "made.tar"
@@ -497,7 +497,7 @@ def test_any_image_gives_its_archive(chosen, mode):
         folder = pathlib.Path(name)
         made = assemble(folder, content, mode)
         again = folder / "again.tar"
-        image = tarball.load(str(folder / "docker_image.tar"), AMD64)
+        image = tarball.load(str(folder / "docker_image.tar"), AMD64, None)
         archive.assemble(str(folder / "docker_image.tar"), image, NAME, mode, str(again))
         assert again.read_bytes() == made.path.read_bytes()
         assert again.stat().st_size == made.archive.size
@@ -595,7 +595,7 @@ def test_nothing_is_left_where_there_is_no_space(tmp_path, compression):
     content = images.image([images.layer({"a": os.urandom(8 << 20)}, compression)], "linux/amd64")
     source = tmp_path / "docker_a.tar"
     installed.write_tarball(source, content, AMD64)
-    image = tarball.load(str(source), AMD64)
+    image = tarball.load(str(source), AMD64, None)
     before = threading.active_count()
     try:
         archive.assemble(str(source), image, NAME, DECOMPRESSED, "/dev/full")
@@ -623,7 +623,7 @@ def bomb(tmp_path_factory):
 
 @pytest.mark.parametrize("mode", archive.LAYER_MODES)
 def test_memory_does_not_grow_with_the_layer(tmp_path, bomb, mode):
-    image = tarball.load(str(bomb), AMD64)
+    image = tarball.load(str(bomb), AMD64, None)
     tracemalloc.start()
     try:
         result = archive.assemble(str(bomb), image, NAME, mode, str(tmp_path / "made.tar"))

@@ -281,14 +281,26 @@ def full(tmp_path):
 def test_round_trip(full):
     path = full()
     image = tarball.verify(str(path), AMD64, INDEX.digest, Wanted())
-    assert image == tarball.load(str(path), AMD64)
+    assert image == tarball.load(str(path), AMD64, INDEX.digest, Wanted())
     [(one, media_type, data)] = tarball.read_bills(str(path), image)
     assert (one.digest, media_type, json.loads(data)) == (ATTESTATION.digest, "application/spdx+json", BILL)
     with tarfile.open(path) as tar:
         names = [member.name for member in tar]
     assert len(names) == len(set(names)) == 2 + 2 + len(CHILDREN[0].layers) + 1 + 2
+
+
+@pytest.mark.parametrize("read", [tarball.load, tarball.verify])
+def test_nothing_is_read_that_was_not_asked_for(full, read):
+    """No reader of image tarballs gives an image that is not checked, whether it reads the layers or not."""
+    attested, plain = str(full()), str(full(PLAIN, (referrer(CHILDREN[0], "one"),), "docker_plain_linux-amd64_sbom.tar"))
     with pytest.raises(InvalidTarball, match="does not name one image"):
-        tarball.verify(str(path), AMD64, INDEX.digest)
+        read(attested, AMD64, INDEX.digest)
+    with pytest.raises(InvalidTarball, match=f"the image has {INDEX.digest}, expected {OTHER}"):
+        read(attested, AMD64, OTHER, Wanted())
+    with pytest.raises(InvalidAttachment, match="is missing"):
+        read(attested, AMD64, INDEX.digest, Wanted((OTHER,)))
+    with pytest.raises(InvalidAttachment, match="is (missing|not pinned)"):
+        read(plain, AMD64, PLAIN.digest, Wanted((referrer(CHILDREN[0], "two").digest,)))
 
 
 def test_names_of_files():
@@ -342,7 +354,7 @@ def test_a_bill_that_is_missing(full):
             writer.add(name, data)
         writer.close()
     for look in (lambda: tarball.verify(str(path), AMD64, INDEX.digest, Wanted()),
-                 lambda: list(tarball.read_bills(str(path), tarball.load(str(path), AMD64)))):
+                 lambda: list(tarball.read_bills(str(path), tarball.load(str(path), AMD64, None, Wanted())))):
         with pytest.raises(InvalidTarball, match="is missing"):
             look()
 

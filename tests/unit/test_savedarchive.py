@@ -25,7 +25,7 @@ OTHER = images.image([images.layer({"c": "own\n"})], "linux/amd64")
 def assembled(folder, content, mode):
     source = folder / "source.tar"
     installed.write_tarball(source, content, AMD64)
-    image = tarball.load(str(source), AMD64)
+    image = tarball.load(str(source), AMD64, None)
     path = folder / "busybox-1.36.1.tar"
     result = archive.assemble(str(source), image, NAME, mode, str(path))
     return path, result, information.ImageInformation(

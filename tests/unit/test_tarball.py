@@ -129,7 +129,7 @@ def test_the_file_is_what_the_docstring_says(path):
             tarfile.REGTYPE, 0o644, 0, 0, 0, "", "",
         )
     assert path.stat().st_size % tarfile.RECORDSIZE == 0
-    assert image == verify(path) == tarball.load(str(path), AMD64)
+    assert image == verify(path) == tarball.load(str(path), AMD64, None)
 
 
 def test_a_single_manifest_is_its_own_top(path):
@@ -163,7 +163,7 @@ def test_same_bytes_from_any_source(path, tmp_path):
     random.Random(1).shuffle(shuffled)
     source = pack(tmp_path / "other.tar", shuffled)
     os.utime(source, (1, 1))
-    image = tarball.load(str(source), AMD64)
+    image = tarball.load(str(source), AMD64, None)
     two = tmp_path / "two.tar"
     tarball.write(str(two), image, tarball.read(str(source)))
     assert two.read_bytes() == one
@@ -172,7 +172,7 @@ def test_same_bytes_from_any_source(path, tmp_path):
     code = (
         "import sys; from dockin import platforms, tarball; source, target = sys.argv[1:];"
         "wanted = platforms.parse('linux/amd64');"
-        "tarball.write(target, tarball.load(source, wanted), tarball.read(source))"
+        "tarball.write(target, tarball.load(source, wanted, None), tarball.read(source))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", code, source, three], env=environment, check=True, timeout=60, umask=0o077)
@@ -690,7 +690,7 @@ def try_all(path):
     """Read a file in every way: each returns something, or raises DockinError."""
     for attempt in (
         lambda: tarball.read(str(path)),
-        lambda: tarball.load(str(path), AMD64),
+        lambda: tarball.load(str(path), AMD64, None),
         lambda: verify(path, None),
     ):
         try:
