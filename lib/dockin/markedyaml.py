@@ -16,7 +16,7 @@ from dockin.errors import DockinError
 Node = typing.Union["Scalar", "list[typing.Any]", "dict[str, typing.Any]"]
 
 _DEEPEST = 100
-_MOST_MERGED = 100_000
+_MOST_REPEATED = 200_000
 _CORE = "tag:yaml.org,2002:"
 _CORE_TAGS = tuple(_CORE + name for name in ("str", "int", "bool", "null", "float", "map", "seq"))
 _NULLS = ("", "~", "null", "Null", "NULL")
@@ -84,14 +84,24 @@ class _Values:
     path: str
     done: dict[int, Node | None] = field(default_factory=dict)
     """By the node; None while it is made."""
-    merged: int = 0
+    sizes: dict[int, int] = field(default_factory=dict)
+    """By the node, how many nodes it is, with those that aliases name written out."""
+    size: int = 0
+    repeated: int = 0
+    """How many of them only aliases make."""
 
     def of(self, node: typing.Any) -> Node:
         if id(node) in self.done:
             known = self.done[id(node)]
             if known is None:
                 raise self._error(node, "an alias is part of what it stands for")
+            self.size += self.sizes[id(node)]
+            self.repeated += self.sizes[id(node)]
+            if self.repeated > _MOST_REPEATED:
+                raise self._error(node, f"aliases make more than {_MOST_REPEATED} values of this and others: use fewer")
             return known
+        before = self.size
+        self.size += 1
         self.done[id(node)] = None
         if node.tag not in _CORE_TAGS:
             if node.tag in ("!reset", "!override"):
@@ -107,6 +117,7 @@ class _Values:
         else:
             value = self._text(node)
         self.done[id(node)] = value
+        self.sizes[id(node)] = self.size - before
         return value
 
     def _mapping(self, node: typing.Any) -> dict[str, Node]:
@@ -127,9 +138,6 @@ class _Values:
             else:
                 found[typing.cast(str, key)] = value
         for other in typing.cast("list[dict[str, Node]]", merged):
-            self.merged += len(other)
-            if self.merged > _MOST_MERGED:
-                raise self._error(node, f"'<<' adds more than {_MOST_MERGED} keys to the file")
             for name, value in other.items():
                 found.setdefault(name, value)
         return found

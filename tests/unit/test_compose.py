@@ -117,13 +117,30 @@ def test_where_a_text_stands(text, literal):
 
 
 def test_what_aliases_multiply_is_bounded():
-    laughs = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 90))
-    found = markedyaml.parse(laughs, "file")
-    assert found["a89"][0] is found["a89"][1]
-    compose.parse(laughs + "services: {a: {image: x}}\n", "/x/compose.yml")
+    lines = [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 90)]
+    found = markedyaml.parse("a0: &a0 [x, x]\n" + "".join(lines[:10]), "file")
+    assert found["a10"][0] is found["a10"][1]
+    laughs = "a0: &a0 [x, x]\n" + "".join(lines)
     merged = "a0: &a0 {k0: x}\n" + "".join(f"a{n}: &a{n} {{k{n}: x, <<: *a{n - 1}}}\n" for n in range(1, 600))
-    with pytest.raises(markedyaml.InvalidYaml, match="adds more than 100000 keys"):
-        markedyaml.parse(merged, "file")
+    keys = "a: &a {" + "".join(f"k{n}: x, " for n in range(5000)) + "}\nb:\n" + "  - {<<: *a}\n" * 5000
+    for text in (laughs, merged, keys):
+        with pytest.raises(markedyaml.InvalidYaml, match="aliases make more than 200000 values of this"):
+            markedyaml.parse(text, "file")
+
+
+@pytest.mark.parametrize("shared", [
+    "volumes: &v [" + "{type: image, source: b}, " * 1000 + "]", "pre_start: &v [" + "{image: b}, " * 1000 + "]",
+    "environment: &v [" + "NAME, " * 1000 + "]", "env_file: &v [" + "name, " * 1000 + "]",
+])
+def test_list_that_all_services_share_is_bounded(shared):
+    """As their number times its length it would be looked through for hours."""
+    key = shared.partition(":")[0]
+    text = f"services:\n  a: {{image: b, {shared}}}\n" + "".join(f"  s{n}: {{image: b, {key}: *v}}\n" for n in range(1000))
+    for read in (lambda: compose.parse(text, "compose.yml"), lambda: compose.names(text, "compose.yml", {})):
+        with pytest.raises(DockinError, match="compose.yml:2: aliases make more than 200000 values of this"):
+            read()
+    few = "".join(text.splitlines(True)[:5])
+    assert len(compose.parse(few, "/shop/compose.yml").images) == 1 and compose.names(few, "compose.yml", {})
 
 
 def test_without_pyyaml(monkeypatch):
