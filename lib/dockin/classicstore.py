@@ -29,9 +29,10 @@ MAX_LAYERS = 125
 _STORE = "image/overlay2"
 _LAYERS = f"{_STORE}/layerdb/sha256"
 _REPOSITORIES = f"{_STORE}/repositories.json"
-# Modes as Docker makes them.
+# Modes as Docker makes them. Only the top is closed to the group, too: on the build host a layer's setuid programs belong to
+# who builds, also under pseudo, and other users must not reach them. Docker opens the top again at each start.
 _DIRECTORIES = {
-    "": 0o710,
+    "": 0o700,
     "image": 0o700,
     _STORE: 0o700,
     f"{_STORE}/imagedb": 0o700,

@@ -260,6 +260,15 @@ def test_layers_are_as_overlayfs_wants_them(ready, awkward):
     assert more["/user"][1:3] == [70000, 70000] and more["/user"][6] == {"user.word": b"value".hex()}
 
 
+@pytest.mark.parametrize(("image", "top"), [
+    ("ready", "rootfs" + DATA_ROOT), ("parted", "dockin-dataroot/tree"), ("pod", "rootfs" + STORE)])
+def test_other_users_of_the_build_host_get_at_no_setuid_program(images, image, top):
+    """The mode of a file in a layer is real below pseudo; the owner there is who builds."""
+    folder = images.work(image) / top
+    assert any(path.stat().st_mode & stat.S_ISUID for path in folder.rglob("suid"))
+    assert folder.stat().st_mode & 0o077 == 0
+
+
 def test_ext4_loses_nothing(images, ready, tmp_path):
     assert tree(images.image("ready", "ext4"), tmp_path / "root") == ready
 
