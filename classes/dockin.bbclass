@@ -130,10 +130,10 @@ RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN DOCKIN_FETCH_SBOM"
 do_fetch[file-checksums] += "${@dockin_code('platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS DOCKIN_FETCH_SBOM"
-do_unpack[file-checksums] += "${@dockin_code('archive attached dockerfetcher foreignjson information manifests platforms reference \
-sbom source tarball', d)}"
-do_compile[file-checksums] += "${@dockin_code('archive foreignjson information manifests platforms reference runtimes savedarchive \
-source space units', d)}"
+do_unpack[file-checksums] += "${@dockin_code('archive attached dockerfetcher foreignjson information layersize layertar manifests platforms \
+reference sbom source tarball', d)}"
+do_compile[file-checksums] += "${@dockin_code('archive foreignjson information layersize layertar manifests platforms reference runtimes \
+savedarchive source space units', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
 do_compile[cleandirs] = "${B}"

@@ -29,7 +29,7 @@ import typing
 import zlib
 from dataclasses import dataclass
 
-from dockin import manifests, tarball
+from dockin import layersize, layertar, manifests, tarball
 from dockin.errors import DockinError
 from dockin.reference import ImageReference
 
@@ -64,7 +64,7 @@ class Archive:
     size: int
     """Bytes of the archive, not compressed."""
     layers_size: int
-    """Bytes of all layers, not compressed."""
+    """Bytes that all layers take up unpacked, as layersize counts them."""
 
 
 def check_mode(mode: str) -> str:
@@ -104,37 +104,45 @@ def assemble(source: str, image: tarball.Image, reference: ImageReference, mode:
         return Archive(manifest_digest, file.tell(), layers_size)
 
 
-def uncompressed_size(chunks: typing.Iterator[bytes], name: str) -> int:
-    """Return the size of a layer's tar, whatever its compression; name is for messages. Raises InvalidLayer."""
-    return _length(decompress(chunks, name))
+def unpacked_size(chunks: typing.Iterator[bytes], name: str) -> int:
+    """Return what a layer, whatever its compression, takes up unpacked; name is for messages. Raises InvalidLayer."""
+    meter = layersize.Meter()
+    _exhaust(_measured(decompress(chunks, name), name, meter))
+    return meter.size
 
 
 def _decompress_layers(
     writer: tarball.TarWriter, image: tarball.Image, blobs: dict[str, tarball.Extent]
 ) -> tuple[list[manifests.Descriptor], int]:
-    """Write each layer once, uncompressed; return them in the image's order and the sum of their sizes."""
+    """Write each layer once, uncompressed; return them in the image's order, and what they take up unpacked."""
+    tar_sizes: dict[str, int] = {}
     sizes: dict[str, int] = {}
     for layer, diff_id in _layers(image):
-        content = _content(blobs[layer.digest], layer, diff_id)
+        meter = layersize.Meter()
+        content = _content(blobs[layer.digest], layer, diff_id, meter)
         if diff_id in sizes:
             # The same layer, compressed in another way: it is in the archive already, but has to be what the config says.
-            _length(content)
+            _exhaust(content)
         else:
-            sizes[diff_id] = writer.stream(tarball.blob_name(diff_id), content)
-    layers = [manifests.Descriptor(manifests.OCI_LAYER, diff_id, sizes[diff_id]) for diff_id in image.config.diff_ids]
-    return layers, sum(layer.size for layer in layers)
+            tar_sizes[diff_id] = writer.stream(tarball.blob_name(diff_id), content)
+        sizes[diff_id] = meter.size
+    diff_ids = image.config.diff_ids
+    layers = [manifests.Descriptor(manifests.OCI_LAYER, diff_id, tar_sizes[diff_id]) for diff_id in diff_ids]
+    return layers, sum(sizes[diff_id] for diff_id in diff_ids)
 
 
 def _keep_layers(
     writer: tarball.TarWriter, image: tarball.Image, blobs: dict[str, tarball.Extent]
 ) -> tuple[list[manifests.Descriptor], int]:
-    """Write each layer once, as the registry has it; return them and the sum of their uncompressed sizes."""
+    """Write each layer once, as the registry has it; return them, and what they take up unpacked."""
     sizes: dict[str, int] = {}
     for layer, diff_id in _layers(image):
         extent = blobs[layer.digest]
         if layer.digest not in sizes:
             writer.stream(tarball.blob_name(layer.digest), tarball.verified_chunks(extent, layer))
-        sizes[layer.digest] = _length(_content(extent, layer, diff_id))
+        meter = layersize.Meter()
+        _exhaust(_content(extent, layer, diff_id, meter))
+        sizes[layer.digest] = meter.size
     return list(image.manifest.layers), sum(sizes[layer.digest] for layer in image.manifest.layers)
 
 
@@ -205,10 +213,15 @@ def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _content(extent: tarball.Extent, layer: manifests.Descriptor, diff_id: str) -> typing.Iterator[bytes]:
-    """Yield a layer's tar, uncompressed. Raises InvalidLayer, also at the end of one that has not the diff_id."""
+def _content(
+    extent: tarball.Extent, layer: manifests.Descriptor, diff_id: str, meter: layersize.Meter
+) -> typing.Iterator[bytes]:
+    """Yield a layer's tar, uncompressed, and measure it.
+
+    Raises InvalidLayer, also at the end of a tar that has not the diff_id.
+    """
     hasher = hashlib.sha256()
-    for chunk in _ahead(decompress(tarball.chunks(extent), layer.digest)):
+    for chunk in _measured(_ahead(decompress(tarball.chunks(extent), layer.digest)), layer.digest, meter):
         hasher.update(chunk)
         yield chunk
     actual = "sha256:" + hasher.hexdigest()
@@ -216,6 +229,14 @@ def _content(extent: tarball.Extent, layer: manifests.Descriptor, diff_id: str) 
         raise InvalidLayer(
             f"Checksum mismatch: the uncompressed layer {layer.digest} has {actual}, the config says {diff_id}"
         )
+
+
+def _measured(chunks: typing.Iterator[bytes], digest: str, meter: layersize.Meter) -> typing.Iterator[bytes]:
+    """Yield a layer's tar, and measure it. Raises InvalidLayer where it is none that Docker could read."""
+    try:
+        yield from meter.watch(chunks)
+    except layertar.InvalidLayerTar as error:
+        raise InvalidLayer(f"Damaged layer {digest}: {error}") from error
 
 
 def _ahead(chunks: typing.Iterator[bytes]) -> typing.Iterator[bytes]:
@@ -243,8 +264,9 @@ def _ahead(chunks: typing.Iterator[bytes]) -> typing.Iterator[bytes]:
             yield from taken
 
 
-def _length(chunks: typing.Iterable[bytes]) -> int:
-    return sum(map(len, chunks))
+def _exhaust(chunks: typing.Iterable[bytes]) -> None:
+    for _ in chunks:
+        pass
 
 
 def is_loadable(head: bytes) -> bool:

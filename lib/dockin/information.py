@@ -48,7 +48,7 @@ class ImageInformation:
     unpacked_size: int
     """Of the archive without its compression."""
     layers_size: int
-    """Of all layers, uncompressed: what they take up unpacked."""
+    """What all layers take up unpacked, in blocks of 4 KiB, with the holes of sparse files."""
     image_id: str
     """Digest of the config: .Id on Docker's classic stores."""
     manifest_digest: str

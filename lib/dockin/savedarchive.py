@@ -45,7 +45,7 @@ def _describe(tar: tarfile.TarFile, path: str, information: ImageInformation) ->
         raise InvalidArchive(f"{path} has an image for {found}, {wanted} is wanted: save one for that platform")
     layers_size = 0
     for name in entry["Layers"]:
-        layers_size += archive.uncompressed_size(member_chunks(tar, name, path), name)
+        layers_size += archive.unpacked_size(member_chunks(tar, name, path), name)
     digest = manifests.digest_of(find_manifest(tar, path, image_id)[1])
     return replace(
         information,

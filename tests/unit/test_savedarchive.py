@@ -13,7 +13,7 @@ import tarfile
 import pytest
 
 from dockin import archive, information, platforms, reference, savedarchive, tarball
-from support import images, installed
+from support import images, installed, layers
 
 NAME = reference.parse("busybox:1.36.1")
 AMD64 = platforms.parse("linux/amd64")
@@ -61,6 +61,13 @@ def test_another_image_of_the_same_name(tmp_path):
     # It came from no registry: what is in the archive is all there is to name.
     assert found.source_digest == found.manifest_digest
     assert (found.reference, found.platform) == (wanted.reference, wanted.platform)
+
+
+def test_a_sparse_file_counts_with_its_holes(tmp_path):
+    sparse = images.Layer(layers.gnu_tar({"hole": (1 << 30, {})}, "--format=gnu"))
+    _, _, wanted = assembled(tmp_path, IMAGE, archive.DECOMPRESSED)
+    path, _, _ = assembled(tmp_path, images.image([sparse], "linux/amd64"), archive.REGISTRY)
+    assert savedarchive.describe(str(path), wanted).layers_size == (1 << 30) + 512
 
 
 def renamed(files):
