@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import collections
 import collections.abc
+import errno
 import fnmatch
 import glob
 import os
 import pathlib
 import re
+import stat
 import typing
 
 from dockin import bitbaketext, knownclasses, recipecode
@@ -20,6 +22,8 @@ CLASS = ".bbclass"
 RECIPE = ".bb"
 OWN = str(pathlib.Path(__file__).resolve().parent.parent.parent)
 """The root of this layer itself."""
+MAX_FILE = 4 << 20
+"""Bytes of a file that is read."""
 
 # Blanks, which may be a continuation that is taken out, around an operator.
 _OPERATOR = r"[ \t\v]*(?::|\?\?|\?|\+|\.)?=[+.]?[ \t\v]*"
@@ -50,11 +54,25 @@ class Assignment(typing.NamedTuple):
 
 
 class Configured(typing.NamedTuple):
-    """Something else in those files: a variable that code changes, or a class that is not at hand."""
+    """Something else in those files: a variable that code changes, or what is not at hand, as "the class x"."""
 
     name: str
     path: str
     line: int
+
+
+def content(path: str) -> str:
+    """Return the text of a layer's file, whatever its bytes. Raises OSError.
+
+    A link in a checkout may lead to a device or FIFO, of which reading does not end; a file of /proc has the size 0.
+    """
+    state = os.stat(path)
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", path)
+    if state.st_size > MAX_FILE:
+        raise OSError(errno.EFBIG, f"it has {state.st_size} bytes, at most {MAX_FILE} are read", path)
+    with open(path, "rb") as file:
+        return file.read(state.st_size).decode("utf-8", "surrogateescape")
 
 
 def class_names(word: str) -> tuple[list[str], bool]:
@@ -105,7 +123,7 @@ def settings(root: str) -> dict[str, str]:
     """Return all that a layer's conf/layer.conf gives to each variable, whatever the overrides."""
     path = os.path.join(root, "conf", "layer.conf")
     try:
-        text = pathlib.Path(path).read_text("utf-8", "replace")
+        text = content(path)
     except OSError:
         return {}
     found: dict[str, str] = {}
@@ -135,12 +153,20 @@ def _fits(part: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(part, pattern) and (not part.startswith(".") or pattern.startswith("."))
 
 
+def around(paths: collections.abc.Iterable[str], others: collections.abc.Iterable[str] = ()) -> Layers:
+    """Return the layers of files and directories, and others; a file in no layer is at hand with what is beside it."""
+    paths, others = list(paths), list(others)
+    beside = [os.path.dirname(os.path.abspath(path)) for path in paths if os.path.isfile(path) and not layer_of(path)]
+    return Layers([*layers_of(paths), *layers_of(others)], [*paths, *others, *beside])
+
+
 class Layers:
     """The layers that are at hand. What is in others is not known."""
 
-    def __init__(self, roots: collections.abc.Iterable[str]) -> None:
-        """roots are the layers' directories; one that is "" is passed over."""
+    def __init__(self, roots: collections.abc.Iterable[str], places: collections.abc.Iterable[str] = ()) -> None:
+        """roots are the layers' directories; one that is "" is passed over. places are files and directories beside them."""
         self.roots = list({os.path.realpath(root): root for root in roots if root}.values())
+        self.places = [*map(os.path.realpath, [*self.roots, *places])]
         self._assignments: dict[str, list[Assignment]] | None = None
         self._changes: list[Configured] = []
         self._missing: list[Configured] = []
@@ -148,6 +174,11 @@ class Layers:
         self._optional: set[str] = set()
         # OpenEmbedded's own is known by its classes' names; its configuration is what recipes begin with.
         self._others = [root for root in self.roots if not os.path.isfile(os.path.join(root, "conf", "bitbake.conf"))]
+
+    def hold(self, path: str) -> bool:
+        """Tell whether a file really is in one of the layers and places: what a link or an include names need not be."""
+        real = os.path.realpath(path)
+        return any(real == place or real.startswith(place.rstrip("/") + "/") for place in self.places)
 
     def classes(self, name: str, folder: str = "classes-recipe") -> list[str]:
         """Return the files of a class, the first of which BitBake takes; none of a class whose name is enough.
@@ -203,7 +234,7 @@ class Layers:
         return self._changes
 
     def missing(self) -> list[Configured]:
-        """Return the classes that the configurations have all recipes inherit, and that are not at hand."""
+        """Return what the configurations take in, as classes that all recipes inherit, and that is not at hand."""
         self.assignments()
         return self._missing
 
@@ -213,8 +244,11 @@ class Layers:
         if os.path.realpath(path) in done:
             return
         done.add(os.path.realpath(path))
+        if not self.hold(path):
+            self._missing.append(Configured("the file", path, 1))
+            return
         try:
-            text = pathlib.Path(path).read_text("utf-8", "replace")
+            text = content(path)
         except OSError:
             return
         # Of as many lines, for their numbers.
@@ -249,7 +283,7 @@ class Layers:
             for file in found:
                 self._add(file, root, done)
             if not found and name not in knownclasses.HARMLESS:
-                self._missing.append(Configured(name, path, line))
+                self._missing.append(Configured(f"the class {name}", path, line))
 
 
 def _words(text: str) -> list[str]:

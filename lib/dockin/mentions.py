@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from dockin import bitbaketext, compose, reference, units
 from dockin.errors import DockinError
-from dockin.layers import CLASS
+from dockin.layers import CLASS, walk
 from dockin.recipefile import Recipe, values_of_name
 from dockin.reference import ImageReference
 
@@ -80,16 +80,26 @@ class Mention:
 def files(recipe: Recipe) -> dict[str, str]:
     """Return the texts of what the file:// entries of a recipe name, by path, as far as they are beside its files."""
     found: dict[str, str] = {}
+    for file in _paths(recipe):
+        if _is_outside(recipe, file) or len(found) >= _MOST or file in found:
+            continue
+        if os.path.isfile(file) and os.path.getsize(file) <= _LONGEST:
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                found[file] = _read(file)
+    return found
+
+
+def _paths(recipe: Recipe) -> typing.Iterator[str]:
+    """Yield what the file:// entries of a recipe may name; of directories the files, if they are not elsewhere."""
     words = [word.characters for word in recipe.words]
     wanted = [word[len(_LOCAL) :].partition(";")[0] for word in words if word.startswith(_LOCAL)]
     for name in filter(lambda name: name and "${" not in name, wanted):
         for path in _candidates(recipe, name):
-            below = glob.iglob(os.path.join(glob.escape(path), "**"), recursive=True) if os.path.isdir(path) else [path]
-            for file in below:
-                if len(found) < _MOST and file not in found and os.path.isfile(file) and os.path.getsize(file) <= _LONGEST:
-                    with contextlib.suppress(OSError, UnicodeDecodeError):
-                        found[file] = _read(file)
-    return found
+            yield from walk(path, ("",)) if os.path.isdir(path) and not _is_outside(recipe, path) else [path]
+
+
+def _is_outside(recipe: Recipe, path: str) -> bool:
+    return recipe.layers is not None and not recipe.layers.hold(path)
 
 
 def _read(path: str) -> str:
@@ -126,6 +136,9 @@ def find(recipe: Recipe, beside: collections.abc.Mapping[str, str], images: Imag
 
     Raises Unsure.
     """
+    for path in _paths(recipe):
+        if _is_outside(recipe, path) and os.path.exists(path):
+            raise Unsure(f"{recipe.shown(path)} may name it, and is not read: it leads out of its layer")
     search = _Search(images, recipe.shown)
     given: compose.Variables = {}
     for path, text in beside.items():

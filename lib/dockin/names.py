@@ -10,11 +10,10 @@ from __future__ import annotations
 import collections.abc
 import glob
 import os
-import pathlib
 import re
 
 from dockin import includes
-from dockin.layers import walk
+from dockin.layers import content, walk
 
 # What makes names of packages that no text has.
 _COMPUTED = ("PACKAGES_DYNAMIC", "do_split_packages", "${PN}-${", "${BPN}-${")
@@ -105,7 +104,7 @@ def _classes(parts: collections.abc.Iterable[str], texts: dict[str, str | None])
 def _text(path: str) -> str | None:
     """Return a file's text, None where it can't be read."""
     try:
-        return pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
+        return content(path)
     except OSError:
         return None
 

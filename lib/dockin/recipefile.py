@@ -15,7 +15,6 @@ import errno
 import dataclasses
 import fnmatch
 import os
-import pathlib
 import re
 import stat
 import tempfile
@@ -25,7 +24,7 @@ from dataclasses import dataclass, field
 from dockin import bitbaketext, knownclasses, recipecode, reference, source
 from dockin.bitbaketext import Place, Scope, Spot, Statement, Text
 from dockin.errors import DockinError
-from dockin.layers import APPEND, CLASS, RECIPE, Assignment, Layers, class_names, layer_of, layers_of, walk
+from dockin.layers import APPEND, CLASS, RECIPE, Assignment, Layers, around, class_names, content, layer_of, walk
 
 INCLUDE = ".inc"
 
@@ -56,6 +55,10 @@ _LEFTOVER = ".dockin-new"
 
 class RecipeError(DockinError):
     """A recipe can't be read or changed."""
+
+
+class Outside(RecipeError):
+    """A recipe's file is a link that leads out of the layers at hand."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,8 @@ class Recipe:
     """The entries of SRC_URI that are no images, and the names of included files."""
     replacing: list[list[str]] = field(default_factory=list)
     """The overrides, together, with each of which SRC_URI does not have all images that it has without."""
+    layers: Layers | None = None
+    """Those out of which nothing is read; None where BitBake has read it all."""
     again: Again | None = None
     """Reads it once more, as far as its text tells; None where it could not be read."""
 
@@ -158,7 +163,7 @@ def find(paths: list[str], layers: Layers | None = None) -> list[tuple[str, list
     layers. Only what may name an image is listed, and what paths name itself. Raises RecipeError for a path that is not
     there.
     """
-    layers = layers or Layers(layers_of(paths))
+    layers = layers or around(paths)
     chosen = {os.path.abspath(path) for path in paths}
     found = find_all(paths, layers)
     alone = [path for path, _ in found if path.endswith(APPEND)]
@@ -221,7 +226,7 @@ def read(
     recipe's. With texts it is read as it would be with those in its files: lookup, which knows of the old ones, gives only
     what no text does. Raises RecipeError.
     """
-    at_hand = layers or Layers([layer_of(path)])
+    at_hand = layers or around([path])
 
     def again(texts: Texts, renamed: str) -> Recipe:
         own = [append for append in appends if not renamed or _appends_to(append, renamed)]
@@ -257,7 +262,7 @@ def apply(text: str, edits: collections.abc.Iterable[Edit]) -> str:
 def load(path: str) -> str:
     """Return a file's text with its own line ends, whatever its bytes. Raises RecipeError."""
     try:
-        return pathlib.Path(path).read_bytes().decode("utf-8", "surrogateescape")
+        return content(path)
     except OSError as error:
         raise RecipeError(f"Can't read {path}: {error.strerror}") from error
 
@@ -403,6 +408,8 @@ class _Reader:
         self.text_only = lookup is None
         self.all_layers = bool(search)
         self.layers = layers
+        if self.text_only:
+            self.recipe.layers = Layers(layers.roots, [*layers.places, *search]) if search else layers
         own = [self.recipe.layer] if self.recipe.layer else []
         self.search = list(dict.fromkeys([*search, *own, *([] if search else layers.roots)]))
         self.scope = Scope(lookup, compares=texts is None)
@@ -487,7 +494,7 @@ class _Reader:
             self._changed_by_code(change.name, f"{self.recipe.shown(change.path)}:{change.line}")
         for missing in self.layers.missing():
             where = f"{self.recipe.shown(missing.path)}:{missing.line}"
-            self._not_read(f"the class {missing.name} at {where}, which is not at hand")
+            self._not_read(f"{missing.name} at {where}, which is not at hand")
 
     def _configured(self, name: str, one: Assignment) -> None:
         # What is for another recipe alone does not matter.
@@ -520,7 +527,16 @@ class _Reader:
                 self.unread[len(self.statements)] = f"{what}, may change"
 
     def _file(self, path: str) -> None:
-        """Take the statements of a file and of those it includes."""
+        """Take the statements of a file and of those it includes. Raises Outside for the recipe itself."""
+        if self.recipe.layers and not self.recipe.layers.hold(path):
+            real = os.path.realpath(path)
+            what = "it" if real == path else real
+            reason = f"is not read: {what} is outside of the paths given, their layers and those of --layer"
+            if path == self.path:
+                raise Outside(f"{self.recipe.shown(path)} {reason}")
+            self.recipe.notes.append(f"{self.recipe.shown(self.path)}: {self.recipe.shown(path)} {reason}")
+            self._not_read(f"{path}, which is outside of the layers at hand", images=True)
+            return
         known = self.texts.get(os.path.realpath(path))
         text = self.recipe.files[path] = load(path) if known is None else known
         before = self.scope.elsewhere

@@ -25,7 +25,7 @@ from dockin import comparison, includes, mentions, platforms, recipefile, versio
 from dockin.bitbaketext import Spot
 from dockin.comparison import STALE, UPDATED, Finding
 from dockin.confirmation import Drafts
-from dockin.layers import APPEND, Layers, is_own, layer_of, layers_of
+from dockin.layers import APPEND, Layers, around, is_own, layer_of, layers_of
 from dockin.recipefile import Edit, Image, Recipe
 from dockin.reference import ImageReference
 from dockin.resolver import Resolver
@@ -186,12 +186,14 @@ def read_tasks(
     for directory in beside:
         if not layers_of([directory]):
             raise recipefile.RecipeError(f"No layer is in {directory!r}: --layer wants a directory with conf/layer.conf")
-    at_hand = Layers([*layers_of(paths), *layers_of(beside)])
+    at_hand = around(paths, beside)
     own_too = any(map(is_own, paths))
     tasks = []
     for path, appends in _with_users(recipefile.find(paths, at_hand), at_hand):
         try:
             recipe = recipefile.read(path, appends, layers=at_hand)
+        except recipefile.Outside as error:
+            recipe = Recipe(path, os.path.basename(path), layer_of(path), notes=[str(error)], expected=True)
         except recipefile.RecipeError as error:
             # One that can't be read does not keep the others from it.
             problem = Image(path, 1, path, None, problem=str(error))

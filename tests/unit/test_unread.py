@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import builtins
+import io
+import os
 import textwrap
 
 import pytest
 
-from dockin import exitcodes, outcome, refresh
+from dockin import exitcodes, layers, outcome, recipefile, refresh
 from dockin.resolver import ResolveError
 
 OLD, NEW, OTHER = "a" * 64, "b" * 64, "c" * 64
@@ -50,7 +53,7 @@ def run(tmp_path):
 
     def run(files, *named, beside=()):
         for layer in ("mine", "other"):
-            (tmp_path / layer / "conf").mkdir(parents=True)
+            (tmp_path / layer / "conf").mkdir(parents=True, exist_ok=True)
             (tmp_path / layer / "conf" / "layer.conf").touch()
         for name, text in files.items():
             path = tmp_path / name
@@ -112,7 +115,7 @@ RIGHT = {
     "an append of BBFILES that is elsewhere": (
         {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "shared/x_1.bbappend": 'T = "2"\n',
          "mine/conf/layer.conf": 'BBFILES += "${LAYERDIR}/a/*.bb"\nBBFILES:append = " ${LAYERDIR}/../shared/*.bbappend"\n'},
-        ["mine/a/x_1.bb"], "other"),
+        ["mine/a/x_1.bb", "shared"], "other"),
     "classes of the configuration that leave tags alone": (
         {"mine/a/x_1.bb": 'T ?= "1"\n' + VARIABLE, "mine/classes/tags.bbclass": 'OTHER = "2"\ndef T(d):\n    return "2"\n',
          "mine/conf/distro/mine.conf": 'INHERIT += "buildhistory tags ${USER_CLASSES} ${INHERIT_DISTRO}"\n'
@@ -298,3 +301,116 @@ def test_an_append_beside_a_recipe_in_no_layer(run):
     files = {"none/x_1.bb": 'T = "1"\n' + VARIABLE, "none/x_%.bbappend": 'T = "2"\n'}
     report, pins = run(files, "none/x_1.bb")
     assert ([result.reference.tag for result in report.results], pins) == (["2"], {"none/x_1.bb": "other"})
+
+
+SECRET = 'export TOKEN = "hunter2"\nT = "hunter2"\n'
+LEAVES = {
+    "an include by its path": ("mine/a/x_1.bb", 'require ../../outside/secret.inc\n' + VARIABLE, ""),
+    "an include by a link": ("mine/a/x_1.bb", "require link.inc\n" + VARIABLE, "mine/a/link.inc"),
+    "an append by a link": ("mine/a/x_1.bb", 'T ?= "1"\n' + VARIABLE, "mine/a/x_1.bbappend"),
+    "a class by a link": ("mine/a/x_1.bb", "inherit link\n" + VARIABLE, "mine/classes/link.bbclass"),
+    "an append of BBFILES": ("mine/a/x_1.bb", 'T ?= "1"\n' + VARIABLE, "outside/x_1.bbappend"),
+    "a configuration by a link": ("mine/a/x_1.bb", 'T ?= "1"\n' + VARIABLE, "mine/conf/link.inc"),
+}
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_nothing_is_taken_from_outside(run, tmp_path, name):
+    """Who writes a recipe that CI looks at would have the values of any file sent to a registry of his."""
+    path, text, link = LEAVES[name]
+    if link:
+        (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / link).symlink_to(tmp_path / "outside" / "secret.inc")
+    places = 'BBFILES = "${LAYERDIR}/*/*.bb ${LAYERDIR}/*/*.bbappend ${LAYERDIR}/../outside/*.bbappend"\n'
+    report, pins = run({path: text, "outside/secret.inc": SECRET, "mine/conf/layer.conf": places}, "mine")
+    [result] = report.results
+    assert result.image.source is None and "hunter2" not in result.image.text + result.image.problem
+    assert pins == {path: "old"}
+    if name == "a configuration by a link":
+        assert "the file at conf/link.inc:1, which is not at hand, may change" in result.image.problem
+    else:
+        [note] = [note for note in report.notes if "is outside of the paths given" in note]
+        assert "secret.inc" in note
+        assert note.startswith("a/x_1.bb: ")
+
+
+@pytest.mark.parametrize("named, beside", [(["mine", "outside"], []), (["."], []), (["mine"], ["outside"])])
+def test_what_was_given_is_no_longer_outside(run, tmp_path, named, beside):
+    (tmp_path / "outside" / "conf").mkdir(parents=True)
+    (tmp_path / "outside" / "conf" / "layer.conf").touch()
+    files = {"mine/a/x_1.bb": "require ../../outside/x.inc\n" + VARIABLE, "outside/x.inc": 'T = "1"\n'}
+    report, pins = run(files, *named, beside=beside)
+    assert pins == {"mine/a/x_1.bb": "new"} and not report.notes
+
+
+def test_nothing_is_written_outside(run, tmp_path):
+    """Neither a recipe that is there by a link, nor the pin in an include, nor what a recipe installs."""
+    (tmp_path / "mine" / "a" / "files").mkdir(parents=True)
+    for link, target in (("linked_1.bb", "linked_1.bb"), ("files/app.service", "app.service"), ("files/all", "")):
+        (tmp_path / "mine" / "a" / link).symlink_to(tmp_path / "outside" / target)
+    report, pins = run({
+        "outside/linked_1.bb": LITERAL, "outside/pins.inc": 'SRC_URI[sha256sum] = "OLD"\n', "outside/app.service": "x OLD\n",
+        "mine/a/in_1.bb": LITERAL,
+        "mine/a/include_1.bb": "require ../../outside/pins.inc\n" + LITERAL.splitlines()[0] + "\n",
+        "mine/a/directory_1.bb": 'SRC_URI = "docker://h.io/x;tag=1 file://all"\nSRC_URI[sha256sum] = "OLD"\n',
+        "mine/a/installs_1.bb": 'SRC_URI = "docker://h.io/x;tag=1 file://app.service"\nSRC_URI[sha256sum] = "OLD"\n',
+    }, "mine")
+    assert pins == {"outside/linked_1.bb": "old", "outside/pins.inc": "old", "outside/app.service": "old",
+                    "mine/a/in_1.bb": "new", "mine/a/installs_1.bb": "old", "mine/a/directory_1.bb": "old"}
+    errors = {result.recipe.name: result.found.message for result in report.results if result.failed}
+    assert {*errors} == {"directory", "installs"} and "files/all may name it" in errors["directory"]
+    assert "files/app.service may name it, and is not read" in errors["installs"]
+    assert any(note.startswith("a/linked_1.bb is not read: ") for note in report.notes)
+
+
+def test_a_link_that_is_named_is_read(run, tmp_path):
+    (tmp_path / "mine" / "a").mkdir(parents=True)
+    (tmp_path / "mine" / "a" / "linked_1.bb").symlink_to(tmp_path / "outside" / "linked_1.bb")
+    _, pins = run({"outside/linked_1.bb": LITERAL}, "mine/a/linked_1.bb")
+    assert pins == {"outside/linked_1.bb": "new"}
+
+
+@pytest.mark.parametrize(
+    "name", ["a/z_1.bb", "a/x_1.bbappend", "a/x.inc", "conf/z.inc", "classes/x.bbclass", "conf/layer.conf"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "large"])
+def test_files_without_an_end_are_not_opened(run, tmp_path, monkeypatch, name, kind):
+    """Git keeps links: one in a merge request may lead to what can be read for ever, or waited for."""
+    path = tmp_path / "mine" / name
+    run({"mine/a/x_1.bb": "inherit x\ninclude x.inc\n" + LITERAL}, "mine")
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "large":
+        path.touch()
+        os.truncate(path, 1 << 40)
+    else:
+        path.symlink_to("/dev/zero")
+
+    def checked(file, *arguments, **keywords):
+        if os.fspath(file) == str(path):
+            pytest.fail(f"opens {file}")
+        return opened(file, *arguments, **keywords)
+
+    opened = io.open
+    monkeypatch.setattr(io, "open", checked)
+    monkeypatch.setattr(builtins, "open", checked)
+    tasks = refresh.read_tasks([str(tmp_path / "mine")])
+    assert refresh.run(tasks, refresh.Options(check=True), Registry()).results
+    texts = [text for task in tasks for text in (*task.recipe.notes, *(image.problem for image in task.recipe.images))]
+    assert not name.startswith("a/") or any(name.rpartition("/")[2] in text for text in texts)
+
+
+def test_a_file_of_proc_is_empty():
+    """Some of these can be read for ever as well, and look like files."""
+    assert layers.content("/proc/self/maps") == ""
+
+
+def test_bitbakes_own_directories_are_at_hand(tmp_path):
+    """Of what BitBake skips it has no values: the text counts, with the includes of all layers of the build."""
+    recipe = "require conf/t.inc\n" + VARIABLE.replace("OLD", OLD)
+    for name, text in (("mine/x_1.bb", recipe), ("core/conf/t.inc", 'T = "1"\n')):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    found = recipefile.read(str(tmp_path / "mine" / "x_1.bb"), search=[str(tmp_path / "core")])
+    assert [image.source.reference.tag for image in found.images] == ["1"] and not found.notes
