@@ -130,10 +130,8 @@ RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN DOCKIN_FETCH_SBOM"
 do_fetch[file-checksums] += "${@dockin_code('platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS DOCKIN_FETCH_SBOM"
-do_unpack[file-checksums] += "${@dockin_code('archive attached dockerfetcher foreignjson information layersize layertar manifests platforms \
-reference sbom source tarball', d)}"
-do_compile[file-checksums] += "${@dockin_code('archive foreignjson information layersize layertar manifests platforms reference runtimes \
-savedarchive source space units', d)}"
+do_unpack[file-checksums] += "${@dockin_code('archive attached foreignjson information layersize layertar manifests platforms reference runtimes dockerfetcher sbom source tarball', d)}"
+do_compile[file-checksums] += "${@dockin_code('archive attached foreignjson information layersize layertar manifests platforms reference runtimes savedarchive space tarball units', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
 do_compile[cleandirs] = "${B}"
@@ -362,7 +360,7 @@ python dockin_check_budget () {
 }
 dockin_check_budget[vardepsexclude] += "PKGDATA_DIR"
 do_package_qa[postfuncs] += "dockin_check_budget"
-do_package_qa[file-checksums] += "${@dockin_code('information runtimes space', d)}"
+do_package_qa[file-checksums] += "${@dockin_code('information reference runtimes space', d)}"
 
 # create-spdx knows a package's files; what they are images of is added to the documents that it has just written.
 python dockin_name_images_in_spdx () {
@@ -394,7 +392,7 @@ python dockin_name_images_in_spdx () {
 }
 dockin_name_images_in_spdx[vardepsexclude] += "PKGDATA_DIR PKGDEST"
 do_create_spdx[postfuncs] += "dockin_name_images_in_spdx"
-do_create_spdx[file-checksums] += "${@dockin_code('information reference sbom', d)}"
+do_create_spdx[file-checksums] += "${@dockin_code('information platforms reference runtimes sbom source', d)}"
 
 def dockin_name_in_spdx_22(name, elements, d):
     """Add elements to the document of a package."""

@@ -1,25 +1,10 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""meta-dockin's code: pure modules, and the fetcher that is the only one to import BitBake.
+"""meta-dockin's code: one package for each part of the work, and BitBake's fetcher.
 
-Importing the package imports none of them, so that the pure ones run with plain Python. BitBake's addpylib (conf/layer.conf)
-imports those in BBIMPORTS, the pure ones first; that registers the fetcher in every process of BitBake's own.
+Importing this package imports no module, so that those that need no BitBake run with plain Python. BitBake's addpylib
+(conf/layer.conf) imports the modules in BBIMPORTS; that registers the fetcher in every process of BitBake's own.
 """
 
-BBIMPORTS = [
-    "errors",
-    "reference",
-    "platforms",
-    "source",
-    "manifests",
-    "attached",
-    "tarball",
-    "archive",
-    "information",
-    "acceptance",
-    "space",
-    "runtimes",
-    "units",
-    "newrecipe",
-    "dockerfetcher",
-]
+# addpylib takes no module of a package: bbimports imports what the classes use.
+BBIMPORTS = ["bbimports", "dockerfetcher"]

@@ -374,25 +374,6 @@ def test_the_readme_stays_short() -> None:
     assert len((LAYER / "README.md").read_text().splitlines()) <= 110
 
 
-def imported(module: str) -> set[str]:
-    """The layer's modules that one of them needs, itself included."""
-    found: set[str] = set()
-    left = {module}
-    while left:
-        found |= left
-        texts = [(LAYER / "lib" / "dockin" / f"{name}.py").read_text() for name in left]
-        names = re.findall(r"^from dockin(?:\.(\w+))? import ([\w, ]+)$", "\n".join(texts), re.MULTILINE)
-        left = {word for of, words in names for word in ([of] if of else words.replace(",", " ").split())} - found
-    return found
-
-
-@pytest.mark.parametrize("module", ["dataroot", "partition"])
-def test_tasks_depend_on_all_code_that_writes_a_data_root(module: str) -> None:
-    text = (LAYER / "classes" / "dockin-dataroot.bbclass").read_text().replace("\\\n", " ")
-    known = [set(names.split()) for names in re.findall(r"dockin_code\('([^']+)'", text)]
-    assert imported(module) in known
-
-
 @pytest.mark.parametrize("recipe", sorted(LAYER.glob("recipes-demo/*/*.bb")), ids=lambda path: path.name)
 def test_demo_recipes_pin_every_image(recipe: Path) -> None:
     text = recipe.read_text()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import base64
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from dockin import credentials, logins, manifests, registriesconf, settings, ver
 from dockin.errors import DockinError
 
 LIB = Path(manifests.__file__).resolve().parent.parent
+MODULES = {".".join(path.relative_to(LIB).with_suffix("").parts) for path in (LIB / "dockin").rglob("*.py")
+           if path.stem != "__init__"}
 
 TAGS = ["1.36.0", "1.36.1", "1.36.2", "1.36.10", "1.37.0", "2.0.0", "2.1", "v3.0.0", "1.36.11-musl", "1.36.12-rc1", "latest"]
 
@@ -177,6 +180,21 @@ def test_what_is_used_by_its_full_name_is_imported(path):
     """Else it works only where something else has imported it."""
     tree = ast.parse((LIB / path).read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    used = {f"dockin.{node.attr}" for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "dockin"}
-    assert not used - imported
+    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not used & MODULES - imported
+
+
+@pytest.mark.parametrize("path", sorted(str(path.relative_to(LIB.parent)) for pattern in (
+    "classes/*.bbclass", "conf/*.conf", "recipes-*/*/*.bb") for path in LIB.parent.glob(pattern)))
+def test_what_metadata_uses_by_its_full_name_is_imported(path):
+    text, imports = (LIB.parent / path).read_text(), (LIB / "dockin" / "bbimports.py").read_text()
+    imported = set(re.findall(r"^\s*import (dockin[\w.]+)$", text + imports, re.MULTILINE)) | {"dockin.dockerfetcher"}
+    assert {name for name in MODULES if re.search(rf"(?<![\w./-]){re.escape(name)}\b", text)} <= imported
+
+
+def test_nothing_is_imported_for_metadata_that_does_not_use_it():
+    text = "".join(path.read_text() for pattern in ("classes/*.bbclass", "conf/*.conf", "recipes-*/*/*.bb")
+                   for path in LIB.parent.glob(pattern))
+    imports = (LIB / "dockin" / "bbimports.py").read_text()
+    for name in re.findall(r"^import (dockin[\w.]+)$", imports, re.MULTILINE):
+        assert re.search(rf"(?<![\w./-]){re.escape(name)}\b", text), name

@@ -1,0 +1,17 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""The modules that classes, recipes and conf/layer.conf use by their full names, without importing them themselves."""
+
+# ruff: noqa: F401
+import dockin.acceptance
+import dockin.archive
+import dockin.attached
+import dockin.errors
+import dockin.information
+import dockin.newrecipe
+import dockin.platforms
+import dockin.reference
+import dockin.runtimes
+import dockin.source
+import dockin.space
+import dockin.units
