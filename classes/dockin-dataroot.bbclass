@@ -52,8 +52,8 @@ IMAGE_CMD_TAR:append = "${@dockin_tar_options(d)}"
 
 ROOTFS_POSTUNINSTALL_COMMAND += "${@'dockin_write_dataroot' if dockin_dataroot_wanted(d) else ''}"
 do_rootfs[cleandirs] += "${DOCKIN_DATAROOT_WORKDIR}"
-do_rootfs[file-checksums] += "${@dockin_code('archive attached classicstore dataroot deeptree foreignjson information layersize \
-    layertar layertree manifests overlaystore platforms reference runtimes savedarchive storefolder tarball tarsplit', d) \
+do_rootfs[file-checksums] += "${@dockin_code('image/archive image/attachments classicstore dataroot deeptree image/foreignjson information image/layersize \
+    image/layertar layertree image/manifests overlaystore image/platforms image/reference runtimes savedarchive storefolder image/tarball tarsplit', d) \
     if dockin_dataroot_wanted(d) else ''}"
 do_rootfs[file-checksums] += "${@dockin_code('daemonjson sbom source storageconf units', d) \
     if dockin_dataroot_wanted(d) else ''}"

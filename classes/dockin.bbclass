@@ -128,10 +128,10 @@ RRECOMMENDS:${PN} += "${@bb.utils.contains('DISTRO_FEATURES', 'systemd', '${PN}-
 RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 
 do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN DOCKIN_FETCH_SBOM"
-do_fetch[file-checksums] += "${@dockin_code('platforms', d)}"
+do_fetch[file-checksums] += "${@dockin_code('image/platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS DOCKIN_FETCH_SBOM"
-do_unpack[file-checksums] += "${@dockin_code('archive attached foreignjson information layersize layertar manifests platforms reference runtimes dockerfetcher sbom source tarball', d)}"
-do_compile[file-checksums] += "${@dockin_code('archive attached foreignjson information layersize layertar manifests platforms reference runtimes savedarchive space tarball units', d)}"
+do_unpack[file-checksums] += "${@dockin_code('image/archive image/attachments image/foreignjson information image/layersize image/layertar image/manifests image/platforms image/reference runtimes dockerfetcher sbom source image/tarball', d)}"
+do_compile[file-checksums] += "${@dockin_code('image/archive image/attachments image/foreignjson information image/layersize image/layertar image/manifests image/platforms image/reference runtimes savedarchive space image/tarball units', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
 do_compile[cleandirs] = "${B}"
@@ -170,14 +170,16 @@ def dockin_compression_suffix(d):
 
 def dockin_references(d):
     """Return the references of the recipe's images, without their pins."""
-    return [dockin.reference.parse(text) for text in d.getVar('DOCKIN_REFERENCES').split()]
+    return [dockin.image.reference.parse(text) for text in d.getVar('DOCKIN_REFERENCES').split()]
 
 def dockin_external_references(d):
     """Return the references of the images in an external source tree, where devtool modify has put archives."""
     import pathlib
     found = sorted(pathlib.Path(d.getVar('EXTERNALSRC') or '/nonexistent').glob('*' + dockin.information.SUFFIX))
     texts = {path: path.read_text() for path in found}
-    return [dockin.reference.parse(dockin.information.parse(text, str(path)).reference) for path, text in texts.items()]
+    return [
+        dockin.image.reference.parse(dockin.information.parse(text, str(path)).reference) for path, text in texts.items()
+    ]
 
 def dockin_choice(variable, choices, d):
     value = d.getVar(variable)
@@ -220,8 +222,8 @@ python () {
         if not references:
             raise dockin.errors.DockinError("SRC_URI has no docker:// entry: add one, or do not inherit dockin")
         dockin_choice('DOCKIN_PIN', dockin.dockerfetcher.PIN_CHOICES, d)
-        dockin_choice('DOCKIN_LAYERS', dockin.archive.LAYER_MODES, d)
-        dockin_choice('DOCKIN_FETCH_SBOM', dockin.attached.CHOICES, d)
+        dockin_choice('DOCKIN_LAYERS', dockin.image.archive.LAYER_MODES, d)
+        dockin_choice('DOCKIN_FETCH_SBOM', dockin.image.attachments.CHOICES, d)
         for variable in ('DOCKIN_PRELOAD_FLUSH', 'DOCKIN_PRELOAD_PRUNE', 'DOCKIN_PRELOAD_KEEP_PREVIOUS'):
             dockin_choice(variable, ('0', '1'), d)
         dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
@@ -233,7 +235,7 @@ python () {
         dockin_choice('COMPRESSION_TYPE', sorted(key[len(prefix):] for key in d.keys() if key.startswith(prefix)), d)
         dockin.dockerfetcher.check_settings(d)
         if d.getVar('DOCKIN_PLATFORM'):
-            dockin.platforms.parse(d.getVar('DOCKIN_PLATFORM'))
+            dockin.image.platforms.parse(d.getVar('DOCKIN_PLATFORM'))
         units = [dockin.units.unit_name(reference) for reference in references]
         accepted = d.getVar('DOCKIN_LICENSE_ACCEPTED')
         refusal = '' if accepted is None else dockin.acceptance.refusal(references, accepted)
@@ -283,7 +285,7 @@ python dockin_write_descriptions () {
     for reference in dockin_references(d):
         archive = build / (reference.stem + d.getVar('DOCKIN_ARCHIVE_SUFFIX'))
         with archive.open('rb') as file:
-            if not dockin.archive.is_loadable(file.read(512)):
+            if not dockin.image.archive.is_loadable(file.read(512)):
                 bb.fatal("%s: targets can't read what COMPRESSION_CMD:%s has written: it has to be xz, zstd, gzip, bzip2 or a plain "
                          "tar" % (archive.name, d.getVar('COMPRESSION_TYPE')))
         name = reference.stem + dockin.information.SUFFIX
@@ -360,7 +362,7 @@ python dockin_check_budget () {
 }
 dockin_check_budget[vardepsexclude] += "PKGDATA_DIR"
 do_package_qa[postfuncs] += "dockin_check_budget"
-do_package_qa[file-checksums] += "${@dockin_code('information reference runtimes space', d)}"
+do_package_qa[file-checksums] += "${@dockin_code('information image/reference runtimes space', d)}"
 
 # create-spdx knows a package's files; what they are images of is added to the documents that it has just written.
 python dockin_name_images_in_spdx () {
@@ -392,7 +394,7 @@ python dockin_name_images_in_spdx () {
 }
 dockin_name_images_in_spdx[vardepsexclude] += "PKGDATA_DIR PKGDEST"
 do_create_spdx[postfuncs] += "dockin_name_images_in_spdx"
-do_create_spdx[file-checksums] += "${@dockin_code('information platforms reference runtimes sbom source', d)}"
+do_create_spdx[file-checksums] += "${@dockin_code('information image/platforms image/reference runtimes sbom source', d)}"
 
 def dockin_name_in_spdx_22(name, elements, d):
     """Add elements to the document of a package."""

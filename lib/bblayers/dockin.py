@@ -24,19 +24,19 @@ if str(_LAYER / "lib") not in sys.path:
 import dockin.completion  # noqa: E402
 import dockin.dockerfetcher  # noqa: E402
 import dockin.exitcodes  # noqa: E402
+import dockin.image.platforms  # noqa: E402
+import dockin.image.reference  # noqa: E402
+import dockin.image.tarball  # noqa: E402
 import dockin.information  # noqa: E402
 import dockin.layers  # noqa: E402
 import dockin.parsedrecipes  # noqa: E402
-import dockin.platforms  # noqa: E402
 import dockin.refreshcommand  # noqa: E402
-import dockin.reference  # noqa: E402
 import dockin.resolver  # noqa: E402
 import dockin.runtimes  # noqa: E402
 import dockin.settings  # noqa: E402
 import dockin.source  # noqa: E402
 import dockin.status  # noqa: E402
 import dockin.stdout  # noqa: E402
-import dockin.tarball  # noqa: E402
 import dockin.valuecache  # noqa: E402
 from dockin.errors import DockinError, readable  # noqa: E402
 
@@ -189,7 +189,7 @@ class _Gatherer:
             if external or not sources:
                 # externalsrc, as of devtool modify, takes images out of SRC_URI; the class has kept their names.
                 texts = (d.getVar("DOCKIN_REFERENCES") or "").split()
-                sources = [dockin.source.DockerSource(dockin.reference.parse(text)) for text in texts]
+                sources = [dockin.source.DockerSource(dockin.image.reference.parse(text)) for text in texts]
         except DockinError as error:
             raise DockinError(f"{pn}: {error}") from error
         statuses = [self._status(pn, fn, mc, d, source, external) for source in sources]
@@ -205,7 +205,7 @@ class _Gatherer:
             platform = source.platform or dockin.settings.target_platform(d.getVar)
             if not external:
                 sbom = dockin.dockerfetcher.wanted_sbom(source, d)
-                download = dockin.tarball.file_name(source.reference, platform.slug, sbom)
+                download = dockin.image.tarball.file_name(source.reference, platform.slug, sbom)
         except DockinError as error:
             notes.append(str(error))
         try:

@@ -30,12 +30,12 @@ import dockin.compose  # noqa: E402
 import dockin.creation  # noqa: E402
 # devtool looks for newer versions in its own process, where no addpylib has registered the fetcher.
 import dockin.dockerfetcher  # noqa: E402
+import dockin.image.platforms  # noqa: E402
+import dockin.image.reference  # noqa: E402
 import dockin.layers  # noqa: E402
 import dockin.names  # noqa: E402
 import dockin.newrecipe  # noqa: E402
 import dockin.parsedrecipes  # noqa: E402
-import dockin.platforms  # noqa: E402
-import dockin.reference  # noqa: E402
 import dockin.refreshcommand  # noqa: E402
 import dockin.settings  # noqa: E402
 import dockin.stdout  # noqa: E402
@@ -161,7 +161,7 @@ class _Wishes:
 
 
 def _wishes(args):
-    platform = dockin.platforms.parse(args.platform) if args.platform else None
+    platform = dockin.image.platforms.parse(args.platform) if args.platform else None
     if args.compression:
         dockin.newrecipe.check_compression(args.compression)
     _check_authfile(args.authfile)

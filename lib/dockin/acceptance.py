@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 
 from dockin.errors import DockinError
-from dockin.reference import ImageReference
+from dockin.image.reference import ImageReference
 
 VARIABLE = "DOCKIN_LICENSE_ACCEPTED"
 

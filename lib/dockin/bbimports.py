@@ -4,13 +4,13 @@
 
 # ruff: noqa: F401
 import dockin.acceptance
-import dockin.archive
-import dockin.attached
 import dockin.errors
+import dockin.image.archive
+import dockin.image.attachments
+import dockin.image.platforms
+import dockin.image.reference
 import dockin.information
 import dockin.newrecipe
-import dockin.platforms
-import dockin.reference
 import dockin.runtimes
 import dockin.source
 import dockin.space

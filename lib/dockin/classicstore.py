@@ -20,7 +20,8 @@ import os
 import typing
 from dataclasses import replace
 
-from dockin import manifests, reference, storefolder
+from dockin import storefolder
+from dockin.image import manifests, reference
 from dockin.storefolder import ArchivedImage, Folder, InvalidDataRoot, hex_of
 
 # https://github.com/moby/moby, maxLayerDepth

@@ -16,9 +16,10 @@ import itertools
 import typing
 from dataclasses import dataclass, replace
 
-from dockin import exitcodes, manifests, platforms, versions
+from dockin import exitcodes, versions
 from dockin.errors import DockinError
-from dockin.reference import ImageReference
+from dockin.image import manifests, platforms
+from dockin.image.reference import ImageReference
 from dockin.resolver import ResolveError, Resolver
 
 INDEX_CHANGES = ("ignore", "update")

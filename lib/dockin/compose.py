@@ -16,10 +16,11 @@ import re
 import typing
 from dataclasses import dataclass, replace
 
-from dockin import markedyaml, newrecipe, platforms, reference
+from dockin import markedyaml, newrecipe
 from dockin.errors import DockinError
+from dockin.image import platforms, reference
+from dockin.image.reference import ImageReference
 from dockin.markedyaml import Scalar
-from dockin.reference import ImageReference
 
 _LONGEST = 1 << 18
 _LONGEST_VALUE = 4096

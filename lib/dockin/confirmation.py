@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 from dockin import mentions, recipefile, source, units
 from dockin.bitbaketext import Spot
 from dockin.errors import DockinError
+from dockin.image.reference import ImageReference
 from dockin.recipefile import Edit, Image, Recipe
-from dockin.reference import ImageReference
 
 if typing.TYPE_CHECKING:
     from dockin.refresh import Result, Task

@@ -26,9 +26,9 @@ import tempfile
 import typing
 from dataclasses import replace
 
-from dockin import archive, classicstore, information, layertar, layertree, manifests, overlaystore, reference, runtimes
-from dockin import savedarchive, storefolder, tarball, tarsplit
+from dockin import classicstore, information, layertree, overlaystore, runtimes, savedarchive, storefolder, tarsplit
 from dockin.errors import DockinError
+from dockin.image import archive, layertar, manifests, reference, tarball
 from dockin.information import ImageInformation
 from dockin.storefolder import ArchivedImage, InvalidDataRoot, Unpacked
 

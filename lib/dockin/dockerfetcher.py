@@ -6,7 +6,7 @@
     SRC_URI[sha256sum] = "<64 hex digits>"
 
 The bytes come through skopeo, so its policy, registries.conf, certificates and logins apply. What is kept in DL_DIR is one
-file per image and platform (lib/dockin/tarball.py), which is its own mirror tarball: DL_DIR can be served as it is.
+file per image and platform (lib/dockin/image/tarball.py), which is its own mirror tarball: DL_DIR can be served as it is.
 
 Supported parameters (lib/dockin/source.py): tag, digest, name, platform.
 
@@ -46,14 +46,15 @@ from bb.fetch2 import NoChecksumError
 from bb.fetch2 import ParameterError
 from bb.fetch2 import UnpackError
 
-import dockin.archive
-import dockin.attached
 import dockin.deeptree
+import dockin.image.archive
+import dockin.image.attachments
+import dockin.image.manifests
+import dockin.image.platforms
+import dockin.image.reference
+import dockin.image.tarball
 import dockin.information
 import dockin.logins
-import dockin.manifests
-import dockin.platforms
-import dockin.reference
 import dockin.remedies
 import dockin.resolver
 import dockin.runtimes
@@ -61,7 +62,6 @@ import dockin.sbom
 import dockin.settings
 import dockin.skopeo
 import dockin.source
-import dockin.tarball
 import dockin.versions
 
 from dockin.errors import DockinError
@@ -129,7 +129,7 @@ class Docker(FetchMethod):
         ud.url = dataclasses.replace(source, reference=dataclasses.replace(source.reference, registry=ud.host)).url
         ud.path = "/" + source.reference.repository
         ud.user = ud.pswd = ""
-        ud.localfile = dockin.tarball.file_name(
+        ud.localfile = dockin.image.tarball.file_name(
             ud.source.reference, ud.platform.slug if ud.platform else "unknown", ud.sbom
         )
         ud.mirrortarballs = [ud.localfile]
@@ -213,10 +213,10 @@ class Docker(FetchMethod):
         bb.note(f"Assembling {target} from {ud.localpath}")
         try:
             # The file may be another one than do_fetch has seen.
-            image = dockin.tarball.load(ud.localpath, _needed_platform(ud), reference.digest, ud.sbom)
+            image = dockin.image.tarball.load(ud.localpath, _needed_platform(ud), reference.digest, ud.sbom)
             _unpinned_sbom(ud, d, image)
-            mode = d.getVar("DOCKIN_LAYERS") or dockin.archive.DECOMPRESSED
-            result = dockin.archive.assemble(ud.localpath, image, reference, mode, target)
+            mode = d.getVar("DOCKIN_LAYERS") or dockin.image.archive.DECOMPRESSED
+            result = dockin.image.archive.assemble(ud.localpath, image, reference, mode, target)
             text = _information(ud, image, result).render()
             pathlib.Path(directory, reference.stem + dockin.information.SUFFIX).write_text(text, encoding="ascii")
             bills = _write_bills(ud, image, os.path.join(directory, SBOM_SUBDIR))
@@ -265,7 +265,7 @@ class Docker(FetchMethod):
                 return
             platform = _needed_platform(ud)
             try:
-                image = dockin.tarball.verify(ud.localpath, platform, ud.source.reference.digest, ud.sbom)
+                image = dockin.image.tarball.verify(ud.localpath, platform, ud.source.reference.digest, ud.sbom)
             except DockinError as error:
                 actual = getattr(error, "actual", "invalid")
                 bb.fetch2.rename_bad_checksum(ud, actual)
@@ -274,7 +274,7 @@ class Docker(FetchMethod):
         _report_pin(ud, d, image.digest)
         _report_platform(ud, d, image)
         _report_sbom(ud, d, image)
-        ud.sboms = len(dockin.attached.documents(image.attachments))
+        ud.sboms = len(dockin.image.attachments.documents(image.attachments))
         ud.verified = state
 
 
@@ -286,13 +286,13 @@ def wanted_platform(source, d):
     if source.platform:
         return source.platform
     if d.getVar("DOCKIN_PLATFORM"):
-        return dockin.platforms.parse(d.getVar("DOCKIN_PLATFORM"))
+        return dockin.image.platforms.parse(d.getVar("DOCKIN_PLATFORM"))
     return target_platform(d) if d.getVar("TARGET_ARCH") else None
 
 
 def target_platform(d):
     """Return what the target's tune runs. Raises DockinError where OCI has no name for it."""
-    return dockin.platforms.from_target(
+    return dockin.image.platforms.from_target(
         d.getVar("TARGET_ARCH") or "", d.getVar("TUNE_FEATURES") or "", d.getVar("MACHINEOVERRIDES") or ""
     )
 
@@ -300,7 +300,7 @@ def target_platform(d):
 def wanted_sbom(source, d):
     """Return which bills of materials are to be fetched with an image, None for none. Raises DockinError."""
     flag = source.sbom_flag
-    return dockin.attached.wanted(d.getVar("DOCKIN_FETCH_SBOM") or "0", d.getVarFlag("SRC_URI", flag), flag)
+    return dockin.image.attachments.wanted(d.getVar("DOCKIN_FETCH_SBOM") or "0", d.getVarFlag("SRC_URI", flag), flag)
 
 
 def check_settings(d):
@@ -497,7 +497,7 @@ class _Download:
         # What is in hand: what the registry serves from now on under its name does not matter.
         known = {}
         last = digest
-        entries = getattr(dockin.manifests.parse(top), "manifests", ())
+        entries = getattr(dockin.image.manifests.parse(top), "manifests", ())
 
         def read_blob(blob):
             """Return a manifest that the index names, or the config of the one that was read last."""
@@ -510,10 +510,10 @@ class _Download:
                 known[blob.digest] = self._document(blob.digest, "config", self.skopeo.config, last)
             return known[blob.digest]
 
-        descriptor, _, manifest = dockin.tarball.resolve(digest, top, self.platform, read_blob)
+        descriptor, _, manifest = dockin.image.tarball.resolve(digest, top, self.platform, read_blob)
 
         def make_image():
-            return dockin.tarball.make_image(
+            return dockin.image.tarball.make_image(
                 digest, top, self.platform, lambda blob: known.get(blob.digest) or self._config(descriptor, blob)
             )
 
@@ -527,7 +527,7 @@ class _Download:
             self._reuse(manifest.layers)
             self._obtain(descriptor.digest, manifest.layers, (manifest.config, *manifest.layers))
             image = image or make_image()
-        except dockin.platforms.PlatformError:
+        except dockin.image.platforms.PlatformError:
             _remove(self.partial)
             raise
         if self.ud.sbom:
@@ -545,13 +545,13 @@ class _Download:
 
     def _attachments(self, subject):
         """Return what has the bills of materials of the image, these downloaded."""
-        found = [self._attachment(subject, entry.digest) for entry in dockin.attached.attestations(subject)]
+        found = [self._attachment(subject, entry.digest) for entry in dockin.image.attachments.attestations(subject)]
         if self.ud.sbom.pins:
             known = {one.digest for one in found}
             found += [self._attachment(subject, digest) for digest in self.ud.sbom.pins if digest not in known]
-        elif not dockin.attached.documents(found):
+        elif not dockin.image.attachments.documents(found):
             found += self._listed(subject)
-        documents = dockin.attached.documents(found)
+        documents = dockin.image.attachments.documents(found)
         if not documents:
             text = f"{self.reference.canonical} has no bill of materials for {self.platform} attached to it"
             if self.ud.sbom.required:
@@ -567,13 +567,13 @@ class _Download:
 
     def _attachment(self, subject, digest):
         data = self._document(digest, "manifest of an attachment", self.skopeo.inspect, digest)
-        return dockin.attached.attach(subject, digest, data)
+        return dockin.image.attachments.attach(subject, digest, data)
 
     def _listed(self, subject):
         """Return what the registry lists as attached to the image, and has bills of materials."""
         pages = [page for digest in subject.digests for page in self._lists(digest)]
-        found = [self._attachment(subject, digest) for digest in dockin.attached.candidates(pages)]
-        return dockin.attached.choose(subject, found)
+        found = [self._attachment(subject, digest) for digest in dockin.image.attachments.candidates(pages)]
+        return dockin.image.attachments.choose(subject, found)
 
     def _lists(self, digest):
         """Return the lists, in pages, of what is attached to a digest: the registry's own, or else one under a tag."""
@@ -602,7 +602,7 @@ class _Download:
         if pin:
             return pin, self._document(pin, "image", self.skopeo.inspect, pin)
         data = self.skopeo.inspect(self.reference)
-        return dockin.manifests.digest_of(data), data
+        return dockin.image.manifests.digest_of(data), data
 
     def _config(self, manifest, config):
         """Return a manifest's config, from the blobs that are there or else from the registry, and keep it there."""
@@ -614,23 +614,23 @@ class _Download:
 
     def _document(self, digest, what, ask, name):
         """Return an index, manifest or config by its digest, from DL_DIR or else as ask(<name>@<digest>) has it."""
-        for _, extent in dockin.tarball.find_blobs(self.dl_dir, {digest}):
-            if extent.size > dockin.manifests.MAX_MANIFEST_SIZE:
+        for _, extent in dockin.image.tarball.find_blobs(self.dl_dir, {digest}):
+            if extent.size > dockin.image.manifests.MAX_MANIFEST_SIZE:
                 continue
             with contextlib.suppress(DockinError, OSError):
-                data = b"".join(dockin.tarball.chunks(extent))
-                dockin.tarball.check_bytes(data, digest, what)
+                data = b"".join(dockin.image.tarball.chunks(extent))
+                dockin.image.tarball.check_bytes(data, digest, what)
                 return data
         data = ask(self._by_digest(name))
         # It has the digest of a part of it only, which skopeo can tell.
-        if dockin.manifests.is_schema_1(data):
-            dockin.manifests.parse(data)
-        dockin.tarball.check_bytes(data, digest, what)
+        if dockin.image.manifests.is_schema_1(data):
+            dockin.image.manifests.parse(data)
+        dockin.image.tarball.check_bytes(data, digest, what)
         return data
 
     def _by_digest(self, digest):
         """Return the image's name with a digest alone."""
-        return dockin.reference.ImageReference(self.reference.registry, self.reference.repository, None, digest)
+        return dockin.image.reference.ImageReference(self.reference.registry, self.reference.repository, None, digest)
 
     def _keep_good(self, blobs):
         """Remove what is not whole among the blobs that an earlier, interrupted fetch left."""
@@ -638,16 +638,16 @@ class _Download:
             path = self._path(blob)
             if not os.path.exists(path):
                 continue
-            if not dockin.tarball.is_blob(dockin.tarball.Extent(path, 0, os.path.getsize(path)), blob):
+            if not dockin.image.tarball.is_blob(dockin.image.tarball.Extent(path, 0, os.path.getsize(path)), blob):
                 os.unlink(path)
 
     def _reuse(self, blobs):
         """Take from other image tarballs in DL_DIR the blobs that are good there."""
         missing = {blob.digest: blob for blob in blobs if not os.path.exists(self._path(blob))}
-        for digest, extent in dockin.tarball.find_blobs(self.dl_dir, missing.keys()):
+        for digest, extent in dockin.image.tarball.find_blobs(self.dl_dir, missing.keys()):
             target = self._path(missing[digest])
             try:
-                dockin.tarball.copy_blob(extent, missing[digest], target)
+                dockin.image.tarball.copy_blob(extent, missing[digest], target)
                 logger.debug("%s is in %s", digest, extent.path)
                 del missing[digest]
             except (DockinError, OSError) as error:
@@ -697,10 +697,10 @@ class _Download:
             path = self._path(layer)
             if not os.path.exists(path):
                 raise FetchError(f"skopeo returned success, but left no layer {layer.digest}", self.ud.url)
-            layers[layer.digest] = dockin.tarball.Extent(path, 0, os.path.getsize(path))
+            layers[layer.digest] = dockin.image.tarball.Extent(path, 0, os.path.getsize(path))
         target = self._tarball()
         try:
-            dockin.tarball.write(target, image, layers)
+            dockin.image.tarball.write(target, image, layers)
             os.replace(target, self.ud.localpath)
         finally:
             # What failed is no use. The next fetch finds out which blob is bad, and asks for that one only.
@@ -721,7 +721,7 @@ def _fetch_errors(ud):
     """
     try:
         yield
-    except dockin.tarball.InvalidTarball as error:
+    except dockin.image.tarball.InvalidTarball as error:
         raise ChecksumError(f"{ud.source.reference.canonical}: {error}", ud.url, error.actual) from error
     except DockinError as error:
         raise FetchError(f"{ud.source.reference.canonical}: {error}", ud.url) from error
@@ -833,11 +833,11 @@ def _write_bills(ud, image, directory):
         return ()
     bills = []
     numbers = collections.Counter()
-    for attachment, media_type, data in dockin.tarball.read_bills(ud.localpath, image):
+    for attachment, media_type, data in dockin.image.tarball.read_bills(ud.localpath, image):
         bb.utils.mkdirhier(directory)
-        suffix = dockin.attached.SUFFIXES[media_type]
+        suffix = dockin.image.attachments.SUFFIXES[media_type]
         numbers[suffix] += 1
-        name = dockin.attached.file_name(ud.source.reference.stem, suffix, numbers[suffix])
+        name = dockin.image.attachments.file_name(ud.source.reference.stem, suffix, numbers[suffix])
         pathlib.Path(directory, name).write_bytes(data)
         location = f"{dockin.source.SCHEME}://{ud.source.reference.name}@{attachment.digest}"
         bills.append(dockin.sbom.Attached(name, media_type, hashlib.sha256(data).hexdigest(), location))

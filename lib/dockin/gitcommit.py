@@ -8,8 +8,9 @@ import collections
 import os
 import subprocess
 
-from dockin import reference, refresh
+from dockin import refresh
 from dockin.errors import DockinError, one_line
+from dockin.image import reference
 from dockin.refresh import Change, Report, Result
 
 UNITS = ("recipe", "all")

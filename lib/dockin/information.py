@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 
 from dockin import runtimes
 from dockin.errors import DockinError
-from dockin.reference import is_digest
+from dockin.image.reference import is_digest
 
 FORMAT = "1"
 SUFFIX = ".image"

@@ -18,8 +18,9 @@ import posixpath
 import stat
 import typing
 
-from dockin import deeptree, layertar
+from dockin import deeptree
 from dockin.errors import DockinError
+from dockin.image import layertar
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"

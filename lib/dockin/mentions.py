@@ -16,11 +16,12 @@ import re
 import typing
 from dataclasses import dataclass
 
-from dockin import bitbaketext, compose, reference, units
+from dockin import bitbaketext, compose, units
 from dockin.errors import DockinError
+from dockin.image import reference
+from dockin.image.reference import ImageReference
 from dockin.layers import CLASS, walk
 from dockin.recipefile import Recipe, values_of_name
-from dockin.reference import ImageReference
 
 _LOCAL = "file://"
 _YAML = (".yml", ".yaml")

@@ -15,9 +15,10 @@ import pathlib
 import re
 import typing
 
-from dockin import comparison, reference, registry
+from dockin import comparison, registry
 from dockin.comparison import Documents, Finding
 from dockin.errors import readable
+from dockin.image import reference
 from dockin.refresh import Change, Report, Result
 
 SCHEMA = 1

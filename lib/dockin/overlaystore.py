@@ -23,7 +23,8 @@ import re
 import stat
 import typing
 
-from dockin import manifests, reference, storefolder
+from dockin import storefolder
+from dockin.image import manifests, reference
 from dockin.storefolder import ArchivedImage, Folder, InvalidDataRoot, hex_of
 
 # https://github.com/containers/container-libs, maxDepth

@@ -21,9 +21,10 @@ import tempfile
 import typing
 from dataclasses import dataclass, field
 
-from dockin import bitbaketext, knownclasses, recipecode, reference, source
+from dockin import bitbaketext, knownclasses, recipecode, source
 from dockin.bitbaketext import Place, Scope, Spot, Statement, Text
 from dockin.errors import DockinError
+from dockin.image import reference
 from dockin.layers import APPEND, CLASS, RECIPE, Assignment, Layers, around, class_names, content, layer_of, walk
 
 INCLUDE = ".inc"

@@ -21,13 +21,14 @@ import os
 import typing
 from dataclasses import dataclass, field, replace
 
-from dockin import comparison, includes, mentions, platforms, recipefile, versions
+from dockin import comparison, includes, mentions, recipefile, versions
 from dockin.bitbaketext import Spot
 from dockin.comparison import STALE, UPDATED, Finding
 from dockin.confirmation import Drafts
+from dockin.image import platforms
+from dockin.image.reference import ImageReference
 from dockin.layers import APPEND, Layers, around, is_own, layer_of, layers_of
 from dockin.recipefile import Edit, Image, Recipe
-from dockin.reference import ImageReference
 from dockin.resolver import Resolver
 
 

@@ -12,8 +12,9 @@ import re
 import sys
 import typing
 
-from dockin import comparison, completion, exitcodes, gitcommit, outcome, platforms, refresh, settings, versions
+from dockin import comparison, completion, exitcodes, gitcommit, outcome, refresh, settings, versions
 from dockin.errors import DockinError, readable
+from dockin.image import platforms
 from dockin.resolver import Resolver
 from dockin.stdout import take_bytes
 

@@ -23,9 +23,10 @@ import typing
 import urllib.request
 from dataclasses import dataclass, replace
 
-from dockin import credentials, manifests, platforms, registriesconf, registry, remedies, skopeo, tarball
+from dockin import credentials, registriesconf, registry, remedies, skopeo
 from dockin.errors import DockinError
-from dockin.reference import ImageReference
+from dockin.image import manifests, platforms, tarball
+from dockin.image.reference import ImageReference
 from dockin.registry import ResolveError
 
 __all__ = ["MODES", "ResolveError", "Resolver"]

@@ -12,8 +12,8 @@ import tarfile
 import typing
 from dataclasses import replace
 
-from dockin import archive, foreignjson, manifests, platforms
 from dockin.errors import DockinError
+from dockin.image import archive, foreignjson, manifests, platforms
 from dockin.information import ImageInformation
 
 _BLOBS = "blobs/sha256/"

@@ -15,10 +15,11 @@ import urllib.parse
 from dataclasses import asdict, dataclass
 from typing import IO
 
-from dockin import reference, source
+from dockin import source
+from dockin.image import reference
+from dockin.image.platforms import Platform
+from dockin.image.reference import ImageReference
 from dockin.information import ImageInformation
-from dockin.platforms import Platform
-from dockin.reference import ImageReference
 
 SUFFIX = ".json"
 

@@ -8,8 +8,9 @@ import os
 import shlex
 import typing
 
-from dockin import platforms, skopeo
+from dockin import skopeo
 from dockin.errors import DockinError
+from dockin.image import platforms
 
 GetVar = typing.Callable[[str], typing.Optional[str]]
 """Gives a variable's expanded value, None where it is not set: a datastore's getVar."""

@@ -13,7 +13,7 @@ import signal
 from dataclasses import dataclass
 
 from dockin.errors import DockinError, one_line, without_secrets
-from dockin.reference import ImageReference, tags_in
+from dockin.image.reference import ImageReference, tags_in
 
 MINIMUM_VERSION = (1, 9, 3)
 MAX_MESSAGE = 4000

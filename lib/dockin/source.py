@@ -14,9 +14,9 @@ import re
 import urllib.parse
 from dataclasses import dataclass, replace
 
-from dockin import platforms, reference
 from dockin.errors import DockinError
-from dockin.reference import ImageReference
+from dockin.image import platforms, reference
+from dockin.image.reference import ImageReference
 
 SCHEME = "docker"
 _PREFIX = SCHEME + "://"

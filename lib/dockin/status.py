@@ -16,10 +16,11 @@ import re
 import typing
 from dataclasses import dataclass
 
-from dockin import attached, comparison, information, platforms, reference, resolver, space, tarball
+from dockin import comparison, information, resolver, space
 from dockin.comparison import Finding
 from dockin.errors import DockinError, readable
-from dockin.reference import ImageReference
+from dockin.image import attachments, platforms, reference, tarball
+from dockin.image.reference import ImageReference
 
 SCHEMA = 1
 
@@ -42,7 +43,7 @@ class Status:
     machine: str = ""
     download: str = ""
     """Name of the file in DL_DIR."""
-    sbom: attached.Wanted | None = None
+    sbom: attachments.Wanted | None = None
     """Which bills of materials are in it."""
     fetched: bool | None = None
     packaged: information.ImageInformation | None = None

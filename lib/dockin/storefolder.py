@@ -12,8 +12,9 @@ import tarfile
 import typing
 from dataclasses import dataclass, field
 
-from dockin import archive, deeptree, reference, savedarchive
+from dockin import deeptree, savedarchive
 from dockin.errors import DockinError
+from dockin.image import archive, reference
 from dockin.information import ImageInformation
 
 RECORDS = "dockin"

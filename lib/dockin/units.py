@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from dockin import runtimes
 from dockin.errors import DockinError
-from dockin.reference import ImageReference
+from dockin.image.reference import ImageReference
 
 PREFIX = "dockin-preload-"
 TARGET = "dockin-preload.target"

@@ -56,7 +56,7 @@ python do_compile () {
         drop_in.write_text(text)
 }
 do_compile[cleandirs] = "${B}"
-do_compile[file-checksums] += "${DOCKIN_LAYERDIR}/lib/./dockin/reference.py:True ${DOCKIN_LAYERDIR}/lib/./dockin/runtimes.py:True ${DOCKIN_LAYERDIR}/lib/./dockin/units.py:True"
+do_compile[file-checksums] += "${DOCKIN_LAYERDIR}/lib/./dockin/image/reference.py:True ${DOCKIN_LAYERDIR}/lib/./dockin/runtimes.py:True ${DOCKIN_LAYERDIR}/lib/./dockin/units.py:True"
 
 do_install() {
     install -d ${D}${bindir} ${D}${systemd_system_unitdir}

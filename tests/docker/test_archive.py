@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from dockin import archive
+from dockin.image import archive
 from support import images
 from support.installed import COMPRESSIONS
 

@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from dockin import archive
+from dockin.image import archive
 from support import docker, helper, images, layers
 from support.installed import Shelf
 from support.target import (BAD_INFO, FAILED, MIB, NO_ARCHIVE, NO_DOCKER, NO_SPACE, OK, USAGE, Target, filler,

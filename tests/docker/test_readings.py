@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 
-from dockin import manifests, reference, tarball
 from dockin.errors import DockinError
+from dockin.image import manifests, reference, tarball
 from support import docker, images, readings
 
 LAYER = images.layer({"word": "hello\n"}, "none")

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from dockin import archive
+from dockin.image import archive
 from support import docker, images, podman
 from support.installed import COMPRESSIONS, Shelf
 from support.target import FAILED, NO_ARCHIVE, NO_DOCKER, NO_SPACE, Target

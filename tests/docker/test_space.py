@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from dockin import archive, space
+from dockin import space
+from dockin.image import archive
 from support import docker, images
 from support.installed import Shelf
 from support.target import MIB, NO_SPACE, Target

@@ -26,7 +26,7 @@ import bb.data  # noqa: E402
 import bb.parse  # noqa: E402
 import bb.siggen  # noqa: E402
 
-from dockin import recipefile, source  # noqa: E402
+from dockin import recipefile, source# noqa: E402
 from dockin.errors import DockinError  # noqa: E402
 from dockin.layers import Layers  # noqa: E402
 

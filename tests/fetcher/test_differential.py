@@ -17,7 +17,8 @@ import typing
 
 import pytest
 
-from dockin import comparison, exitcodes, reference, skopeo
+from dockin import comparison, exitcodes, skopeo
+from dockin.image import reference
 from dockin.resolver import ResolveError, Resolver
 from support import faults
 from support.fetching import small_image

@@ -13,7 +13,8 @@ import threading
 
 import pytest
 
-from dockin import reference, skopeo
+from dockin import skopeo
+from dockin.image import reference
 from dockin.resolver import ResolveError, Resolver
 from support import faults
 from support.fetching import small_image

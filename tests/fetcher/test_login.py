@@ -8,7 +8,8 @@ import os
 
 import pytest
 
-from dockin import reference, skopeo
+from dockin import skopeo
+from dockin.image import reference
 from dockin.resolver import ResolveError, Resolver
 from support import faults, registry
 from support.fixtures import LOGIN

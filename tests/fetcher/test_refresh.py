@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from dockin import reference, source, units
+from dockin import source, units
+from dockin.image import reference
 from support import faults, images, registry
 from support.fixtures import LOGIN
 

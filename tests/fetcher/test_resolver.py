@@ -15,7 +15,8 @@ import urllib.parse
 
 import pytest
 
-from dockin import manifests, platforms, reference, skopeo, tarball
+from dockin import skopeo
+from dockin.image import manifests, platforms, reference, tarball
 from dockin.resolver import ResolveError, Resolver
 from support import faults, images, registry
 from support.fixtures import LOGIN

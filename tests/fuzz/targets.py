@@ -23,27 +23,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dockin import (
-    archive,
-    attached,
     compose,
     credentials,
     information,
-    layertar,
     logins,
-    manifests,
     markedyaml,
-    platforms,
     recipefile,
-    reference,
     registriesconf,
     registry,
     savedarchive,
     skopeo,
     source,
-    tarball,
     versions,
 )
 from dockin.errors import DockinError
+from dockin.image import archive, attachments as image_attachments, layertar, manifests, platforms, reference, tarball
 from fuzz import chains
 from support import attachments, images, layers
 
@@ -172,8 +166,8 @@ def check_archive(path: str, image: tarball.Image) -> None:
 
 def read_referrers(data: bytes) -> None:
     """Read a list of what is attached to an image, its pages parted by dashes; what is taken is few, and named by digest."""
-    found = attached.candidates(data.split(b"\n---\n"))
-    assert len(found) <= attached.MAX_ATTACHED and found == sorted(filter(reference.is_digest, set(found)))
+    found = image_attachments.candidates(data.split(b"\n---\n"))
+    assert len(found) <= image_attachments.MAX_ATTACHED and found == sorted(filter(reference.is_digest, set(found)))
 
 
 def read_attachment(data: bytes) -> None:
@@ -184,14 +178,16 @@ def read_attachment(data: bytes) -> None:
 
 
 def _attached_as(content: images.Index, digest: str, data: bytes) -> None:
-    subject = attached.Subject(content.digest, manifests.parse(content.data), IMAGE.digest)
-    one = attached.attach(subject, digest, data)
-    bills = attached.documents([one, one])
+    subject = image_attachments.Subject(content.digest, manifests.parse(content.data), IMAGE.digest)
+    one = image_attachments.attach(subject, digest, data)
+    bills = image_attachments.documents([one, one])
     assert len({blob.digest for _, blob, _ in bills}) == len(bills)
-    assert all(media_type in attached.SUFFIXES and blob.size <= attached.MAX_SIZE for _, blob, media_type in bills)
+    assert all(
+        media_type in image_attachments.SUFFIXES and blob.size <= image_attachments.MAX_SIZE for _, blob, media_type in bills
+    )
     # One that the index names is not taken from a list, whatever its own subject is.
-    assert one.in_index or attached.choose(subject, [one]) == ([one] if bills else [])
-    attached.check(subject, [one], attached.Wanted())
+    assert one.in_index or image_attachments.choose(subject, [one]) == ([one] if bills else [])
+    image_attachments.check(subject, [one], image_attachments.Wanted())
 
 
 def _go_all(*ways: Callable[[], None]) -> None:
@@ -209,10 +205,10 @@ def _go_all(*ways: Callable[[], None]) -> None:
 
 def read_statement(data: bytes) -> None:
     """Read an in-toto statement about the image; what is taken out of it is what a reader of JSON finds there."""
-    subject = attached.Subject(IMAGE.digest, manifests.parse(IMAGE.data), IMAGE.digest)
+    subject = image_attachments.Subject(IMAGE.digest, manifests.parse(IMAGE.data), IMAGE.digest)
     document = manifests.Descriptor(images.IN_TOTO, manifests.digest_of(data), len(data))
     try:
-        bill = attached.extract(document, data, subject)
+        bill = image_attachments.extract(document, data, subject)
     except DockinError as error:
         assert str(error).isprintable() and len(str(error)) < 500, error
         raise
@@ -228,7 +224,7 @@ def bills_tarball() -> bytes:
     known = {**ATTESTED.blobs(), **{digest: blob for one in REFERRERS for digest, blob in one.blobs().items()}}
     with tempfile.TemporaryDirectory() as folder:
         image = tarball.make_image(ATTESTED.digest, ATTESTED.data, AMD64, lambda blob: known[blob.digest].data)
-        found = [attached.attach(image.subject, one.digest, one.data) for one in (ATTESTATION, *REFERRERS)]
+        found = [image_attachments.attach(image.subject, one.digest, one.data) for one in (ATTESTATION, *REFERRERS)]
         image = replace(image, attachments=tuple(found))
         extents = {}
         for blob in image.blobs:
@@ -243,7 +239,7 @@ def bills_tarball() -> bytes:
 def read_bills(data: bytes) -> None:
     """Read an image tarball of a mirror with bills of materials; those that are taken are the ones that were attached."""
     path = scratch(data)
-    image = tarball.verify(path, AMD64, ATTESTED.digest, attached.Wanted())
+    image = tarball.verify(path, AMD64, ATTESTED.digest, image_attachments.Wanted())
     good = {json.dumps(attachments.bill(name)) for name in ("app", "one", "two")}
     for _, media_type, bill in tarball.read_bills(path, image):
         assert media_type == attachments.SPDX_TYPE and json.dumps(json.loads(bill)) in good

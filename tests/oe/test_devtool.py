@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from dockin import archive, information, platforms, reference, tarball
+from dockin import information
+from dockin.image import archive, platforms, reference, tarball
 from support import account, images, installed, oe, registry as registries, spdx
 
 PLATFORMS = ("linux/amd64", "linux/arm64/v8")

@@ -58,7 +58,7 @@ def test_hashes_do_not_depend_on_where_the_build_is(shop, changing):
 def test_each_change_reaches_its_tasks(shop, changing):
     build, layer, before = changing
 
-    append(layer / "lib/dockin/archive.py", CONSTANT)
+    append(layer / "lib/dockin/image/archive.py", CONSTANT)
     append(layer / "recipes-support/dockin-preload/files/dockin-preload/10-base.sh", "# a comment\n")
     after = hashes(build)
     found = changed(before, after)
@@ -103,7 +103,7 @@ def test_each_change_reaches_its_tasks(shop, changing):
     before = after
 
     # Which entry of an index is taken is decided there.
-    append(layer / "lib/dockin/platforms.py", CONSTANT)
+    append(layer / "lib/dockin/image/platforms.py", CONSTANT)
     after = hashes(build)
     found = changed(before, after)
     assert set(found) == set(IMAGES)

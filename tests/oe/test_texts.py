@@ -9,7 +9,8 @@ import subprocess
 
 import pytest
 
-from dockin import licences, manifests, newrecipe, reference
+from dockin import licences, newrecipe
+from dockin.image import manifests, reference
 from support import deb, hostile, images, spdx
 
 LABEL = "org.opencontainers.image."

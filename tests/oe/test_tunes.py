@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Each machine and tune of each release's OE-core gets the platform that its compiler flags call for, or an error.
 
-What is expected is read off TUNE_CCARGS, thus from what GCC is told of the CPU; dockin.platforms sees
+What is expected is read off TUNE_CCARGS, thus from what GCC is told of the CPU; dockin.image.platforms sees
 TARGET_ARCH, TUNE_FEATURES and MACHINEOVERRIDES. A flag that is not in the tables here fails the test, so a new
 tune of OE-core can't go by unseen.
 """
@@ -20,7 +20,7 @@ import typing
 
 import pytest
 
-from dockin import platforms
+from dockin.image import platforms
 
 LIST_TUNES = pathlib.Path(__file__).with_name("list_tunes.py")
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Sequence, Union
 
-from dockin import archive, information, platforms, reference, tarball
+from dockin import information
+from dockin.image import archive, platforms, reference, tarball
 
 from support import docker, images
 

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from dockin import archive, information, runtimes
+from dockin import information, runtimes
+from dockin.image import archive
 from support import images, machine, packages
 from support.packages import Content, Recipe, System
 

@@ -8,7 +8,8 @@ import re
 
 import pytest
 
-from dockin import acceptance, reference
+from dockin import acceptance
+from dockin.image import reference
 
 # value, what is accepted, what is not
 TABLE = [

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.archive: from an image tarball to what docker load reads, whatever the layers' compression."""
+"""dockin.image.archive: from an image tarball to what docker load reads, whatever the layers' compression."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ import zlib
 
 import pytest
 
-from dockin import archive, attached, platforms, reference, tarball
-from dockin.archive import DECOMPRESSED, REGISTRY, InvalidLayer
 from dockin.errors import DockinError
-from dockin.tarball import InvalidTarball
+from dockin.image import archive, attachments, platforms, reference, tarball
+from dockin.image.archive import DECOMPRESSED, REGISTRY, InvalidLayer
+from dockin.image.tarball import InvalidTarball
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import images, installed, layers
@@ -255,7 +255,7 @@ def test_same_bytes_again(tmp_path, mode):
             shuffled.addfile(info, tar.extractfile(info))
     os.utime(other / "docker_x.tar", (1, 1))
     code = (
-        "import sys; from dockin import archive, platforms, reference, tarball; source, mode, target = sys.argv[1:];"
+        "import sys; from dockin.image import archive, platforms, reference, tarball; source, mode, target = sys.argv[1:];"
         "image = tarball.load(source, platforms.parse('linux/amd64'), None);"
         "archive.assemble(source, image, reference.parse('ghcr.io/org/app:v1'), mode, target)"
     )
@@ -686,8 +686,8 @@ def test_a_manifest_that_is_attached_is_not_in_the_archive(tmp_path):
     source = tmp_path / "docker_image.tar"
     installed.write_tarball(source, index, AMD64)
     image = tarball.load(str(source), AMD64)
-    [entry] = attached.attestations(image.subject)
-    beside = attached.attach(image.subject, entry.digest, index.blobs()[entry.digest].data)
+    [entry] = attachments.attestations(image.subject)
+    beside = attachments.attach(image.subject, entry.digest, index.blobs()[entry.digest].data)
     image = dataclasses.replace(image, attachments=(beside,))
     archive.assemble(str(source), image, NAME, REGISTRY, str(tmp_path / "archive.tar"))
     with tarfile.open(tmp_path / "archive.tar") as tar:

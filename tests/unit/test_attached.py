@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.attached: which bills of materials belong to an image; and image tarballs that have them."""
+"""dockin.image.attachments: which bills of materials belong to an image; and image tarballs that have them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import tarfile
 
 import pytest
 
-from dockin import attached, manifests, platforms, reference, tarball
-from dockin.attached import InvalidAttachment, Wanted
 from dockin.errors import DockinError
-from dockin.tarball import InvalidTarball
+from dockin.image import attachments as image_attachments, manifests, platforms, reference, tarball
+from dockin.image.attachments import InvalidAttachment, Wanted
+from dockin.image.tarball import InvalidTarball
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import attachments, images
@@ -27,11 +27,11 @@ ATTESTATION, FOREIGN = INDEX.manifests()[2:]
 
 
 def subject(content=INDEX, child=CHILDREN[0]):
-    return attached.Subject(content.digest, manifests.parse(content.data), child.digest)
+    return image_attachments.Subject(content.digest, manifests.parse(content.data), child.digest)
 
 
 def attach(made, content=INDEX):
-    return attached.attach(subject(content), made.digest, made.data)
+    return image_attachments.attach(subject(content), made.digest, made.data)
 
 
 def referrer(of, name="bill", media_type=attachments.SPDX_TYPE):
@@ -49,7 +49,7 @@ def referrer(of, name="bill", media_type=attachments.SPDX_TYPE):
     ],
 )
 def test_what_is_wanted(choice, pins, expected):
-    assert attached.wanted(choice, pins, "sbom") == expected
+    assert image_attachments.wanted(choice, pins, "sbom") == expected
 
 
 @pytest.mark.parametrize(
@@ -64,21 +64,21 @@ def test_what_is_wanted(choice, pins, expected):
 )
 def test_what_can_not_be_wanted(choice, pins, words):
     with pytest.raises(DockinError, match=words):
-        attached.wanted(choice, pins, "app.sbom")
+        image_attachments.wanted(choice, pins, "app.sbom")
 
 
 def test_attestations_of_the_platform():
-    assert [entry.digest for entry in attached.attestations(subject())] == [ATTESTATION.digest]
-    assert attached.attestations(subject(PLAIN)) == []
-    assert attached.attestations(subject(CHILDREN[0])) == []
+    assert [entry.digest for entry in image_attachments.attestations(subject())] == [ATTESTATION.digest]
+    assert image_attachments.attestations(subject(PLAIN)) == []
+    assert image_attachments.attestations(subject(CHILDREN[0])) == []
 
 
 def test_what_an_attestation_has():
     found = attach(ATTESTATION)
     assert (found.in_index, found.fits) == (True, True)
-    [(one, document, media_type)] = attached.documents([found, found])
+    [(one, document, media_type)] = image_attachments.documents([found, found])
     assert (one, document.digest, media_type) == (found, ATTESTATION.layers[1].digest, "application/spdx+json")
-    assert json.loads(attached.extract(document, ATTESTATION.layers[1].data, subject())) == BILL
+    assert json.loads(image_attachments.extract(document, ATTESTATION.layers[1].data, subject())) == BILL
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_of_another_platform_of_the_index():
 )
 def test_no_manifest(data, words):
     with pytest.raises(manifests.InvalidManifest, match=words):
-        attached.attach(subject(), OTHER, data)
+        image_attachments.attach(subject(), OTHER, data)
 
 
 def test_candidates():
@@ -121,45 +121,45 @@ def test_candidates():
     kinds = ["application/spdx+json", "application/vnd.cyclonedx+json", "application/vnd.in-toto+json", "",
              "application/vnd.oci.empty.v1+json", "application/vnd.dev.cosign.artifact.sig.v1+json", "text/markdown"]
     made = [attachments.referrer(PLAIN, attachments.bill_blob(kind), kind) for kind in kinds]
-    assert attached.candidates([attachments.list_of(made).data]) == sorted(one.digest for one in made[:5])
+    assert image_attachments.candidates([attachments.list_of(made).data]) == sorted(one.digest for one in made[:5])
     with pytest.raises(InvalidAttachment, match="no index"):
-        attached.candidates([CHILDREN[0].data])
+        image_attachments.candidates([CHILDREN[0].data])
 
 
 def test_what_is_no_manifest_is_no_candidate():
     """An index may be attached as well, such as a signature for each platform."""
     content = json.loads(attachments.list_of([referrer(PLAIN)]).data)
     content["manifests"][0].update(mediaType=images.OCI_INDEX, artifactType="")
-    assert attached.candidates([images.to_json(content)]) == []
+    assert image_attachments.candidates([images.to_json(content)]) == []
 
 
 def test_more_candidates_than_are_looked_at():
     """Each costs requests, so all pages of all lists count together; a manifest that is listed twice counts once."""
-    most = attached.MAX_ATTACHED
+    most = image_attachments.MAX_ATTACHED
     many = [referrer(PLAIN, str(number)) for number in range(most + 1)]
     pages = [attachments.list_of(many[start:start + 40]).data for start in range(0, most, 40)]
-    assert len(attached.candidates([*pages[:2], pages[0]])) == 80
+    assert len(image_attachments.candidates([*pages[:2], pages[0]])) == 80
     with pytest.raises(InvalidAttachment, match=f"{most + 1} manifests are attached, at most {most}"):
-        attached.candidates(pages)
+        image_attachments.candidates(pages)
 
 
 def test_more_attestations_than_are_looked_at():
     entries = [{**ATTESTATION.descriptor(), "digest": f"sha256:{number:064x}", "annotations": dict(ATTESTATION.annotations)}
-               for number in range(attached.MAX_ATTACHED + 1)]
+               for number in range(image_attachments.MAX_ATTACHED + 1)]
     content = json.loads(PLAIN.data)
     content["manifests"] += entries
-    many = attached.Subject(PLAIN.digest, manifests.parse(images.to_json(content)), CHILDREN[0].digest)
+    many = image_attachments.Subject(PLAIN.digest, manifests.parse(images.to_json(content)), CHILDREN[0].digest)
     with pytest.raises(InvalidAttachment, match="101 attestations .*at most 100"):
-        attached.attestations(many)
+        image_attachments.attestations(many)
 
 
 def test_the_manifests_go_before_the_indexs():
     own, common = attach(referrer(CHILDREN[0]), PLAIN), attach(referrer(PLAIN), PLAIN)
     no_bill = attach(attachments.referrer(CHILDREN[0], images.Blob("text/markdown", b"#"), ""), PLAIN)
     foreign = attach(referrer(CHILDREN[1]), PLAIN)
-    assert attached.choose(subject(PLAIN), [common, own, no_bill, foreign]) == [own]
-    assert attached.choose(subject(PLAIN), [common, no_bill, foreign]) == [common]
-    assert attached.choose(subject(PLAIN), [no_bill, foreign]) == []
+    assert image_attachments.choose(subject(PLAIN), [common, own, no_bill, foreign]) == [own]
+    assert image_attachments.choose(subject(PLAIN), [common, no_bill, foreign]) == [common]
+    assert image_attachments.choose(subject(PLAIN), [no_bill, foreign]) == []
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_the_manifests_go_before_the_indexs():
     ],
 )
 def test_file_name(stem, suffix, number, name):
-    assert attached.file_name(stem, suffix, number) == name
+    assert image_attachments.file_name(stem, suffix, number) == name
     assert "+" not in reference.parse("busybox:1.36.1").stem
 
 
@@ -181,16 +181,16 @@ def test_file_name(stem, suffix, number, name):
 ])
 def test_a_bill_by_itself_is_taken_as_it_is(kind, data):
     document = manifests.Descriptor(kind, OTHER, len(data))
-    assert attached.extract(document, data, subject()) == data
+    assert image_attachments.extract(document, data, subject()) == data
 
 
-@pytest.mark.parametrize("kind", attached.SUFFIXES)
+@pytest.mark.parametrize("kind", image_attachments.SUFFIXES)
 @pytest.mark.parametrize("data", [b"\x7fELF\x02\x01\x01", b"#!/bin/sh\n{", b"", b"!<arch>\n", b"\x1f\x8b", b"{\0", b"<\0",
                                   b"SPDXVersion:\0", b"\x89PNG", b"a{<"])
 def test_a_bill_that_is_no_text_is_refused(kind, data):
     """OE-core runs rpmdeps on what is packaged, and BitBake expands what that prints of an ELF file's names."""
     with pytest.raises(InvalidAttachment, match="it is no text of the kind"):
-        attached.extract(manifests.Descriptor(kind, OTHER, len(data)), data, subject())
+        image_attachments.extract(manifests.Descriptor(kind, OTHER, len(data)), data, subject())
 
 
 def statement(*subjects):
@@ -224,7 +224,7 @@ def statement(*subjects):
 )
 def test_statements_that_are_wrong(data, words):
     with pytest.raises(InvalidAttachment, match=words) as caught:
-        attached.extract(manifests.Descriptor(images.IN_TOTO, OTHER, 1), data, subject())
+        image_attachments.extract(manifests.Descriptor(images.IN_TOTO, OTHER, 1), data, subject())
     assert str(caught.value).isprintable() and len(str(caught.value)) < 400
 
 
@@ -237,7 +237,7 @@ def test_a_bill_is_taken_out_of_its_statement_as_it_is(predicate):
     about = json.dumps([{"name": "x", "digest": {"sha256": CHILDREN[0].hex}}]).encode()
     document = manifests.Descriptor(images.IN_TOTO, OTHER, 1)
     for form in (b'{"subject":%s,"predicate":%s}', b' { "_type" : "a, b: {", "subject" : %s , "predicate" : %s\n} '):
-        assert attached.extract(document, form % (about, predicate), subject()) == predicate
+        assert image_attachments.extract(document, form % (about, predicate), subject()) == predicate
 
 
 def sized(name, size):
@@ -249,10 +249,14 @@ def sized(name, size):
 
 def test_bills_that_are_too_large():
     """All together: a hundred large ones would fill the disk as well."""
-    attached.documents([sized("one", attached.MAX_SIZE - 1), sized("two", 1)])
-    for found in ([sized("one", attached.MAX_SIZE + 1)], [sized("one", attached.MAX_SIZE), sized("two", 1)]):
-        with pytest.raises(InvalidAttachment, match=f"{attached.MAX_SIZE + 1} bytes, at most {attached.MAX_SIZE}"):
-            attached.documents(found)
+    image_attachments.documents([sized("one", image_attachments.MAX_SIZE - 1), sized("two", 1)])
+    for found in (
+        [sized("one", image_attachments.MAX_SIZE + 1)], [sized("one", image_attachments.MAX_SIZE), sized("two", 1)]
+    ):
+        with pytest.raises(
+            InvalidAttachment, match=f"{image_attachments.MAX_SIZE + 1} bytes, at most {image_attachments.MAX_SIZE}"
+        ):
+            image_attachments.documents(found)
 
 
 # ------------------------------------------------------------------------------------------- image tarballs
@@ -265,7 +269,7 @@ def full(tmp_path):
     def write(content=INDEX, made=(ATTESTATION,), name="docker_test_linux-amd64_sbom.tar"):
         blobs = {**content.blobs(), **{digest: blob for one in made for digest, blob in one.blobs().items()}}
         image = tarball.make_image(content.digest, content.data, AMD64, lambda blob: blobs[blob.digest].data)
-        found = tuple(attached.attach(image.subject, one.digest, one.data) for one in made)
+        found = tuple(image_attachments.attach(image.subject, one.digest, one.data) for one in made)
         image = tarball.replace(image, attachments=found)
         extents = {}
         for number, (digest, blob) in enumerate(blobs.items()):
@@ -389,9 +393,11 @@ def damaged(draw):
 @given(st.one_of(damaged(), st.binary(max_size=99)))
 def test_any_damage(data):
     statement = manifests.Descriptor(images.IN_TOTO, OTHER, len(data))
-    for read in (lambda: attached.documents([attached.attach(subject(), ATTESTATION.digest, data)]),
-                 lambda: attached.documents([attached.attach(subject(PLAIN), OTHER, data)]),
-                 lambda: attached.candidates([data]), lambda: attached.extract(statement, data, subject())):
+    for read in (lambda: image_attachments.documents([image_attachments.attach(subject(), ATTESTATION.digest, data)]),
+                 lambda: image_attachments.documents([image_attachments.attach(subject(PLAIN), OTHER, data)]),
+                 lambda: image_attachments.candidates([data]), lambda: image_attachments.extract(
+                     statement, data, subject()
+                 )):
         try:
             read()
         except DockinError as error:

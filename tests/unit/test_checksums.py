@@ -22,10 +22,10 @@ PRELOAD = "recipes-support/dockin-preload/dockin-preload_1.0.bb"
 # What each task runs: functions of the class, and modules that the fetcher uses for it.
 TASKS = {
     # The digest in SRC_URI says what is fetched, but for the choice of the platform.
-    (DOCKIN, "do_fetch"): ((), {"platforms"}),
+    (DOCKIN, "do_fetch"): ((), {"image.platforms"}),
     (DOCKIN, "do_unpack"): ((), {
-        "dockerfetcher", "archive", "information",
-        "sbom", "source", "tarball"}),
+        "dockerfetcher", "image.archive", "information",
+        "sbom", "source", "image.tarball"}),
     (DOCKIN, "do_compile"): (("dockin_write_descriptions",), set()),
     (DOCKIN, "do_package_qa"): (("dockin_check_budget",), set()),
     (DOCKIN, "do_create_spdx"): (("dockin_name_images_in_spdx",), set()),

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from dockin import refresh, units
-from dockin.reference import parse
+from dockin.image.reference import parse
 from unit.test_refresh import NEW, OLD, OTHER, Registry
 
 SHA = f"sha256:{OLD}"

@@ -15,20 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from dockin import (
-    exitcodes,
-    information,
-    reference,
-    refreshcommand,
-    remedies,
-    runtimes,
-    skopeo,
-    source,
-    status,
-    tarball,
-    units,
-    versions,
-)
+from dockin import exitcodes, information, refreshcommand, remedies, runtimes, skopeo, source, status, units, versions
+from dockin.image import reference, tarball
 
 from support import helper
 

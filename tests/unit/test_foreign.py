@@ -17,9 +17,25 @@ import re
 
 import pytest
 
-from dockin import (attached, comparison, compose, gitcommit, information, licences, manifests, newrecipe, outcome,
-                    platforms, recipefile, reference, refresh, registry, sbom, skopeo, source, status, units)
+from dockin import (
+    comparison,
+    compose,
+    gitcommit,
+    information,
+    licences,
+    newrecipe,
+    outcome,
+    recipefile,
+    refresh,
+    registry,
+    sbom,
+    skopeo,
+    source,
+    status,
+    units,
+)
 from dockin.errors import DockinError
+from dockin.image import attachments, manifests, platforms, reference
 from dockin.resolver import ResolveError
 from support import hostile
 
@@ -205,10 +221,10 @@ def bill(text):
               descriptor("application/spdx+json", annotations=annotations, digest="sha256:" + "c" * 64)]
     data = json.dumps({"schemaVersion": 2, "artifactType": text, "config": descriptor(text), "layers": layers,
                        "annotations": annotations}).encode()
-    found = attached.Attachment(NEW, data, manifests.parse_artifact(data), False, True)
-    bills = [sbom.Attached(attached.file_name("app-1.0", attached.SUFFIXES[kind], number), kind, document.digest[7:],
+    found = attachments.Attachment(NEW, data, manifests.parse_artifact(data), False, True)
+    bills = [sbom.Attached(attachments.file_name("app-1.0", attachments.SUFFIXES[kind], number), kind, document.digest[7:],
                            f"docker://docker.io/team/app@{one.digest}")
-             for number, (one, document, kind) in enumerate(attached.documents([found]), 1)]
+             for number, (one, document, kind) in enumerate(attachments.documents([found]), 1)]
     named = reference.parse("team/app:1.0")
     element = sbom.from_registry(named, AMD64, NEW, OLD, tuple(bills))
     comments = json.dumps([sbom.comment(one) for one in bills])

@@ -8,8 +8,9 @@ import json
 
 import pytest
 
-from dockin import attached, foreignjson, manifests, savedarchive
+from dockin import savedarchive
 from dockin.errors import DockinError
+from dockin.image import attachments as image_attachments, foreignjson, manifests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import attachments, images, readings
@@ -25,9 +26,11 @@ STATEMENT = readings.compact(json.loads(ATTESTATION.layers[0].data))
 
 
 def extract(data):
-    [(_, document, _)] = attached.documents([attached.Attachment(
+    [(_, document, _)] = image_attachments.documents([image_attachments.Attachment(
         ATTESTATION.digest, ATTESTATION.data, manifests.parse_artifact(ATTESTATION.data), True, True)])
-    return attached.extract(document, data, attached.Subject(INDEX.digest, manifests.parse(INDEX.data), IMAGE.digest))
+    return image_attachments.extract(
+        document, data, image_attachments.Subject(INDEX.digest, manifests.parse(INDEX.data), IMAGE.digest)
+    )
 
 
 def refused(read, change, document):

@@ -9,7 +9,8 @@ import re
 
 import pytest
 
-from dockin import information, reference
+from dockin import information
+from dockin.image import reference
 from dockin.information import ImageInformation, InvalidInformation
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.layersize: what a layer takes up, against what is there once it is unpacked."""
+"""dockin.image.layersize: what a layer takes up, against what is there once it is unpacked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import stat
 
 import pytest
 
-from dockin import layersize, layertar, layertree
+from dockin import layertree
+from dockin.image import layersize, layertar
 from support import images, layers
 
 HEADER, BLOCK = 512, 4096

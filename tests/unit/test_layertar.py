@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dockin import layertar
-from dockin.layertar import InvalidLayerTar, Member, Reader
+from dockin.image import layertar
+from dockin.image.layertar import InvalidLayerTar, Member, Reader
 from support import images
 from support.layers import END, FORMATS, header, record, special, tar
 

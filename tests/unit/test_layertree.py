@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dockin import deeptree, layertar, layertree
+from dockin import deeptree, layertree
+from dockin.image import layertar
 from dockin.layertree import InvalidEntry
 from support import layers, trees
 from support.fixtures import like_root  # noqa: F401

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.manifests: indexes, manifests and configs as registries serve them, well-formed and not."""
+"""dockin.image.manifests: indexes, manifests and configs as registries serve them, well-formed and not."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import re
 
 import pytest
 
-from dockin import manifests, platforms
 from dockin.errors import DockinError
-from dockin.manifests import Descriptor, Index, InvalidManifest, Manifest
-from dockin.platforms import Platform, PlatformError
+from dockin.image import manifests, platforms
+from dockin.image.manifests import Descriptor, Index, InvalidManifest, Manifest
+from dockin.image.platforms import Platform, PlatformError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import images

@@ -8,8 +8,9 @@ import re
 
 import pytest
 
-from dockin import licences, manifests, newrecipe, platforms, source
+from dockin import licences, newrecipe, source
 from dockin.errors import DockinError
+from dockin.image import manifests, platforms
 from hypothesis import given, strategies
 
 DIGEST = "sha256:" + "a" * 64

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.platforms: spelling, the target's platform, what runs on what."""
+"""dockin.image.platforms: spelling, the target's platform, what runs on what."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import re
 
 import pytest
 
-from dockin import platforms
 from dockin.errors import DockinError
-from dockin.platforms import Platform, PlatformError
+from dockin.image import platforms
+from dockin.image.platforms import Platform, PlatformError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

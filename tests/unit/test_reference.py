@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.reference: the grammar, Docker's short forms, and names that are safe in files and units."""
+"""dockin.image.reference: the grammar, Docker's short forms, and names that are safe in files and units."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from dockin import reference
-from dockin.reference import ImageReference, InvalidReference
+from dockin.image import reference
+from dockin.image.reference import ImageReference, InvalidReference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -11,7 +11,8 @@ import urllib.parse
 
 import pytest
 
-from dockin import credentials, reference, registry, skopeo
+from dockin import credentials, registry, skopeo
+from dockin.image import reference
 from dockin.registry import ResolveError
 
 LOGIN = credentials.Login("user", "word", "", "auth.json")

@@ -12,7 +12,8 @@ import tarfile
 
 import pytest
 
-from dockin import archive, information, platforms, reference, savedarchive, tarball
+from dockin import information, savedarchive
+from dockin.image import archive, platforms, reference, tarball
 from support import images, installed, layers
 
 NAME = reference.parse("busybox:1.36.1")

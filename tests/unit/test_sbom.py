@@ -11,7 +11,8 @@ import tarfile
 
 import pytest
 
-from dockin import platforms, reference, sbom
+from dockin import sbom
+from dockin.image import platforms, reference
 from dockin.information import ImageInformation
 
 MANIFEST, INDEX = "sha256:" + "1" * 64, "sha256:" + "2" * 64

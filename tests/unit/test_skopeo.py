@@ -12,7 +12,8 @@ import re
 
 import pytest
 
-from dockin import errors, reference, skopeo
+from dockin import errors, skopeo
+from dockin.image import reference
 from dockin.skopeo import Options, SkopeoError
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -10,8 +10,8 @@ import pytest
 
 from dockin import source
 from dockin.errors import DockinError
-from dockin.platforms import Platform, PlatformError
-from dockin.reference import InvalidReference
+from dockin.image.platforms import Platform, PlatformError
+from dockin.image.reference import InvalidReference
 from dockin.source import DockerSource, InvalidSource
 from hypothesis import example, given, settings
 from hypothesis import strategies as st

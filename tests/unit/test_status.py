@@ -11,9 +11,10 @@ import os
 
 import pytest
 
-from dockin import comparison, exitcodes, information, outcome, platforms, reference, refresh, registry, status
+from dockin import comparison, exitcodes, information, outcome, refresh, registry, status
 from dockin.comparison import Documents, Finding
 from dockin.errors import DockinError
+from dockin.image import platforms, reference
 from dockin.resolver import ResolveError
 
 PIN, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64

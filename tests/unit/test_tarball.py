@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.tarball: an image tarball is the same for everybody, and nothing in it is believed unseen."""
+"""dockin.image.tarball: an image tarball is the same for everybody, and nothing in it is believed unseen."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import tracemalloc
 
 import pytest
 
-from dockin import manifests, platforms, reference, tarball
 from dockin.errors import DockinError
-from dockin.manifests import Descriptor, InvalidManifest
-from dockin.platforms import PlatformError
-from dockin.tarball import Extent, InvalidTarball
+from dockin.image import manifests, platforms, reference, tarball
+from dockin.image.manifests import Descriptor, InvalidManifest
+from dockin.image.platforms import PlatformError
+from dockin.image.tarball import Extent, InvalidTarball
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import images, installed
@@ -170,7 +170,7 @@ def test_same_bytes_from_any_source(path, tmp_path):
 
     three = tmp_path / "three.tar"
     code = (
-        "import sys; from dockin import platforms, tarball; source, target = sys.argv[1:];"
+        "import sys; from dockin.image import platforms, tarball; source, target = sys.argv[1:];"
         "wanted = platforms.parse('linux/amd64');"
         "tarball.write(target, tarball.load(source, wanted, None), tarball.read(source))"
     )

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from dockin import credentials, logins, manifests, registriesconf, settings, versions
+from dockin import credentials, logins, registriesconf, settings, versions
 from dockin.errors import DockinError
+from dockin.image import manifests
 
-LIB = Path(manifests.__file__).resolve().parent.parent
+LIB = Path(manifests.__file__).resolve().parents[2]
 MODULES = {".".join(path.relative_to(LIB).with_suffix("").parts) for path in (LIB / "dockin").rglob("*.py")
            if path.stem != "__init__"}
 

@@ -13,7 +13,8 @@ import tempfile
 
 import pytest
 
-from dockin import errors, reference, runtimes, units
+from dockin import errors, runtimes, units
+from dockin.image import reference
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
 TARGET_FILE = TREE / "recipes-support/dockin-preload/files/dockin-preload.target"

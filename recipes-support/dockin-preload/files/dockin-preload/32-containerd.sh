@@ -106,7 +106,7 @@ ctr_describe() {
             snapshots=$(ctr_snapshots) && [ "$ctr_config" = "$image_id" ]
             return
         fi
-        # A config in which they are not there once, in plain text, is refused when the image is built: lib/dockin/manifests.py
+        # A config in which they are not there once, in plain text, is refused when the image is built: lib/dockin/image/manifests.py
         for digest in $(run_ctr content get "$ctr_config" | tr -d ' \011\012\015' |
             sed -n 's/.*"diff_ids":\[\([^]]*\)\].*/\1/p' | tr '",' '  '); do
             # The chain ID, https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid

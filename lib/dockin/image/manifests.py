@@ -14,8 +14,8 @@ import re
 import typing
 from dataclasses import dataclass, field
 
-from dockin import foreignjson, platforms, reference
 from dockin.errors import DockinError
+from dockin.image import foreignjson, platforms, reference
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"

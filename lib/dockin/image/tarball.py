@@ -12,7 +12,8 @@ platform is there:
     blobs/sha256/<config>       byte-exact
     blobs/sha256/<layer>        one each, compressed as the registry has them
 
-Where the bills of materials that are attached to the image are wanted too (lib/dockin/attached.py), index.json also names
+Where the bills of materials that are attached to the image are wanted too (lib/dockin/image/attachments.py),
+index.json also names
 the manifests of what is attached, and these and the bills are there. Such a file has a name of its own.
 
 The same image gives the same bytes, whatever the source. Such files come from mirrors too, so nothing in one is believed
@@ -30,9 +31,9 @@ import tarfile
 import typing
 from dataclasses import dataclass, field, replace
 
-from dockin import attached, manifests, platforms
 from dockin.errors import DockinError
-from dockin.reference import ImageReference, is_digest
+from dockin.image import attachments as image_attachments, manifests, platforms
+from dockin.image.reference import ImageReference, is_digest
 
 PREFIX = "docker_"
 SUFFIX = ".tar"
@@ -69,7 +70,7 @@ class Image:
     manifest: manifests.Manifest
     config_bytes: bytes
     config: manifests.Config
-    attachments: tuple[attached.Attachment, ...] = ()
+    attachments: tuple[image_attachments.Attachment, ...] = ()
     """What has bills of materials, and was taken with the image."""
     looked_at: typing.Mapping[str, bytes] = field(default_factory=dict)
     """By digest, what was read below the top: also of entries that state no platform, by which the image was chosen."""
@@ -86,14 +87,14 @@ class Image:
         }
 
     @property
-    def subject(self) -> attached.Subject:
+    def subject(self) -> image_attachments.Subject:
         """The image as what attachments belong to."""
-        return attached.Subject(self.digest, manifests.parse(self.top), self.manifest_digest)
+        return image_attachments.Subject(self.digest, manifests.parse(self.top), self.manifest_digest)
 
     @property
     def blobs(self) -> tuple[manifests.Descriptor, ...]:
         """Config, layers and bills of materials, each once, in the order of the tarball. Raises InvalidAttachment."""
-        bills = [document for _, document, _ in attached.documents(self.attachments)]
+        bills = [document for _, document, _ in image_attachments.documents(self.attachments)]
         return tuple({blob.digest: blob for blob in (*self.manifest.blobs, *bills)}.values())
 
 
@@ -106,7 +107,7 @@ class Extent:
     size: int
 
 
-def file_name(reference: ImageReference, slug: str, sbom: attached.Wanted | None = None) -> str:
+def file_name(reference: ImageReference, slug: str, sbom: image_attachments.Wanted | None = None) -> str:
     """Return the name in DL_DIR for a reference, a platform's slug and the bills of materials that are wanted with it.
 
     With a pin it carries digest and platform only, so that every mirror of the image has it under the same name.
@@ -292,7 +293,7 @@ def make_image(
     return Image(digest, top, descriptor.digest, manifest_bytes, manifest, config_bytes, config, looked_at=looked_at)
 
 
-def load(path: str, wanted: platforms.Platform, pin: str | None, sbom: attached.Wanted | None = None) -> Image:
+def load(path: str, wanted: platforms.Platform, pin: str | None, sbom: image_attachments.Wanted | None = None) -> Image:
     """Return the image in a tarball, checked against its pin, its platform and the bills of materials that are wanted.
 
     All documents are hashed, from the pin (or the top that the tarball names) on, and nothing else may be attached. Layers
@@ -318,12 +319,12 @@ def load(path: str, wanted: platforms.Platform, pin: str | None, sbom: attached.
     for digest in more:
         data = _read_member(members, blob_name(digest), manifests.MAX_MANIFEST_SIZE, path)
         check_bytes(data, digest, "manifest of an attachment")
-        found.append(attached.attach(subject, digest, data))
-    attached.check(subject, found, sbom)
+        found.append(image_attachments.attach(subject, digest, data))
+    image_attachments.check(subject, found, sbom)
     return replace(image, attachments=tuple(found))
 
 
-def verify(path: str, wanted: platforms.Platform, pin: str | None, sbom: attached.Wanted | None = None) -> Image:
+def verify(path: str, wanted: platforms.Platform, pin: str | None, sbom: image_attachments.Wanted | None = None) -> Image:
     """Return the image in a tarball as load() does, with its layers and bills of materials hashed, too. Raises as load()."""
     image = load(path, wanted, pin, sbom)
     blobs = read(path)
@@ -336,17 +337,17 @@ def verify(path: str, wanted: platforms.Platform, pin: str | None, sbom: attache
     return image
 
 
-def read_bills(path: str, image: Image) -> typing.Iterator[tuple[attached.Attachment, str, bytes]]:
+def read_bills(path: str, image: Image) -> typing.Iterator[tuple[image_attachments.Attachment, str, bytes]]:
     """Yield the bills of materials in a tarball: what each comes from, its media type and bytes.
 
     Raises InvalidTarball, InvalidAttachment, OSError.
     """
     blobs = read(path)
-    for attachment, document, media_type in attached.documents(image.attachments):
+    for attachment, document, media_type in image_attachments.documents(image.attachments):
         if document.digest not in blobs:
             raise InvalidTarball(f"Incomplete image tarball {path}: {document.digest} is missing")
         data = b"".join(verified_chunks(blobs[document.digest], document))
-        yield attachment, media_type, attached.extract(document, data, image.subject)
+        yield attachment, media_type, image_attachments.extract(document, data, image.subject)
 
 
 def write(path: str, image: Image, layers: dict[str, Extent]) -> None:
@@ -477,7 +478,7 @@ def _read_names(path: str, members: dict[str, Extent]) -> list[str]:
     data = _read_member(members, _INDEX_NAME, manifests.MAX_MANIFEST_SIZE, path)
     index = manifests.parse(data)
     digests = [entry.digest for entry in index.manifests] if isinstance(index, manifests.Index) else []
-    if not 1 <= len(digests) <= 1 + 2 * attached.MAX_ATTACHED or len(set(digests)) != len(digests):
+    if not 1 <= len(digests) <= 1 + 2 * image_attachments.MAX_ATTACHED or len(set(digests)) != len(digests):
         raise InvalidTarball(f"Not an image tarball {path}: its index.json does not name one image")
     return digests
 

@@ -29,9 +29,9 @@ import typing
 import zlib
 from dataclasses import dataclass
 
-from dockin import layersize, layertar, manifests, tarball
 from dockin.errors import DockinError
-from dockin.reference import ImageReference
+from dockin.image import layersize, layertar, manifests, tarball
+from dockin.image.reference import ImageReference
 
 DECOMPRESSED = "decompressed"
 REGISTRY = "registry"

@@ -16,8 +16,8 @@ import re
 import typing
 from dataclasses import dataclass
 
-from dockin import foreignjson, manifests, reference
 from dockin.errors import DockinError
+from dockin.image import foreignjson, manifests, reference
 
 CHOICES = ("0", "1", "require")
 """Values of DOCKIN_FETCH_SBOM."""

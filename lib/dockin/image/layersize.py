@@ -12,7 +12,7 @@ import os
 import posixpath
 import typing
 
-from dockin import layertar
+from dockin.image import layertar
 
 BLOCK = 4096
 """Of ext4 and most others, in bytes."""
