@@ -31,9 +31,9 @@ import dockin.information  # noqa: E402
 import dockin.layers  # noqa: E402
 import dockin.parsedrecipes  # noqa: E402
 import dockin.refreshcommand  # noqa: E402
-import dockin.resolver  # noqa: E402
+import dockin.registry.resolver  # noqa: E402
+import dockin.registry.settings  # noqa: E402
 import dockin.runtimes  # noqa: E402
-import dockin.settings  # noqa: E402
 import dockin.source  # noqa: E402
 import dockin.status  # noqa: E402
 import dockin.stdout  # noqa: E402
@@ -93,14 +93,16 @@ class DockinPlugin(LayerPlugin):
 
         d = self.tinfoil.config_data
         with dockin.stdout.reserved() as stdout:
-            return dockin.refreshcommand.run(args, read_tasks, dockin.settings.user_first(d.getVar), os.environ, stdout)
+            return dockin.refreshcommand.run(
+                args, read_tasks, dockin.registry.settings.user_first(d.getVar), os.environ, stdout
+            )
 
     def _ask(self, statuses):
         """Return the statuses with what the registries say."""
         d = self.tinfoil.config_data
-        mode = dockin.settings.user_first(d.getVar)("DOCKIN_RESOLVER") or "auto"
-        options, downloads = dockin.settings.options(d.getVar), d.getVar("DL_DIR")
-        with dockin.resolver.Resolver(options, dict(os.environ), mode) as resolver:
+        mode = dockin.registry.settings.user_first(d.getVar)("DOCKIN_RESOLVER") or "auto"
+        options, downloads = dockin.registry.settings.options(d.getVar), d.getVar("DL_DIR")
+        with dockin.registry.resolver.Resolver(options, dict(os.environ), mode) as resolver:
             return dockin.status.look_up(statuses, resolver, downloads=downloads)
 
     def register_commands(self, sp):
@@ -202,7 +204,7 @@ class _Gatherer:
         notes = [f"its archive is taken from {external}"] if external else []
         platform, download, sbom = None, "", None
         try:
-            platform = source.platform or dockin.settings.target_platform(d.getVar)
+            platform = source.platform or dockin.registry.settings.target_platform(d.getVar)
             if not external:
                 sbom = dockin.dockerfetcher.wanted_sbom(source, d)
                 download = dockin.image.tarball.file_name(source.reference, platform.slug, sbom)

@@ -37,7 +37,7 @@ import dockin.names  # noqa: E402
 import dockin.newrecipe  # noqa: E402
 import dockin.parsedrecipes  # noqa: E402
 import dockin.refreshcommand  # noqa: E402
-import dockin.settings  # noqa: E402
+import dockin.registry.settings  # noqa: E402
 import dockin.stdout  # noqa: E402
 from dockin.errors import DockinError, readable  # noqa: E402
 
@@ -135,7 +135,7 @@ def refresh_docker(args, config, basepath, workspace):
     with dockin.stdout.reserved() as stdout:
         tinfoil = setup_tinfoil(basepath=basepath)
         try:
-            getvar = dockin.settings.user_first(tinfoil.config_data.getVar)
+            getvar = dockin.registry.settings.user_first(tinfoil.config_data.getVar)
 
             def read_tasks():
                 return dockin.parsedrecipes.read_tasks(tinfoil, [*args.recipe, *args.taken], args.platform)

@@ -20,7 +20,7 @@ from dockin import exitcodes, versions
 from dockin.errors import DockinError
 from dockin.image import manifests, platforms
 from dockin.image.reference import ImageReference
-from dockin.resolver import ResolveError, Resolver
+from dockin.registry.resolver import ResolveError, Resolver
 
 INDEX_CHANGES = ("ignore", "update")
 

@@ -15,9 +15,9 @@ import re
 import threading
 import typing
 
-from dockin import includes, names, newrecipe, recipefile, resolver, settings
-from dockin import layers as at_hand
+from dockin import includes, layers as at_hand, names, newrecipe, recipefile
 from dockin.errors import DockinError
+from dockin.registry import resolver, settings
 
 SECONDS = 2.0
 """How long a registry may take to list the tags."""

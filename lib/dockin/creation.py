@@ -12,9 +12,9 @@ import sys
 
 import bb.utils
 
-from dockin import licences as licence_rules
-from dockin import names, newrecipe, resolver, settings
+from dockin import licences as licence_rules, names, newrecipe
 from dockin.errors import DockinError
+from dockin.registry import resolver, settings
 
 _LICENCES = pathlib.Path(__file__).resolve().parent.parent.parent / "licenses"
 

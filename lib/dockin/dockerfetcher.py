@@ -54,13 +54,13 @@ import dockin.image.platforms
 import dockin.image.reference
 import dockin.image.tarball
 import dockin.information
-import dockin.logins
-import dockin.remedies
-import dockin.resolver
+import dockin.registry.logins
+import dockin.registry.remedies
+import dockin.registry.resolver
+import dockin.registry.settings
+import dockin.registry.skopeo
 import dockin.runtimes
 import dockin.sbom
-import dockin.settings
-import dockin.skopeo
 import dockin.source
 import dockin.versions
 
@@ -305,7 +305,7 @@ def wanted_sbom(source, d):
 
 def check_settings(d):
     """Check the variables of which skopeo's command line is made. Raises DockinError."""
-    dockin.settings.options(d.getVar)
+    dockin.registry.settings.options(d.getVar)
     for name in _NUMBERS:
         _number(d, name)
 
@@ -323,7 +323,7 @@ class _Skopeo:
         self.reference = ud.source.reference
         self.timeout = _number(d, "DOCKIN_FETCH_TIMEOUT")
         self.retries = _number(d, "DOCKIN_FETCH_RETRIES")
-        self.options = dockin.settings.options(d.getVar)
+        self.options = dockin.registry.settings.options(d.getVar)
         # skopeo looks for no signatures then, and says that there are none.
         if self.options.registries_d and not os.path.isdir(self.options.registries_d):
             raise DockinError(f"Invalid DOCKIN_REGISTRIES_D = {self.options.registries_d!r}: there is no such directory")
@@ -332,11 +332,11 @@ class _Skopeo:
 
     def inspect(self, reference):
         """Return the bytes of an index or manifest."""
-        return self.run(dockin.skopeo.inspect_argv(self.options, reference))
+        return self.run(dockin.registry.skopeo.inspect_argv(self.options, reference))
 
     def config(self, reference):
         """Return the bytes of the config of an image that is given by its manifest's digest."""
-        return self.run(dockin.skopeo.config_argv(self.options, reference))
+        return self.run(dockin.registry.skopeo.config_argv(self.options, reference))
 
     def referrers(self, reference):
         """
@@ -356,7 +356,7 @@ class _Skopeo:
 
     def _resolver(self):
         mode = self.d.getVar("DOCKIN_RESOLVER") or "auto"
-        return dockin.resolver.Resolver(self.options, self.environment, mode, self.timeout, self.retries)
+        return dockin.registry.resolver.Resolver(self.options, self.environment, mode, self.timeout, self.retries)
 
     def run(self, argv, progress=lambda: None, begin=lambda: None):
         """
@@ -375,9 +375,9 @@ class _Skopeo:
                 if status == 0:
                     self.admitted = True
                     return output
-                failure = dockin.skopeo.classify(errors, -status)
+                failure = dockin.registry.skopeo.classify(errors, -status)
             except _Silence as error:
-                failure = dockin.skopeo.Failure(dockin.skopeo.SILENT, str(error))
+                failure = dockin.registry.skopeo.Failure(dockin.registry.skopeo.SILENT, str(error))
             # What was let in before has a token that ran out: skopeo asks for another one when it is started again.
             retries = 1 if self.admitted and failure.kind == "auth" else failure.retries
             if attempt >= min(self.retries, retries):
@@ -437,7 +437,7 @@ class _Skopeo:
         if self.options.command in _checked_commands:
             return
         try:
-            argv = dockin.skopeo.version_argv(self.options)
+            argv = dockin.registry.skopeo.version_argv(self.options)
             output = subprocess.check_output(argv, env=self.environment, stdin=subprocess.DEVNULL, timeout=60).decode()
         except FileNotFoundError as error:
             raise FetchError(
@@ -447,7 +447,7 @@ class _Skopeo:
             ) from error
         except (OSError, subprocess.SubprocessError) as error:
             raise FetchError(f"{shlex.join(argv)} failed: {error}", self.ud.url) from error
-        dockin.skopeo.check_version(output)
+        dockin.registry.skopeo.check_version(output)
         _checked_commands.add(self.options.command)
 
     def _environment(self):
@@ -460,7 +460,7 @@ class _Skopeo:
         original = self.d.getVar("BB_ORIGENV", False)
         environment = dict(os.environ)
         environment.update(bb.fetch2.get_fetcher_environment(self.d))
-        for name in dockin.skopeo.ENVIRONMENT:
+        for name in dockin.registry.skopeo.ENVIRONMENT:
             value = original.getVar(name, False) if original else None
             if value:
                 environment[name] = value
@@ -472,9 +472,9 @@ class _Skopeo:
 
     def _explain(self, failure):
         registry = self.reference.registry
-        paths = dockin.logins.candidates(self.options.authfile, self.environment, os.getuid())
-        logins = dockin.logins.describe(paths, registry)
-        remedy = dockin.remedies.remedy(failure.kind, registry, logins, self.options)
+        paths = dockin.registry.logins.candidates(self.options.authfile, self.environment, os.getuid())
+        logins = dockin.registry.logins.describe(paths, registry)
+        remedy = dockin.registry.remedies.remedy(failure.kind, registry, logins, self.options)
         return f"{self.reference.canonical}: {failure.message}" + (f"\n{remedy}" if remedy else "")
 
 
@@ -686,7 +686,7 @@ class _Download:
             self.progress.update(int(100 * size / total), f"{rate / 1e6:.1f} MB/s")
             return size
 
-        argv = dockin.skopeo.copy_argv(self.skopeo.options, self._by_digest(digest), layout, self.partial, scratch)
+        argv = dockin.registry.skopeo.copy_argv(self.skopeo.options, self._by_digest(digest), layout, self.partial, scratch)
         bb.note(f"Downloading {self.reference.canonical} for {self.platform}: {_human(total)} less what is there")
         self.skopeo.run(argv, progress, begin)
 

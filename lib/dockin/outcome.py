@@ -15,11 +15,12 @@ import pathlib
 import re
 import typing
 
-from dockin import comparison, registry
+from dockin import comparison
 from dockin.comparison import Documents, Finding
 from dockin.errors import readable
 from dockin.image import reference
 from dockin.refresh import Change, Report, Result
+from dockin.registry import client
 
 SCHEMA = 1
 MAX_MARKDOWN = 60_000
@@ -50,7 +51,7 @@ def mode(report: Report) -> str:
     return "check" if options.check else "dry-run" if options.dry_run else "refresh"
 
 
-def as_json(report: Report, statistics: registry.Statistics) -> str:
+def as_json(report: Report, statistics: client.Statistics) -> str:
     """Return the outcome as JSON."""
     document = {
         "schema": SCHEMA,
@@ -68,7 +69,7 @@ def as_json(report: Report, statistics: registry.Statistics) -> str:
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
 
-def as_text(report: Report, statistics: registry.Statistics) -> str:
+def as_text(report: Report, statistics: client.Statistics) -> str:
     """Return a line for each image, what could not be done, and a summary."""
     lines = [_line(result) for result in report.results]
     lines += [f"note: {note}" for note in report.notes]
@@ -88,7 +89,7 @@ def _count(number: int, key: str) -> str:
     return f"{number} {'error' if (number, key) == (1, 'errors') else key.replace('_', '-')}"
 
 
-def as_markdown(report: Report, statistics: registry.Statistics) -> str:
+def as_markdown(report: Report, statistics: client.Statistics) -> str:
     """Return tables for the text of a pull request: what changes, and what needs somebody's attention."""
     moved = [result for result in report.results if result.status in (comparison.STALE, comparison.UPDATED)]
     others = [result for result in report.results if result.failed or result.status in (comparison.LOST, comparison.HELD)]

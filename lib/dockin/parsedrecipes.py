@@ -14,12 +14,13 @@ import fnmatch
 import os
 import typing
 
-from dockin import includes, recipefile, refresh, settings, source
+from dockin import includes, recipefile, refresh, source
 from dockin.errors import DockinError
 from dockin.image import platforms
 from dockin.layers import is_own
 from dockin.recipefile import Image, Recipe
 from dockin.refresh import Task
+from dockin.registry import settings
 
 _CLASS = "dockin.bbclass"
 

@@ -29,7 +29,7 @@ from dockin.image import platforms
 from dockin.image.reference import ImageReference
 from dockin.layers import APPEND, Layers, around, is_own, layer_of, layers_of
 from dockin.recipefile import Edit, Image, Recipe
-from dockin.resolver import Resolver
+from dockin.registry.resolver import Resolver
 
 
 @dataclass(frozen=True)

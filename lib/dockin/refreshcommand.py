@@ -12,10 +12,11 @@ import re
 import sys
 import typing
 
-from dockin import comparison, completion, exitcodes, gitcommit, outcome, refresh, settings, versions
+from dockin import comparison, completion, exitcodes, gitcommit, outcome, refresh, versions
 from dockin.errors import DockinError, readable
 from dockin.image import platforms
-from dockin.resolver import Resolver
+from dockin.registry import settings
+from dockin.registry.resolver import Resolver
 from dockin.stdout import take_bytes
 
 DESCRIPTION = (

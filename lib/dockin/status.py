@@ -16,11 +16,12 @@ import re
 import typing
 from dataclasses import dataclass
 
-from dockin import comparison, information, resolver, space
+from dockin import comparison, information, space
 from dockin.comparison import Finding
 from dockin.errors import DockinError, readable
 from dockin.image import attachments, platforms, reference, tarball
 from dockin.image.reference import ImageReference
+from dockin.registry import resolver
 
 SCHEMA = 1
 

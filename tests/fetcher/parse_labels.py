@@ -25,7 +25,7 @@ import bb.parse  # noqa: E402
 import bb.siggen  # noqa: E402
 from bb.parse.parse_py import BBHandler  # noqa: E402
 
-from dockin import licences, newrecipe  # noqa: E402
+from dockin import licences, newrecipe# noqa: E402
 from dockin.image import manifests, reference  # noqa: E402
 
 LABEL = "org.opencontainers.image."

@@ -17,9 +17,10 @@ import typing
 
 import pytest
 
-from dockin import comparison, exitcodes, skopeo
+from dockin import comparison, exitcodes
 from dockin.image import reference
-from dockin.resolver import ResolveError, Resolver
+from dockin.registry import skopeo
+from dockin.registry.resolver import ResolveError, Resolver
 from support import faults
 from support.fetching import small_image
 

@@ -13,9 +13,9 @@ import threading
 
 import pytest
 
-from dockin import skopeo
 from dockin.image import reference
-from dockin.resolver import ResolveError, Resolver
+from dockin.registry import skopeo
+from dockin.registry.resolver import ResolveError, Resolver
 from support import faults
 from support.fetching import small_image
 from support.fixtures import LOGIN

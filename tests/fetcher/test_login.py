@@ -8,9 +8,9 @@ import os
 
 import pytest
 
-from dockin import skopeo
 from dockin.image import reference
-from dockin.resolver import ResolveError, Resolver
+from dockin.registry import skopeo
+from dockin.registry.resolver import ResolveError, Resolver
 from support import faults, registry
 from support.fixtures import LOGIN
 from support.imagefiles import documents

@@ -15,9 +15,9 @@ import urllib.parse
 
 import pytest
 
-from dockin import skopeo
 from dockin.image import manifests, platforms, reference, tarball
-from dockin.resolver import ResolveError, Resolver
+from dockin.registry import skopeo
+from dockin.registry.resolver import ResolveError, Resolver
 from support import faults, images, registry
 from support.fixtures import LOGIN
 from support.tokens import TokenServer
@@ -623,7 +623,7 @@ def test_list_that_is_refused_altogether(faulty, resolve, code, kind):
 @pytest.mark.parametrize("loop", ["other", "next"])
 def test_pages_without_an_end(faulty, resolve, monkeypatch, loop):
     """From one to the other and back, or each to one more: no part of a list is taken for all of it."""
-    monkeypatch.setattr("dockin.registry.MAX_PAGES", 30)
+    monkeypatch.setattr("dockin.registry.client.MAX_PAGES", 30)
 
     def page(handler, answer):
         number = int(urllib.parse.parse_qs(urllib.parse.urlsplit(handler.path).query).get("page", ["0"])[0])
@@ -638,7 +638,7 @@ def test_pages_without_an_end(faulty, resolve, monkeypatch, loop):
 
 
 def test_pages_that_would_fill_the_memory(faulty, resolve, monkeypatch):
-    monkeypatch.setattr("dockin.registry.MAX_LIST", 100_000)
+    monkeypatch.setattr("dockin.registry.client.MAX_LIST", 100_000)
     digest = "sha256:" + "1" * 64
     path = f"/v2/pages/app/referrers/{digest}"
     empty = images.to_json({"schemaVersion": 2, "manifests": []})

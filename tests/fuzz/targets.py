@@ -22,22 +22,10 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from dockin import (
-    compose,
-    credentials,
-    information,
-    logins,
-    markedyaml,
-    recipefile,
-    registriesconf,
-    registry,
-    savedarchive,
-    skopeo,
-    source,
-    versions,
-)
+from dockin import compose, information, markedyaml, recipefile, savedarchive, source, versions
 from dockin.errors import DockinError
 from dockin.image import archive, attachments as image_attachments, layertar, manifests, platforms, reference, tarball
+from dockin.registry import client as registry_client, credentials, logins, registriesconf, skopeo
 from fuzz import chains
 from support import attachments, images, layers
 
@@ -280,7 +268,7 @@ class _Canned(http.client.HTTPConnection):
         super().close()
 
 
-class _CannedClient(registry.Client):
+class _CannedClient(registry_client.Client):
     """Asks for what an input answers."""
 
     answers: list[bytes]
@@ -299,7 +287,8 @@ def read_answers(data: bytes) -> None:
     questions = ("head", "manifest", "tags", "referrers")
     for question in questions:
         client = _CannedClient(
-            credentials.Credentials("", {}), lambda _: registry.Access(_CONTEXT, True), registry.Statistics(), retries=0)
+            credentials.Credentials("", {}), lambda _: registry_client.Access(_CONTEXT, True), registry_client.Statistics(),
+            retries=0)
         client.answers = data.replace(b"\r\n", b"\n").split(b"\n---\n")
         try:
             getattr(client, question)(asked)

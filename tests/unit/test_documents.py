@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from dockin import exitcodes, information, refreshcommand, remedies, runtimes, skopeo, source, status, units, versions
+from dockin import exitcodes, information, refreshcommand, runtimes, source, status, units, versions
 from dockin.image import reference, tarball
+from dockin.registry import remedies, skopeo
 
 from support import helper
 

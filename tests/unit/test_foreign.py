@@ -27,16 +27,15 @@ from dockin import (
     outcome,
     recipefile,
     refresh,
-    registry,
     sbom,
-    skopeo,
     source,
     status,
     units,
 )
 from dockin.errors import DockinError
 from dockin.image import attachments, manifests, platforms, reference
-from dockin.resolver import ResolveError
+from dockin.registry import client, skopeo
+from dockin.registry.resolver import ResolveError
 from support import hostile
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
@@ -79,7 +78,7 @@ def label(*keys):
 def reports(result):
     """Return a refresh's report with one image in each form, and as a commit."""
     report = refresh.Report(refresh.Options(min_age=1), [result], [], [result.found.message or "a note"])
-    statistics = registry.Statistics()
+    statistics = client.Statistics()
     made = {"Markdown": outcome.as_markdown(report, statistics), "terminal": outcome.as_text(report, statistics),
             "JSON": outcome.as_json(report, statistics)}
     made["HTML"] = made["Markdown"]

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.logins: where a login is looked for, told in words that hold no secret."""
+"""dockin.registry.logins: where a login is looked for, told in words that hold no secret."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from dockin import logins
+from dockin.registry import logins
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

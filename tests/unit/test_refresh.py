@@ -11,8 +11,9 @@ import threading
 
 import pytest
 
-from dockin import comparison, exitcodes, outcome, recipefile, refresh, registry
-from dockin.resolver import ResolveError
+from dockin import comparison, exitcodes, outcome, recipefile, refresh
+from dockin.registry import client
+from dockin.registry.resolver import ResolveError
 
 OLD, NEW, OTHER = "a" * 64, "b" * 64, "c" * 64
 DOCUMENT = f"""{{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": [],
@@ -388,7 +389,7 @@ def test_no_password_is_printed(run):
         '''}, {})
     assert len(report.results) == 4
     for show in (outcome.as_text, outcome.as_json, outcome.as_markdown):
-        assert "hush" not in show(report, registry.Statistics())
+        assert "hush" not in show(report, client.Statistics())
 
 
 @pytest.mark.parametrize(("words", "shown"), [
@@ -398,7 +399,7 @@ def test_words_in_a_table_of_markdown(words, shown):
     image = recipefile.Image("x.bb", 1, "docker://x", None)
     result = refresh.Result(recipefile.Recipe("x.bb", "x", ""), image, None)
     result.fail("other", words)
-    text = outcome.as_markdown(refresh.Report(refresh.Options(), [result], [], []), registry.Statistics())
+    text = outcome.as_markdown(refresh.Report(refresh.Options(), [result], [], []), client.Statistics())
     assert f"| `x` | `docker://x` | {shown} |" in text.splitlines()
 
 
@@ -413,11 +414,11 @@ def test_what_somebody_has_made_long_leaves_a_report_readable():
         results.append(result)
     results[1].fail("other", "x" * 100_000)
     report = refresh.Report(refresh.Options(), results, [], [])
-    text = outcome.as_markdown(report, registry.Statistics())
+    text = outcome.as_markdown(report, client.Statistics())
     assert 50_000 < len(text) < 65_536 and "the whole is in the job's log" in text and "and 990 more" in text
     assert max(map(len, text.splitlines())) < 5000
-    assert max(map(len, outcome.as_text(report, registry.Statistics()).splitlines())) < 110_000
-    assert len(json.loads(outcome.as_json(report, registry.Statistics()))["images"][0]["platforms_gone"]) == 1000
+    assert max(map(len, outcome.as_text(report, client.Statistics()).splitlines())) < 110_000
+    assert len(json.loads(outcome.as_json(report, client.Statistics()))["images"][0]["platforms_gone"]) == 1000
 
 
 def test_a_recipe_that_can_not_be_read_keeps_no_other(run, tmp_path):
@@ -501,7 +502,7 @@ def test_in_no_layer_only_what_is_beside_a_recipe_is_looked_at(tmp_path, monkeyp
 
 def test_one_error_is_one(run):
     report, _, _ = run({"x_1.bb": 'SRC_URI = "docker://${X}/x"\n'}, {})
-    assert "1 image: 1 error ·" in outcome.as_text(report, registry.Statistics())
+    assert "1 image: 1 error ·" in outcome.as_text(report, client.Statistics())
 
 
 def test_a_recipe_whose_images_are_not_found_is_told_of(run):

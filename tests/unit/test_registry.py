@@ -11,9 +11,9 @@ import urllib.parse
 
 import pytest
 
-from dockin import credentials, registry, skopeo
 from dockin.image import reference
-from dockin.registry import ResolveError
+from dockin.registry import client as registry_client, credentials, skopeo
+from dockin.registry.client import ResolveError
 
 LOGIN = credentials.Login("user", "word", "", "auth.json")
 IMAGE = reference.parse("registry.example:5000/team/app:1")
@@ -36,12 +36,12 @@ class Wire:
         self.seen.append((f"{scheme}://{netloc}{path}", headers.get("Authorization", "")))
         answer = email.message.Message()
         if path == "/elsewhere":
-            return registry.Answer(200, answer, b"document")
+            return registry_client.Answer(200, answer, b"document")
         if "Authorization" not in headers:
             answer["WWW-Authenticate"] = 'Basic realm="x"'
-            return registry.Answer(401, answer, b"")
+            return registry_client.Answer(401, answer, b"")
         answer["Location"] = self.location
-        return registry.Answer(307, answer, b"")
+        return registry_client.Answer(307, answer, b"")
 
 
 @pytest.mark.parametrize("location, sent", [
@@ -57,8 +57,8 @@ class Wire:
     ("https://[::1]:5000/elsewhere", False),
 ])
 def test_a_login_stays_at_scheme_host_and_port(monkeypatch, location, sent):
-    access = registry.Access(ssl.create_default_context(), insecure=True)
-    client = registry.Client(Logins(), lambda named: access, registry.Statistics())
+    access = registry_client.Access(ssl.create_default_context(), insecure=True)
+    client = registry_client.Client(Logins(), lambda named: access, registry_client.Statistics())
     wire = Wire(location)
     monkeypatch.setattr(client, "_exchange", wire.exchange)
     assert client.manifest(IMAGE) == b"document"
@@ -72,8 +72,8 @@ def test_a_login_stays_at_scheme_host_and_port(monkeypatch, location, sent):
     "https://[::1].evil.example:5000/x", "https://[registry].evil.example/x", "https://[::1]evil:5000/x", "https://:5000/x",
     "https://registry.example:x/y"])
 def test_an_address_that_programs_read_in_different_ways_is_not_asked(monkeypatch, location):
-    access = registry.Access(ssl.create_default_context(), insecure=True)
-    client = registry.Client(Logins(), lambda named: access, registry.Statistics())
+    access = registry_client.Access(ssl.create_default_context(), insecure=True)
+    client = registry_client.Client(Logins(), lambda named: access, registry_client.Statistics())
     wire = Wire(location)
     monkeypatch.setattr(client, "_exchange", wire.exchange)
     with pytest.raises(ResolveError, match="can't be understood"):
@@ -82,8 +82,8 @@ def test_an_address_that_programs_read_in_different_ways_is_not_asked(monkeypatc
 
 
 def test_no_login_over_http_where_tls_is_wanted(monkeypatch):
-    access = registry.Access(ssl.create_default_context())
-    client = registry.Client(Logins(), lambda named: access, registry.Statistics())
+    access = registry_client.Access(ssl.create_default_context())
+    client = registry_client.Client(Logins(), lambda named: access, registry_client.Statistics())
     wire = Wire("http://registry.example:5000/elsewhere")
     monkeypatch.setattr(client, "_exchange", wire.exchange)
     with pytest.raises(ResolveError, match="has no TLS"):
@@ -111,22 +111,22 @@ class Attacker:
         answer = email.message.Message()
         if netloc == "evil.example":
             self.seen.append((netloc, headers.get("Authorization", "")))
-            return registry.Answer(200, answer, b'{"token": "t"}')
+            return registry_client.Answer(200, answer, b'{"token": "t"}')
         if scheme == "https" and (self.plain or context is self.verifying):
             raise ConnectionResetError("reset")
         self.seen.append((f"{scheme}://{netloc}{path}", headers.get("Authorization", "")))
         answer["WWW-Authenticate"] = self.challenge
-        return registry.Answer(401, answer, b"")
+        return registry_client.Answer(401, answer, b"")
 
 
 @pytest.mark.parametrize("challenge", ['Basic realm="x"', 'Bearer realm="https://evil.example/token"'])
 @pytest.mark.parametrize("plain", [True, False])
 def test_what_is_learnt_in_an_insecure_way_counts_for_that_alone(monkeypatch, challenge, plain):
     """registries.conf may have a repository of a host that is insecure, beside one that is not and has a login."""
-    secure = registry.Access(ssl.create_default_context())
-    insecure = registry.Access(ssl.create_default_context(), insecure=True)
-    client = registry.Client(Everywhere(), lambda named: secure if named.repository == "team/app" else insecure,
-                             registry.Statistics(), retries=0)
+    secure = registry_client.Access(ssl.create_default_context())
+    insecure = registry_client.Access(ssl.create_default_context(), insecure=True)
+    client = registry_client.Client(Everywhere(), lambda named: secure if named.repository == "team/app" else insecure,
+                             registry_client.Statistics(), retries=0)
     attacker = Attacker(secure.context, challenge, plain)
     monkeypatch.setattr(client, "_exchange", attacker.exchange)
     with pytest.raises(ResolveError):
@@ -154,15 +154,15 @@ def test_a_login_that_is_known_is_not_repeated(monkeypatch, login, secrets, wher
         answer = email.message.Message()
         said = json.dumps({"errors": [{"message": words}]}).encode()
         if netloc == "tokens.example" and where != "tokens":
-            return registry.Answer(200, answer, json.dumps({"token": "a token of this run"}).encode())
+            return registry_client.Answer(200, answer, json.dumps({"token": "a token of this run"}).encode())
         if netloc == "tokens.example" or "Authorization" in headers:
-            return registry.Answer(403, answer, said)
+            return registry_client.Answer(403, answer, said)
         answer["WWW-Authenticate"] = 'Bearer realm="https://tokens.example/"'
-        return registry.Answer(401, answer, b"")
+        return registry_client.Answer(401, answer, b"")
 
     monkeypatch.setattr(Logins, "find", lambda self, host, repository: login)
-    access = registry.Access(ssl.create_default_context())
-    client = registry.Client(Logins(), lambda named: access, registry.Statistics())
+    access = registry_client.Access(ssl.create_default_context())
+    client = registry_client.Client(Logins(), lambda named: access, registry_client.Statistics())
     monkeypatch.setattr(client, "_exchange", exchange)
     with pytest.raises(ResolveError, match=r"\(x+: …") as caught:
         client.manifest(IMAGE)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.skopeo: command lines, and what the words of its versions mean.
+"""dockin.registry.skopeo: command lines, and what the words of its versions mean.
 
 That these command lines do what they should is for the fetcher's tests, with the real program.
 """
@@ -12,9 +12,10 @@ import re
 
 import pytest
 
-from dockin import errors, skopeo
+from dockin import errors
 from dockin.image import reference
-from dockin.skopeo import Options, SkopeoError
+from dockin.registry import skopeo
+from dockin.registry.skopeo import Options, SkopeoError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import faults

@@ -11,11 +11,12 @@ import os
 
 import pytest
 
-from dockin import comparison, exitcodes, information, outcome, refresh, registry, status
+from dockin import comparison, exitcodes, information, outcome, refresh, status
 from dockin.comparison import Documents, Finding
 from dockin.errors import DockinError
 from dockin.image import platforms, reference
-from dockin.resolver import ResolveError
+from dockin.registry import client
+from dockin.registry.resolver import ResolveError
 
 PIN, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 TODAY = datetime.date(2026, 11, 23)
@@ -272,4 +273,4 @@ def test_human(size, text):
 
 
 def test_errors_are_of_one_kind():
-    assert registry.ResolveError is ResolveError
+    assert client.ResolveError is ResolveError

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from dockin import credentials, logins, registriesconf, settings, versions
+from dockin import versions
 from dockin.errors import DockinError
 from dockin.image import manifests
+from dockin.registry import credentials, logins, registriesconf, settings
 
 LIB = Path(manifests.__file__).resolve().parents[2]
 MODULES = {".".join(path.relative_to(LIB).with_suffix("").parts) for path in (LIB / "dockin").rglob("*.py")

@@ -12,7 +12,7 @@ import textwrap
 import pytest
 
 from dockin import exitcodes, layers, outcome, recipefile, refresh
-from dockin.resolver import ResolveError
+from dockin.registry.resolver import ResolveError
 
 OLD, NEW, OTHER = "a" * 64, "b" * 64, "c" * 64
 

@@ -23,7 +23,7 @@ if str(_LAYER / "tests") not in sys.path:
     sys.path.append(str(_LAYER / "tests"))
 
 import dockin.information  # noqa: E402
-import dockin.settings  # noqa: E402
+import dockin.registry.settings  # noqa: E402
 from support import faults  # noqa: E402
 from support import images  # noqa: E402
 
@@ -44,7 +44,7 @@ class Dockin(OESelftestTestCase):
     def setUpClass(cls):
         """Start the registry, with an image for this build's machine."""
         super().setUpClass()
-        cls.platform = str(dockin.settings.target_platform(get_bb_vars(_TARGET).get))
+        cls.platform = str(dockin.registry.settings.target_platform(get_bb_vars(_TARGET).get))
         cls.registry = faults.FaultyRegistry().__enter__()
         cls.image = f"{cls.registry.address}/selftest/app"
         cls.digest = cls.push("first")

@@ -19,8 +19,8 @@ import threading
 import typing
 from dataclasses import dataclass, field
 
-from dockin import logins
 from dockin.errors import DockinError, know_secret
+from dockin.registry import logins
 
 HELPER_SECONDS = 60
 # What a helper calls a user whose secret is a token to be exchanged, not a password.

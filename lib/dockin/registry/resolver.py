@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What references stand for in their registries: digests, documents and tags, at the least cost.
 
-The client of registry.py is the quick way to the ordinary answers: its look-ups cost no counted pull. The fetcher asks by
+The client (client.py) is the quick way to the ordinary answers: its look-ups cost no counted pull. The fetcher asks by
 skopeo, and the answers have to agree: skopeo is asked where the user's set-up of a registry has more to it (mirrors in
 registries.conf, client certificates, proxies, a login that can't be read), and before any error of the client is believed.
 """
@@ -23,11 +23,11 @@ import typing
 import urllib.request
 from dataclasses import dataclass, replace
 
-from dockin import credentials, registriesconf, registry, remedies, skopeo
 from dockin.errors import DockinError
 from dockin.image import manifests, platforms, tarball
 from dockin.image.reference import ImageReference
-from dockin.registry import ResolveError
+from dockin.registry import client, credentials, registriesconf, remedies, skopeo
+from dockin.registry.client import ResolveError
 
 __all__ = ["MODES", "ResolveError", "Resolver"]
 
@@ -47,7 +47,7 @@ class _Way:
     """How a registry is asked: by skopeo, for a reason, or directly."""
 
     reason: str = ""
-    access: registry.Access | None = None
+    access: client.Access | None = None
 
 
 class Resolver:
@@ -67,13 +67,13 @@ class Resolver:
         """
         if mode not in MODES:
             raise DockinError(f"Invalid resolver {mode!r}: expected {', '.join(MODES)}")
-        self.statistics = registry.Statistics()
+        self.statistics = client.Statistics()
         self._options = options
         self._environment = dict(environment)
         self._mode = mode
         self._credentials = credentials.Credentials(options.authfile, self._environment)
         self._conf = registriesconf.RegistriesConf(options.registries_conf, self._environment)
-        self._client = registry.Client(self._credentials, self._access, self.statistics, timeout, retries)
+        self._client = client.Client(self._credentials, self._access, self.statistics, timeout, retries)
         self._skopeo = _Skopeo(options, self._environment, self.statistics, timeout, retries)
         self._ways: dict[str, _Way] = {}
         self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
@@ -276,12 +276,12 @@ class Resolver:
 
     def _decides(self, error: ResolveError) -> bool:
         """Tell whether an error of the own client is the answer: skopeo knows no better, or the user wants it not asked."""
-        return self._mode != "auto" or isinstance(error, registry.Certain)
+        return self._mode != "auto" or isinstance(error, client.Certain)
 
     def _by_skopeo(self, reference: ImageReference) -> bool:
         return bool(self._way(reference).reason)
 
-    def _access(self, reference: ImageReference) -> registry.Access:
+    def _access(self, reference: ImageReference) -> client.Access:
         access = self._way(reference).access
         assert access
         return access
@@ -308,7 +308,7 @@ class Resolver:
         if key not in self._contexts:
             # Reading the system's authorities takes longer than a look-up.
             self._contexts[key] = _context(directory, insecure)
-        return _Way(access=registry.Access(self._contexts[key], insecure))
+        return _Way(access=client.Access(self._contexts[key], insecure))
 
     def _unreadable_login(self, reference: ImageReference) -> str:
         """Return the reason to ask by skopeo where a login can't be told, which it may want where none is needed, too."""
@@ -326,7 +326,7 @@ class _Skopeo:
         self,
         options: skopeo.Options,
         environment: dict[str, str],
-        statistics: registry.Statistics,
+        statistics: client.Statistics,
         timeout: float,
         retries: int,
     ) -> None:

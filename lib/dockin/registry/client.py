@@ -26,10 +26,10 @@ import typing
 import urllib.parse
 from dataclasses import dataclass, field, replace
 
-from dockin import credentials
 from dockin.errors import DockinError, know_secret, one_line, without_secrets
 from dockin.image import manifests
 from dockin.image.reference import ImageReference, is_digest, tags_in
+from dockin.registry import credentials
 
 ACCEPT = ", ".join((*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES))
 """All four: with fewer, a registry converts what it has, and answers with another digest."""

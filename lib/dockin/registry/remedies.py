@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dockin import skopeo
+from dockin.registry import skopeo
 
 _REMEDIES = {
     "auth": "log in with 'skopeo login {registry}' or name a login file in DOCKIN_AUTHFILE; some registries answer like"

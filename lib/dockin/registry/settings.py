@@ -8,9 +8,9 @@ import os
 import shlex
 import typing
 
-from dockin import skopeo
 from dockin.errors import DockinError
 from dockin.image import platforms
+from dockin.registry import skopeo
 
 GetVar = typing.Callable[[str], typing.Optional[str]]
 """Gives a variable's expanded value, None where it is not set: a datastore's getVar."""
