@@ -39,7 +39,8 @@ from pathlib import Path
 LAYER = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(LAYER / "tests"), str(LAYER / "lib")]
 
-from dockin import dataroot, space# noqa: E402
+from dockin import dataroot  # noqa: E402
+from dockin.target import space  # noqa: E402
 from support import images, installed, machine, measure, packages, rootfs  # noqa: E402
 
 SIZES = {"small": 20, "middle": 150, "large": 600}  # megabytes unpacked

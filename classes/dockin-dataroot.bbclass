@@ -52,10 +52,10 @@ IMAGE_CMD_TAR:append = "${@dockin_tar_options(d)}"
 
 ROOTFS_POSTUNINSTALL_COMMAND += "${@'dockin_write_dataroot' if dockin_dataroot_wanted(d) else ''}"
 do_rootfs[cleandirs] += "${DOCKIN_DATAROOT_WORKDIR}"
-do_rootfs[file-checksums] += "${@dockin_code('image/archive image/attachments classicstore dataroot deeptree image/foreignjson information image/layersize \
-    image/layertar layertree image/manifests overlaystore image/platforms image/reference runtimes savedarchive storefolder image/tarball tarsplit', d) \
+do_rootfs[file-checksums] += "${@dockin_code('image/archive image/attachments classicstore dataroot deeptree image/foreignjson target/imageinfo image/layersize \
+    image/layertar layertree image/manifests overlaystore image/platforms image/reference target/runtimes target/dockersave storefolder image/tarball tarsplit', d) \
     if dockin_dataroot_wanted(d) else ''}"
-do_rootfs[file-checksums] += "${@dockin_code('daemonjson sbom source storageconf units', d) \
+do_rootfs[file-checksums] += "${@dockin_code('daemonjson sbom source storageconf target/units', d) \
     if dockin_dataroot_wanted(d) else ''}"
 do_create_rootfs_spdx[postfuncs] += "dockin_name_dataroot_in_spdx_30"
 do_image[prefuncs] += "dockin_take_dataroot_out"
@@ -63,12 +63,14 @@ do_image[postfuncs] += "dockin_put_dataroot_in"
 
 def dockin_dataroot_wanted(d):
     """Tell whether a data-root or image store is to be written."""
-    classic = d.getVar('DOCKIN_RUNTIME_STORE') == dockin.runtimes.CLASSIC_STORE
-    return d.getVar('DOCKIN_DATAROOT') == '1' and (d.getVar('DOCKIN_RUNTIME') != dockin.runtimes.DOCKER.name or classic)
+    classic = d.getVar('DOCKIN_RUNTIME_STORE') == dockin.target.runtimes.CLASSIC_STORE
+    return d.getVar('DOCKIN_DATAROOT') == '1' and (
+        d.getVar('DOCKIN_RUNTIME') != dockin.target.runtimes.DOCKER.name or classic
+    )
 
 def dockin_dataroot_target(d):
     """Return where it is on the target."""
-    podman = d.getVar('DOCKIN_RUNTIME') == dockin.runtimes.PODMAN.name
+    podman = d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.PODMAN.name
     return d.getVar('DOCKIN_IMAGESTORE_DIR' if podman else 'DOCKIN_DATAROOT_DIR')
 
 def dockin_has_partition(d):
@@ -141,11 +143,11 @@ def dockin_check_docker(d):
     import glob
 
     rootfs, directory = d.getVar('IMAGE_ROOTFS'), d.getVar('DOCKIN_DATAROOT_DIR')
-    service = dockin.runtimes.DOCKER.service
+    service = dockin.target.runtimes.DOCKER.service
     folders = d.expand('${systemd_system_unitdir} ${sysconfdir}/systemd/system').split()
-    drop_in = '%s/%s.d/%s' % (folders[0], service, dockin.units.DROP_IN)
+    drop_in = '%s/%s.d/%s' % (folders[0], service, dockin.target.units.DROP_IN)
     waited = dockin_text_in_rootfs(drop_in, d)
-    if waited not in (None, dockin.units.render_drop_in(directory)):
+    if waited not in (None, dockin.target.units.render_drop_in(directory)):
         raise dockin.errors.DockinError(
             "the image recipe has DOCKIN_DATAROOT_DIR = %r, but its packages were built for another (%s says %s): set it in the"
             " configuration, for all recipes" % (directory, drop_in, waited.split()[-1]))
@@ -160,7 +162,7 @@ python () {
     try:
         for variable, choices in (
             ('DOCKIN_DATAROOT', ('0', '1')),
-            ('DOCKIN_RUNTIME_STORE', dockin.runtimes.STORES),
+            ('DOCKIN_RUNTIME_STORE', dockin.target.runtimes.STORES),
             ('DOCKIN_DATAROOT_KEEP_ARCHIVES', ('0', '1')),
         ):
             if d.getVar(variable) not in choices:
@@ -169,13 +171,13 @@ python () {
         if not d.getVar('DOCKIN_DATAROOT_EXTRA_SPACE').isdigit():
             raise dockin.errors.DockinError(
                 "Invalid DOCKIN_DATAROOT_EXTRA_SPACE = %r: expected a number of KiB" % d.getVar('DOCKIN_DATAROOT_EXTRA_SPACE'))
-        if d.getVar('DOCKIN_RUNTIME') == dockin.runtimes.CONTAINERD.name:
+        if d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.CONTAINERD.name:
             raise dockin.errors.DockinError(
                 "DOCKIN_RUNTIME = %r has no data-root that can be written: only Docker and Podman have; set DOCKIN_DATAROOT ="
                 " \"0\"" % d.getVar('DOCKIN_RUNTIME'))
-        dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
+        dockin.target.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
         for variable in ('DOCKIN_DATAROOT_DIR', 'DOCKIN_IMAGESTORE_DIR'):
-            dockin.units.check_directory(variable, d.getVar(variable) or '')
+            dockin.target.units.check_directory(variable, d.getVar(variable) or '')
         if dockin_has_partition(d) and not dockin_dataroot_wanted(d):
             raise dockin.errors.DockinError(
                 "IMAGE_FSTYPES has dockin-ext4, but DOCKIN_RUNTIME_STORE = %r means that no data-root is written: leave one out"
@@ -186,7 +188,7 @@ python () {
                     "%s = '1' keeps a root file system of which the archives are gone: unset it" % variable)
     except dockin.errors.DockinError as error:
         bb.fatal("%s: %s" % (d.getVar('PN'), error))
-    docker = d.getVar('DOCKIN_RUNTIME') == dockin.runtimes.DOCKER.name
+    docker = d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.DOCKER.name
     if docker and dockin_dataroot_wanted(d) and not dockin_has_partition(d) and bb.utils.contains(
             'IMAGE_FEATURES', 'read-only-rootfs', True, False, d):
         bb.warn("%s: the data-root is in a read-only root file system, where Docker can't use it: put it into a partition, by"
@@ -205,7 +207,7 @@ python dockin_write_dataroot () {
         return
     try:
         dockin_dataroot_place(d)
-        if d.getVar('DOCKIN_RUNTIME') == dockin.runtimes.DOCKER.name:
+        if d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.DOCKER.name:
             dockin_check_docker(d)
         remedy = "set docker_archivedir to the directory that it leads to"
         sources = [dockin.dataroot.read_source(dockin_in_rootfs(path, remedy, d)) for path in paths]
@@ -215,7 +217,7 @@ python dockin_write_dataroot () {
                     " set it for all recipes" % (
                         source.information.name, source.information.runtime, d.getVar('DOCKIN_RUNTIME')))
         added = dockin.dataroot.write(os.path.join(work, 'tree'), sources, dockin_dataroot_epoch(d), work)
-        if d.getVar('DOCKIN_RUNTIME') == dockin.runtimes.PODMAN.name:
+        if d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.PODMAN.name:
             dockin_name_image_store(d)
     except (dockin.errors.DockinError, OSError) as error:
         bb.fatal("The images for %s can't be written: %s" % (d.getVar('DOCKIN_DATAROOT_TARGET'), error))
@@ -237,7 +239,7 @@ def dockin_dataroot_comment(d):
     """Return what bills of materials say of the images: where they are."""
     import dockin.sbom
 
-    podman = d.getVar('DOCKIN_RUNTIME') == dockin.runtimes.PODMAN.name
+    podman = d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.PODMAN.name
     return dockin.sbom.place(d.getVar('DOCKIN_DATAROOT_TARGET'), podman, dockin_has_partition(d))
 
 def dockin_name_dataroot_in_spdx_22(d, packages):

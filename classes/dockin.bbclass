@@ -130,8 +130,8 @@ RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN DOCKIN_FETCH_SBOM"
 do_fetch[file-checksums] += "${@dockin_code('image/platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS DOCKIN_FETCH_SBOM"
-do_unpack[file-checksums] += "${@dockin_code('image/archive image/attachments image/foreignjson information image/layersize image/layertar image/manifests image/platforms image/reference runtimes dockerfetcher sbom source image/tarball', d)}"
-do_compile[file-checksums] += "${@dockin_code('image/archive image/attachments image/foreignjson information image/layersize image/layertar image/manifests image/platforms image/reference runtimes savedarchive space image/tarball units', d)}"
+do_unpack[file-checksums] += "${@dockin_code('image/archive image/attachments image/foreignjson target/imageinfo image/layersize image/layertar image/manifests image/platforms image/reference target/runtimes dockerfetcher sbom source image/tarball', d)}"
+do_compile[file-checksums] += "${@dockin_code('image/archive image/attachments image/foreignjson target/imageinfo image/layersize image/layertar image/manifests image/platforms image/reference target/runtimes target/dockersave target/space image/tarball target/units', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
 do_compile[cleandirs] = "${B}"
@@ -175,10 +175,11 @@ def dockin_references(d):
 def dockin_external_references(d):
     """Return the references of the images in an external source tree, where devtool modify has put archives."""
     import pathlib
-    found = sorted(pathlib.Path(d.getVar('EXTERNALSRC') or '/nonexistent').glob('*' + dockin.information.SUFFIX))
+    found = sorted(pathlib.Path(d.getVar('EXTERNALSRC') or '/nonexistent').glob('*' + dockin.target.imageinfo.SUFFIX))
     texts = {path: path.read_text() for path in found}
     return [
-        dockin.image.reference.parse(dockin.information.parse(text, str(path)).reference) for path, text in texts.items()
+        dockin.image.reference.parse(dockin.target.imageinfo.parse(text, str(path)).reference) for path,
+        text in texts.items()
     ]
 
 def dockin_choice(variable, choices, d):
@@ -226,19 +227,19 @@ python () {
         dockin_choice('DOCKIN_FETCH_SBOM', dockin.image.attachments.CHOICES, d)
         for variable in ('DOCKIN_PRELOAD_FLUSH', 'DOCKIN_PRELOAD_PRUNE', 'DOCKIN_PRELOAD_KEEP_PREVIOUS'):
             dockin_choice(variable, ('0', '1'), d)
-        dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
-        dockin_choice('DOCKIN_RUNTIME_STORE', dockin.runtimes.STORES, d)
+        dockin.target.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
+        dockin_choice('DOCKIN_RUNTIME_STORE', dockin.target.runtimes.STORES, d)
         for variable in ('docker_archivedir', 'DOCKIN_DATAROOT_DIR', 'DOCKIN_IMAGESTORE_DIR'):
-            dockin.units.check_directory(variable, d.getVar(variable) or '')
-        dockin.space.parse_budget(d.getVar('DOCKIN_SIZE_BUDGET'))
+            dockin.target.units.check_directory(variable, d.getVar(variable) or '')
+        dockin.target.space.parse_budget(d.getVar('DOCKIN_SIZE_BUDGET'))
         prefix = 'COMPRESSION_CMD:'
         dockin_choice('COMPRESSION_TYPE', sorted(key[len(prefix):] for key in d.keys() if key.startswith(prefix)), d)
         dockin.dockerfetcher.check_settings(d)
         if d.getVar('DOCKIN_PLATFORM'):
             dockin.image.platforms.parse(d.getVar('DOCKIN_PLATFORM'))
-        units = [dockin.units.unit_name(reference) for reference in references]
+        units = [dockin.target.units.unit_name(reference) for reference in references]
         accepted = d.getVar('DOCKIN_LICENSE_ACCEPTED')
-        refusal = '' if accepted is None else dockin.acceptance.refusal(references, accepted)
+        refusal = '' if accepted is None else dockin.target.acceptance.refusal(references, accepted)
     except dockin.errors.DockinError as error:
         bb.fatal("%s: %s" % (pn, error))
 
@@ -266,14 +267,14 @@ dockin_do_compile () {
 # Writes beside each archive what there is to know of it, and its unit.
 python dockin_write_descriptions () {
     import dataclasses
-    import dockin.savedarchive
+    import dockin.target.dockersave
     import os
     import pathlib
 
     build = pathlib.Path(d.getVar('B'))
     images = pathlib.Path(d.getVar('S'))
-    preload = dockin.units.Preload(
-        runtime=dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME')),
+    preload = dockin.target.units.Preload(
+        runtime=dockin.target.runtimes.parse(d.getVar('DOCKIN_RUNTIME')),
         data_root=d.getVar('DOCKIN_DATAROOT_DIR'),
         image_store=d.getVar('DOCKIN_IMAGESTORE_DIR'),
         flush=bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_FLUSH')),
@@ -288,21 +289,21 @@ python dockin_write_descriptions () {
             if not dockin.image.archive.is_loadable(file.read(512)):
                 bb.fatal("%s: targets can't read what COMPRESSION_CMD:%s has written: it has to be xz, zstd, gzip, bzip2 or a plain "
                          "tar" % (archive.name, d.getVar('COMPRESSION_TYPE')))
-        name = reference.stem + dockin.information.SUFFIX
-        information = dockin.information.parse((images / name).read_text(), str(images / name))
+        name = reference.stem + dockin.target.imageinfo.SUFFIX
+        information = dockin.target.imageinfo.parse((images / name).read_text(), str(images / name))
         if bb.data.inherits_class('externalsrc', d) and d.getVar('EXTERNALSRC'):
-            information = dockin.savedarchive.describe(str(images / (reference.stem + '.tar')), information)
+            information = dockin.target.dockersave.describe(str(images / (reference.stem + '.tar')), information)
         information = dataclasses.replace(
             information, archive=archive.name, archive_size=archive.stat().st_size, runtime=preload.runtime.name)
         (build / (name + '.new')).write_text(information.render())
         os.replace(build / (name + '.new'), build / name)
-        loads[reference] = dockin.space.Load(information, preload.flush)
-        bb.note(dockin.space.describe(information))
+        loads[reference] = dockin.target.space.Load(information, preload.flush)
+        bb.note(dockin.target.space.describe(information))
     earlier = None
     for reference in sorted(loads, key=lambda reference: loads[reference].rank):
-        installed = os.path.join(d.getVar('docker_archivedir'), reference.stem + dockin.information.SUFFIX)
-        unit = dockin.units.render_unit(reference, installed, preload, earlier)
-        (build / dockin.units.unit_name(reference)).write_text(unit)
+        installed = os.path.join(d.getVar('docker_archivedir'), reference.stem + dockin.target.imageinfo.SUFFIX)
+        unit = dockin.target.units.render_unit(reference, installed, preload, earlier)
+        (build / dockin.target.units.unit_name(reference)).write_text(unit)
         earlier = reference
 }
 do_compile[postfuncs] += "dockin_write_descriptions"
@@ -350,19 +351,19 @@ python dockin_check_budget () {
     import pathlib
 
     folder = pathlib.Path(d.getVar('PKGDATA_DIR'), 'dockin', d.getVar('PN'))
-    paths = [folder / (stem + dockin.information.SUFFIX) for stem in d.getVar('DOCKIN_STEMS').split()]
-    found = [dockin.information.parse(path.read_text(), str(path)) for path in paths]
+    paths = [folder / (stem + dockin.target.imageinfo.SUFFIX) for stem in d.getVar('DOCKIN_STEMS').split()]
+    found = [dockin.target.imageinfo.parse(path.read_text(), str(path)) for path in paths]
     flush, store = bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_FLUSH')), d.getVar('DOCKIN_RUNTIME_STORE')
-    planned = dockin.space.plan([dockin.space.Load(image, flush, store) for image in found])
+    planned = dockin.target.space.plan([dockin.target.space.Load(image, flush, store) for image in found])
     bb.note("Archives: %d bytes, %d unpacked; at the peak of the loads: %d, once all are loaded: %d" % (
         planned.archive_size, planned.unpacked_size, planned.peak_size, planned.final_size))
-    error = dockin.space.budget_error(planned, d.getVar('DOCKIN_SIZE_BUDGET'))
+    error = dockin.target.space.budget_error(planned, d.getVar('DOCKIN_SIZE_BUDGET'))
     if error:
         bb.fatal(error)
 }
 dockin_check_budget[vardepsexclude] += "PKGDATA_DIR"
 do_package_qa[postfuncs] += "dockin_check_budget"
-do_package_qa[file-checksums] += "${@dockin_code('information image/reference runtimes space', d)}"
+do_package_qa[file-checksums] += "${@dockin_code('target/imageinfo image/reference target/runtimes target/space', d)}"
 
 # create-spdx knows a package's files; what they are images of is added to the documents that it has just written.
 python dockin_name_images_in_spdx () {
@@ -373,8 +374,8 @@ python dockin_name_images_in_spdx () {
     folder = pathlib.Path(d.getVar('PKGDATA_DIR'), 'dockin', d.getVar('PN'))
     found = []
     for stem in d.getVar('DOCKIN_STEMS').split():
-        path = folder / (stem + dockin.information.SUFFIX)
-        information = dockin.information.parse(path.read_text(), str(path))
+        path = folder / (stem + dockin.target.imageinfo.SUFFIX)
+        information = dockin.target.imageinfo.parse(path.read_text(), str(path))
         if bb.data.inherits_class('externalsrc', d) and d.getVar('EXTERNALSRC'):
             element = dockin.sbom.of_ones_own(information)
         else:
@@ -394,7 +395,7 @@ python dockin_name_images_in_spdx () {
 }
 dockin_name_images_in_spdx[vardepsexclude] += "PKGDATA_DIR PKGDEST"
 do_create_spdx[postfuncs] += "dockin_name_images_in_spdx"
-do_create_spdx[file-checksums] += "${@dockin_code('information image/platforms image/reference runtimes sbom source', d)}"
+do_create_spdx[file-checksums] += "${@dockin_code('target/imageinfo image/platforms image/reference target/runtimes sbom source', d)}"
 
 def dockin_name_in_spdx_22(name, elements, d):
     """Add elements to the document of a package."""

@@ -27,16 +27,16 @@ import dockin.exitcodes  # noqa: E402
 import dockin.image.platforms  # noqa: E402
 import dockin.image.reference  # noqa: E402
 import dockin.image.tarball  # noqa: E402
-import dockin.information  # noqa: E402
 import dockin.layers  # noqa: E402
 import dockin.parsedrecipes  # noqa: E402
 import dockin.refreshcommand  # noqa: E402
 import dockin.registry.resolver  # noqa: E402
 import dockin.registry.settings  # noqa: E402
-import dockin.runtimes  # noqa: E402
 import dockin.source  # noqa: E402
 import dockin.status  # noqa: E402
 import dockin.stdout  # noqa: E402
+import dockin.target.imageinfo  # noqa: E402
+import dockin.target.runtimes  # noqa: E402
 import dockin.valuecache  # noqa: E402
 from dockin.errors import DockinError, readable  # noqa: E402
 
@@ -230,7 +230,8 @@ class _Gatherer:
             directory=d.getVar("docker_archivedir"),
             preload=self._preload(d, pn),
             flush=bb.utils.to_boolean(d.getVar("DOCKIN_PRELOAD_FLUSH")),
-            store=d.getVar("DOCKIN_RUNTIME_STORE") if d.getVar("DOCKIN_RUNTIME") == dockin.runtimes.DOCKER.name else "",
+            store=d.getVar("DOCKIN_RUNTIME_STORE")
+            if d.getVar("DOCKIN_RUNTIME") == dockin.target.runtimes.DOCKER.name else "",
             installed=self._installed(d, pn),
             aside=self.aside and dockin.layers.is_own(path),
         )
@@ -241,7 +242,7 @@ class _Gatherer:
 
     def _packaged(self, d, pn, stem):
         """Return what the latest build made, and what there is to say where it was not packaged."""
-        name = stem + dockin.information.SUFFIX
+        name = stem + dockin.target.imageinfo.SUFFIX
         pkgdata = d.getVar("PKGDATA_DIR")
         machine = d.getVar("MACHINE")
         found = _information(os.path.join(pkgdata, "dockin", pn, name))
@@ -370,7 +371,7 @@ def _information(path):
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise DockinError(f"Can't read {path}: {error}") from error
-    return dockin.information.parse(text, path)
+    return dockin.target.imageinfo.parse(text, path)
 
 
 def _package_name(pkgdata, pn):

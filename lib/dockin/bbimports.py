@@ -3,15 +3,15 @@
 """The modules that classes, recipes and conf/layer.conf use by their full names, without importing them themselves."""
 
 # ruff: noqa: F401
-import dockin.acceptance
 import dockin.errors
 import dockin.image.archive
 import dockin.image.attachments
 import dockin.image.platforms
 import dockin.image.reference
-import dockin.information
 import dockin.newrecipe
-import dockin.runtimes
 import dockin.source
-import dockin.space
-import dockin.units
+import dockin.target.acceptance
+import dockin.target.imageinfo
+import dockin.target.runtimes
+import dockin.target.space
+import dockin.target.units

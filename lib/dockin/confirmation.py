@@ -15,11 +15,12 @@ import os
 import typing
 from dataclasses import dataclass, field, replace
 
-from dockin import mentions, recipefile, source, units
+from dockin import mentions, recipefile, source
 from dockin.bitbaketext import Spot
 from dockin.errors import DockinError
 from dockin.image.reference import ImageReference
 from dockin.recipefile import Edit, Image, Recipe
+from dockin.target import units
 
 if typing.TYPE_CHECKING:
     from dockin.refresh import Result, Task

@@ -11,8 +11,8 @@ import json
 import posixpath
 import typing
 
-from dockin import runtimes
 from dockin.errors import DockinError
+from dockin.target import runtimes
 
 PATH = "/etc/docker/daemon.json"
 

@@ -26,11 +26,12 @@ import tempfile
 import typing
 from dataclasses import replace
 
-from dockin import classicstore, information, layertree, overlaystore, runtimes, savedarchive, storefolder, tarsplit
+from dockin import classicstore, layertree, overlaystore, storefolder, tarsplit
 from dockin.errors import DockinError
 from dockin.image import archive, layertar, manifests, reference, tarball
-from dockin.information import ImageInformation
 from dockin.storefolder import ArchivedImage, InvalidDataRoot, Unpacked
+from dockin.target import dockersave, imageinfo, runtimes
+from dockin.target.imageinfo import ImageInformation
 
 _Store = typing.Union[classicstore.ClassicStore, overlaystore.OverlayStore]
 _STORES: dict[str, typing.Callable[[storefolder.Folder], _Store]] = {
@@ -52,8 +53,8 @@ class Source(typing.NamedTuple):
 def read_source(path: str) -> Source:
     """Return the image of an image information file and the archive beside it. Raises DockinError, OSError."""
     with open(path, encoding="utf-8") as file:
-        described = information.parse(file.read(), path)
-    stem = os.path.basename(path)[: -len(information.SUFFIX)]
+        described = imageinfo.parse(file.read(), path)
+    stem = os.path.basename(path)[: -len(imageinfo.SUFFIX)]
     return Source(stem, described, os.path.join(os.path.dirname(path), described.archive))
 
 
@@ -133,7 +134,7 @@ class _Image:
         """Return the config, and the diff IDs and names in the archive of the layers."""
         image, wanted = self._image, self._image.information.image_id
         try:
-            entry = savedarchive.find_entry(image.read("manifest.json"), image.path, image.information.name)
+            entry = dockersave.find_entry(image.read("manifest.json"), image.path, image.information.name)
             config = image.read(str(entry["Config"]))
             members = [str(member) for member in entry["Layers"]]
         except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:

@@ -53,15 +53,15 @@ import dockin.image.manifests
 import dockin.image.platforms
 import dockin.image.reference
 import dockin.image.tarball
-import dockin.information
 import dockin.registry.logins
 import dockin.registry.remedies
 import dockin.registry.resolver
 import dockin.registry.settings
 import dockin.registry.skopeo
-import dockin.runtimes
 import dockin.sbom
 import dockin.source
+import dockin.target.imageinfo
+import dockin.target.runtimes
 import dockin.versions
 
 from dockin.errors import DockinError
@@ -218,7 +218,7 @@ class Docker(FetchMethod):
             mode = d.getVar("DOCKIN_LAYERS") or dockin.image.archive.DECOMPRESSED
             result = dockin.image.archive.assemble(ud.localpath, image, reference, mode, target)
             text = _information(ud, image, result).render()
-            pathlib.Path(directory, reference.stem + dockin.information.SUFFIX).write_text(text, encoding="ascii")
+            pathlib.Path(directory, reference.stem + dockin.target.imageinfo.SUFFIX).write_text(text, encoding="ascii")
             bills = _write_bills(ud, image, os.path.join(directory, SBOM_SUBDIR))
             if ud.sbom and ud.sbom.required and not bills:
                 raise DockinError(f"{ud.localpath} has no bill of materials, which DOCKIN_FETCH_SBOM = 'require' asks for")
@@ -847,11 +847,11 @@ def _write_bills(ud, image, directory):
 def _information(ud, image, result):
     """Return what there is to know of an archive that is not compressed yet."""
     reference = ud.source.reference.tagged
-    return dockin.information.ImageInformation(
+    return dockin.target.imageinfo.ImageInformation(
         reference=reference.canonical,
         name=reference.familiar,
         platform=str(ud.platform),
-        runtime=dockin.runtimes.DOCKER.name,  # the class replaces what it knows better, as it does size and suffix
+        runtime=dockin.target.runtimes.DOCKER.name,  # the class replaces what it knows better, as it does size and suffix
         archive=reference.stem + ".tar",
         archive_size=result.size,
         unpacked_size=result.size,

@@ -13,10 +13,11 @@ import textwrap
 import urllib.parse
 from dataclasses import dataclass, field
 
-from dockin import licences, source, units, versions
+from dockin import licences, source, versions
 from dockin.errors import DockinError, one_line
 from dockin.image import manifests, platforms, reference
 from dockin.image.reference import ImageReference
+from dockin.target import units
 
 PACKAGE_TEXTS = ("SUMMARY", "DESCRIPTION", "HOMEPAGE")
 """Variables that may have words of an image's publisher, and that OE-core's package_rpm.bbclass copies into a spec file."""

@@ -19,7 +19,7 @@ from dockin import source
 from dockin.image import reference
 from dockin.image.platforms import Platform
 from dockin.image.reference import ImageReference
-from dockin.information import ImageInformation
+from dockin.target.imageinfo import ImageInformation
 
 SUFFIX = ".json"
 

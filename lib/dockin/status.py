@@ -16,12 +16,13 @@ import re
 import typing
 from dataclasses import dataclass
 
-from dockin import comparison, information, space
+from dockin import comparison
 from dockin.comparison import Finding
 from dockin.errors import DockinError, readable
 from dockin.image import attachments, platforms, reference, tarball
 from dockin.image.reference import ImageReference
 from dockin.registry import resolver
+from dockin.target import imageinfo, space
 
 SCHEMA = 1
 
@@ -47,7 +48,7 @@ class Status:
     sbom: attachments.Wanted | None = None
     """Which bills of materials are in it."""
     fetched: bool | None = None
-    packaged: information.ImageInformation | None = None
+    packaged: imageinfo.ImageInformation | None = None
     """What the latest build made; None where there was none."""
     directory: str = ""
     """Of the archive on the target."""

@@ -12,10 +12,11 @@ import tarfile
 import typing
 from dataclasses import dataclass, field
 
-from dockin import deeptree, savedarchive
+from dockin import deeptree
 from dockin.errors import DockinError
 from dockin.image import archive, reference
-from dockin.information import ImageInformation
+from dockin.target import dockersave
+from dockin.target.imageinfo import ImageInformation
 
 RECORDS = "dockin"
 """Directory of the records by which dockin-preload knows that it has nothing to do."""
@@ -70,23 +71,23 @@ class ArchivedImage:
 
     def read(self, member: str) -> bytes:
         """Return a document. Raises InvalidArchive, OSError."""
-        return savedarchive.read_member(self._tar, member, self.path)
+        return dockersave.read_member(self._tar, member, self.path)
 
     def layer(self, member: str, diff_id: str) -> typing.Iterator[bytes]:
         """Yield a layer's tar; its digest is not checked. Raises DockinError, OSError."""
-        return archive.decompress(savedarchive.member_chunks(self._tar, member, self.path), diff_id)
+        return archive.decompress(dockersave.member_chunks(self._tar, member, self.path), diff_id)
 
     def manifest(self) -> tuple[bytes, bytes]:
         """Return what the archive's index.json has the image by, an index or the manifest, and the manifest.
 
         Raises DockinError, OSError.
         """
-        return savedarchive.find_manifest(self._tar, self.path, self.information.image_id)
+        return dockersave.find_manifest(self._tar, self.path, self.information.image_id)
 
     def blob(self, member: str) -> Blob:
         """Return what a layer is as it lies here; reads all of it. Raises DockinError where its name has another digest."""
         hasher, size, magic = hashlib.sha256(), 0, b""
-        for data in savedarchive.member_chunks(self._tar, member, self.path):
+        for data in dockersave.member_chunks(self._tar, member, self.path):
             hasher.update(data)
             size += len(data)
             magic = magic or data[:6]

@@ -32,9 +32,9 @@ do_configure[noexec] = "1"
 
 python () {
     try:
-        dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
+        dockin.target.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
         for variable in ('DOCKIN_DATAROOT_DIR', 'DOCKIN_IMAGESTORE_DIR'):
-            dockin.units.check_directory(variable, d.getVar(variable) or '')
+            dockin.target.units.check_directory(variable, d.getVar(variable) or '')
     except dockin.errors.DockinError as error:
         bb.fatal("%s: %s" % (d.getVar('PN'), error))
 }
@@ -45,18 +45,18 @@ python do_compile () {
     build = pathlib.Path(d.getVar('B'))
     parts = sorted(pathlib.Path(d.getVar('S'), 'dockin-preload').glob('*.sh'))
     (build / 'dockin-preload').write_text(''.join(part.read_text() for part in parts))
-    runtime = dockin.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
-    waiting = dockin.runtimes.waiting_services(runtime, d.getVar('DOCKIN_DATAROOT_DIR'))
-    drop_ins = {service: dockin.units.render_drop_in(directory) for service, directory in waiting.items()}
+    runtime = dockin.target.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
+    waiting = dockin.target.runtimes.waiting_services(runtime, d.getVar('DOCKIN_DATAROOT_DIR'))
+    drop_ins = {service: dockin.target.units.render_drop_in(directory) for service, directory in waiting.items()}
     for directory in (*waiting.values(), d.getVar('DOCKIN_DATAROOT_DIR'), d.getVar('docker_archivedir')):
-        drop_ins.update(dockin.units.render_mount_drop_ins(directory, d.getVar('VOLATILE_BINDS')))
+        drop_ins.update(dockin.target.units.render_mount_drop_ins(directory, d.getVar('VOLATILE_BINDS')))
     for unit, text in drop_ins.items():
-        drop_in = build / (unit + '.d') / dockin.units.DROP_IN
+        drop_in = build / (unit + '.d') / dockin.target.units.DROP_IN
         drop_in.parent.mkdir()
         drop_in.write_text(text)
 }
 do_compile[cleandirs] = "${B}"
-do_compile[file-checksums] += "${DOCKIN_LAYERDIR}/lib/./dockin/image/reference.py:True ${DOCKIN_LAYERDIR}/lib/./dockin/runtimes.py:True ${DOCKIN_LAYERDIR}/lib/./dockin/units.py:True"
+do_compile[file-checksums] += "${DOCKIN_LAYERDIR}/lib/./dockin/image/reference.py:True ${DOCKIN_LAYERDIR}/lib/./dockin/target/runtimes.py:True ${DOCKIN_LAYERDIR}/lib/./dockin/target/units.py:True"
 
 do_install() {
     install -d ${D}${bindir} ${D}${systemd_system_unitdir}

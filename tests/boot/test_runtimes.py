@@ -10,7 +10,7 @@ import tarfile
 
 import pytest
 
-from dockin import runtimes
+from dockin.target import runtimes
 from support import images, packages, rootfs
 
 NAME = "registry.example.com/team/odd:v1"

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What loads take of a real file system, by the store, beside what dockin.space plans at build time."""
+"""What loads take of a real file system, by the store, beside what dockin.target.space plans at build time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from dockin import space
 from dockin.image import archive
+from dockin.target import space
 from support import docker, images
 from support.installed import Shelf
 from support.target import MIB, NO_SPACE, Target

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from dockin import source, units
+from dockin import source
 from dockin.image import reference
+from dockin.target import units
 from support import faults, images, registry
 from support.fixtures import LOGIN
 

@@ -22,10 +22,11 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from dockin import compose, information, markedyaml, recipefile, savedarchive, source, versions
+from dockin import compose, markedyaml, recipefile, source, versions
 from dockin.errors import DockinError
 from dockin.image import archive, attachments as image_attachments, layertar, manifests, platforms, reference, tarball
 from dockin.registry import client as registry_client, credentials, logins, registriesconf, skopeo
+from dockin.target import dockersave, imageinfo
 from fuzz import chains
 from support import attachments, images, layers
 
@@ -317,20 +318,20 @@ def saved_archive() -> bytes:
     return stream.getvalue()
 
 
-INFORMATION = information.ImageInformation(
+INFORMATION = imageinfo.ImageInformation(
     NAME.canonical, NAME.familiar, "linux/amd64", "docker", "busybox.tar.xz", 5, 9, 7, IMAGE.config.digest, IMAGE.digest,
     INDEX.digest)
 
 
 def read_saved(data: bytes) -> None:
     """Read an archive that a user has put in place of ours."""
-    savedarchive.describe(scratch(data), INFORMATION)
+    dockersave.describe(scratch(data), INFORMATION)
 
 
 def read_information(data: bytes) -> None:
     """Read an image information file; what is taken is written as it can be read again."""
-    read = information.parse(data.decode("utf-8", "surrogateescape"), "x.image")
-    assert information.parse(read.render(), "y.image") == read
+    read = imageinfo.parse(data.decode("utf-8", "surrogateescape"), "x.image")
+    assert imageinfo.parse(read.render(), "y.image") == read
 
 
 def read_reference(data: bytes) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from dockin import information
 from dockin.image import archive, platforms, reference, tarball
+from dockin.target import imageinfo
 from support import account, images, installed, oe, registry as registries, spdx
 
 PLATFORMS = ("linux/amd64", "linux/arm64/v8")
@@ -205,7 +205,7 @@ def test_life_of_a_recipe(release, desk):
     build.bitbake("app-docker").ok()
     deb = build.deb("app-docker")
     name = f"/usr/share/dockin/archive/{stem}.image"
-    assert information.parse(deb.read(name).decode(), name).source_digest == moved.digest
+    assert imageinfo.parse(deb.read(name).decode(), name).source_digest == moved.digest
 
     # upgrade: new tag, new pin
     desk.devtool("upgrade", "app-docker", "--version", "1.1.0").ok()
@@ -222,7 +222,7 @@ def test_life_of_a_recipe(release, desk):
     build.bitbake("app-docker").ok()
     deb = build.deb("app-docker")
     assert f"/usr/share/dockin/archive/{stem}.tar.xz" in deb.files
-    assert information.parse(deb.read(name).decode(), name).image_id == own.config.digest
+    assert imageinfo.parse(deb.read(name).decode(), name).image_id == own.config.digest
     modified = status_of(desk, "app-docker")
     assert (modified["image"], modified["fetched"]) == (f"{desk.image}:1.0.0", None)
     assert modified["notes"] == [f"its archive is taken from {saved.parent}"]
@@ -247,7 +247,7 @@ def test_standard_add(release, desk):
     assert {path.name for path in tree.iterdir()} == {".git", *(f"{stem}.{end}" for end in ("image", "json", "tar"))}
     desk.build.bitbake("app-docker").ok()
     name = f"/usr/share/dockin/archive/{stem}.image"
-    read = information.parse(desk.build.deb("app-docker").read(name).decode(), name)
+    read = imageinfo.parse(desk.build.deb("app-docker").read(name).decode(), name)
     assert read.image_id == desk.app.manifest(PLATFORMS[0]).config.digest
     desk.devtool("finish", "--remove-work", "app-docker", "meta-mine").ok()
     [finished] = desk.layer.rglob("app-docker*.bb")
@@ -346,7 +346,7 @@ def test_compose_recipe_of_a_layer(desk):
     deb = build.deb("store-docker")
     assert deb.read("/usr/share/store-docker/store.yml").decode() == compose.read_text()
     name = f"/usr/share/dockin/archive/{stems[0]}.image"
-    assert information.parse(deb.read(name).decode(), name).image_id == own.config.digest
+    assert imageinfo.parse(deb.read(name).decode(), name).image_id == own.config.digest
     # What is in the source tree may be in no registry.
     assert {(one.location, one.purls) for one in spdx.in_package(build, "store-docker")} == {("", ())}
     found = build.run("bitbake-layers", "-q", "dockin-status", "store-docker", "--json", "--output", "status.json").ok()

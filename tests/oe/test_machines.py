@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from dockin import information
+from dockin.target import imageinfo
 
 # multiconfig: its configuration, platform, architecture of the package. One of them is without systemd.
 MACHINES = {
@@ -31,7 +31,7 @@ def machines(shop):
 def test_image_of_the_platform(machines, busybox, name):
     _, platform, architecture = MACHINES[name]
     deb = machines.deb("single", name)
-    found = information.parse(deb.read(PATH).decode(), PATH)
+    found = imageinfo.parse(deb.read(PATH).decode(), PATH)
     assert found.platform == platform
     assert found.image_id == busybox.manifest(platform).config.digest
     assert found.source_digest == busybox.digest

@@ -16,7 +16,7 @@ import tarfile
 
 import pytest
 
-from dockin import information, runtimes, space
+from dockin.target import imageinfo, runtimes, space
 from support import cache
 
 UNPINNED = r"busybox:1\.36\.1 is not pinned"
@@ -45,7 +45,7 @@ def archive_of(deb, stem="busybox-1.36.1"):
 
 def information_of(deb, stem="busybox-1.36.1"):
     path = f"{ARCHIVES}/{stem}.image"
-    return information.parse(deb.read(path).decode(), path)
+    return imageinfo.parse(deb.read(path).decode(), path)
 
 
 def contents(archive):

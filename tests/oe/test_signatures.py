@@ -69,7 +69,7 @@ def test_each_change_reaches_its_tasks(shop, changing):
     assert {"do_unpack", "do_compile", "do_install", "do_package_write_deb"} <= found["dockin-preload"]
     before = after
 
-    append(layer / "lib/dockin/units.py", CONSTANT)
+    append(layer / "lib/dockin/target/units.py", CONSTANT)
     after = hashes(build)
     found = changed(before, after)
     assert set(found) == {*IMAGES, "dockin-preload"}
@@ -152,7 +152,7 @@ def test_changes_rebuild_the_packages(shop):
     unit = "dockin-preload-busybox-1.36.1.service"
     before = package(build, unit)
 
-    units = layer / "lib/dockin/units.py"
+    units = layer / "lib/dockin/target/units.py"
     units.write_text(units.read_text().replace("Description=Load", "Description=Really load"))
     result = build.bitbake("single").ok()
     assert not {"do_fetch", "do_unpack"} & result.tasks("single")

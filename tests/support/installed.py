@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Sequence, Union
 
-from dockin import information
 from dockin.image import archive, platforms, reference, tarball
+from dockin.target import imageinfo
 
 from support import docker, images
 
@@ -47,7 +47,7 @@ class Installed:
     """An image's files on a target."""
 
     info: Path
-    information: information.ImageInformation
+    information: imageinfo.ImageInformation
     config_digest: str
     """Of the image as it was built."""
     top_digest: str
@@ -111,7 +111,7 @@ def install(directory: Path, content: Content, name: str, compression: str = "no
                 subprocess.run(command, stdin=unpacked, stdout=packed, check=True, timeout=COMPRESS_SECONDS)
         else:
             plain.rename(target)
-    described = information.ImageInformation(
+    described = imageinfo.ImageInformation(
         reference=named.tagged.canonical,
         name=named.tagged.familiar,
         platform=str(platform),
@@ -124,7 +124,7 @@ def install(directory: Path, content: Content, name: str, compression: str = "no
         manifest_digest=assembled.manifest_digest,
         source_digest=image.digest,
     )
-    info = directory / (named.stem + information.SUFFIX)
+    info = directory / (named.stem + imageinfo.SUFFIX)
     info.write_text(described.render())
     return Installed(info, described, image.manifest.config.digest, content.digest)
 
@@ -149,7 +149,7 @@ def install_layers(directory: Path, tars: Sequence[Path], name: str) -> Installe
         writer.add("manifest.json", images.to_json([entry]))
         writer.close()
     size = target.stat().st_size
-    described = information.ImageInformation(
+    described = imageinfo.ImageInformation(
         reference=named.canonical,
         name=named.familiar,
         platform=images.host_architecture(),
@@ -162,7 +162,7 @@ def install_layers(directory: Path, tars: Sequence[Path], name: str) -> Installe
         manifest_digest=image_id,
         source_digest=image_id,
     )
-    info = directory / (named.stem + information.SUFFIX)
+    info = directory / (named.stem + imageinfo.SUFFIX)
     info.write_text(described.render())
     return Installed(info, described, image_id, image_id)
 

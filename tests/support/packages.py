@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Union
 
-from dockin import runtimes, space, units
 from dockin.image import archive as layer_archive, reference
+from dockin.target import runtimes, space, units
 
 from support import helper, images, installed, oe, registry
 from support.account import Unavailable

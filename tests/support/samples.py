@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from dockin import information, runtimes
 from dockin.image import archive
+from dockin.target import imageinfo, runtimes
 from support import images, machine, packages
 from support.packages import Content, Recipe, System
 
@@ -74,7 +74,7 @@ def has(system: machine.System, name: str) -> bool:
     if found is None:
         return False
     path = packages.info(name)
-    wanted = information.parse(system.output("cat", path), path)
+    wanted = imageinfo.parse(system.output("cat", path), path)
     # The containerd store may know it by the registry's index.
     assert found in (wanted.image_id, wanted.manifest_digest, wanted.source_digest), f"{name} is {found}, wanted is {wanted}"
     return True

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.acceptance: which images DOCKIN_LICENSE_ACCEPTED accepts, and what it says of others."""
+"""dockin.target.acceptance: which images DOCKIN_LICENSE_ACCEPTED accepts, and what it says of others."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from dockin import acceptance
 from dockin.image import reference
+from dockin.target import acceptance
 
 # value, what is accepted, what is not
 TABLE = [

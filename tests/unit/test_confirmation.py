@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from dockin import refresh, units
+from dockin import refresh
 from dockin.image.reference import parse
+from dockin.target import units
 from unit.test_refresh import NEW, OLD, OTHER, Registry
 
 SHA = f"sha256:{OLD}"

@@ -15,8 +15,8 @@ import pytest
 
 import dockin
 import dockin.errors
-import dockin.runtimes
-import dockin.units
+import dockin.target.runtimes
+import dockin.target.units
 
 from dockin import daemonjson
 from dockin.daemonjson import InvalidDaemonJson

@@ -15,8 +15,9 @@ import tarfile
 
 import pytest
 
-from dockin import classicstore, dataroot, information
+from dockin import classicstore, dataroot
 from dockin.dataroot import InvalidDataRoot
+from dockin.target import imageinfo
 from support import images, installed, layers
 from support.fixtures import like_root  # noqa: F401
 from support.trees import snapshot
@@ -322,5 +323,5 @@ def test_a_source_without_its_archive(tmp_path):
     with pytest.raises(InvalidDataRoot, match=r"team/app:1: its archive /\S+\.tar is gone: keep what removes it"):
         dataroot.write(str(tmp_path / "docker"), sources(made))
     made.info.write_text("format=2\n")
-    with pytest.raises(information.InvalidInformation):
+    with pytest.raises(imageinfo.InvalidInformation):
         dataroot.read_source(str(made.info))

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from dockin import exitcodes, information, refreshcommand, runtimes, source, status, units, versions
+from dockin import exitcodes, refreshcommand, source, status, versions
 from dockin.image import reference, tarball
 from dockin.registry import remedies, skopeo
+from dockin.target import imageinfo, runtimes, units
 
 from support import helper
 
@@ -199,7 +200,7 @@ def test_options_states_and_environment_of_the_preload(preload_help: str) -> Non
 
 def test_keys_of_information_files() -> None:
     sentence = REFERENCE.split("The keys of an information file: ")[1].split(".\n")[0]
-    keys = [field.name for field in dataclasses.fields(information.ImageInformation)]
+    keys = [field.name for field in dataclasses.fields(imageinfo.ImageInformation)]
     assert re.findall(r"`(\w+)`", sentence) == ["format", *keys]
 
 
@@ -212,7 +213,7 @@ def file_names() -> list[str]:
     system = "/usr/lib/systemd/system/"
     return [
         *downloads,
-        f"{archives}{image.stem}{information.SUFFIX}",
+        f"{archives}{image.stem}{imageinfo.SUFFIX}",
         f"{archives}{image.stem}.tar.xz",
         units.HELPER,
         system + units.unit_name(image),

@@ -17,25 +17,12 @@ import re
 
 import pytest
 
-from dockin import (
-    comparison,
-    compose,
-    gitcommit,
-    information,
-    licences,
-    newrecipe,
-    outcome,
-    recipefile,
-    refresh,
-    sbom,
-    source,
-    status,
-    units,
-)
+from dockin import comparison, compose, gitcommit, licences, newrecipe, outcome, recipefile, refresh, sbom, source, status
 from dockin.errors import DockinError
 from dockin.image import attachments, manifests, platforms, reference
 from dockin.registry import client, skopeo
 from dockin.registry.resolver import ResolveError
+from dockin.target import imageinfo, units
 from support import hostile
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
@@ -121,7 +108,7 @@ def name_of_an_image(named):
     service = newrecipe.Service("web", newrecipe.Image(dataclasses.replace(named, digest=NEW), config()))
     composed = newrecipe.for_composition(newrecipe.Composition("shop", "c.yml", "", (service,)), "shop-docker", TABLE)
     element = sbom.from_registry(named, AMD64, NEW, OLD)
-    info = information.ImageInformation(
+    info = imageinfo.ImageInformation(
         named.canonical, named.familiar, "linux/amd64", "docker", named.stem + ".tar", 1, 1, 1, NEW, NEW, OLD)
     return merged(
         recipe(named), {"recipe": composed.text, "Compose unit": composed.files["shop-docker.service"], "unit": unit},

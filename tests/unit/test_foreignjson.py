@@ -8,9 +8,9 @@ import json
 
 import pytest
 
-from dockin import savedarchive
 from dockin.errors import DockinError
 from dockin.image import attachments as image_attachments, foreignjson, manifests
+from dockin.target import dockersave
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import attachments, images, readings
@@ -67,7 +67,7 @@ def test_indexes(change):
 ], ids=str)
 def test_names_of_an_archive(change):
     def read(data):
-        entry = savedarchive.find_entry(data, "archive.tar", "app:1")
+        entry = dockersave.find_entry(data, "archive.tar", "app:1")
         return entry["Config"], entry["Layers"]
 
     refused(read, change, ENTRIES)

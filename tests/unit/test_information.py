@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.information: image information files, which a shell script reads on the target."""
+"""dockin.target.imageinfo: image information files, which a shell script reads on the target."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import re
 
 import pytest
 
-from dockin import information
 from dockin.image import reference
-from dockin.information import ImageInformation, InvalidInformation
+from dockin.target import imageinfo
+from dockin.target.imageinfo import ImageInformation, InvalidInformation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,7 +49,7 @@ source_digest=sha256:{}
 
 def test_text():
     assert GOOD.render() == TEXT
-    assert information.parse(TEXT, "x.image") == GOOD
+    assert imageinfo.parse(TEXT, "x.image") == GOOD
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_text():
 )
 def test_round_trip(changes):
     other = dataclasses.replace(GOOD, **changes)
-    assert information.parse(other.render(), "x.image") == other
+    assert imageinfo.parse(other.render(), "x.image") == other
 
 
 @pytest.mark.parametrize(
@@ -126,16 +126,16 @@ def test_what_a_file_can_not_hold_is_not_written(key, value):
     ],
 )
 def test_what_does_not_matter(old, new):
-    assert information.parse(TEXT.replace(old, new), "x.image") == GOOD
+    assert imageinfo.parse(TEXT.replace(old, new), "x.image") == GOOD
 
 
 def test_no_newline_at_the_end():
-    assert information.parse(TEXT.rstrip("\n"), "x.image") == GOOD
+    assert imageinfo.parse(TEXT.rstrip("\n"), "x.image") == GOOD
 
 
 def test_keys_in_any_order():
     lines = TEXT.splitlines(keepends=True)
-    assert information.parse("".join(reversed(lines)), "x.image") == GOOD
+    assert imageinfo.parse("".join(reversed(lines)), "x.image") == GOOD
 
 
 @pytest.mark.parametrize(
@@ -164,13 +164,13 @@ def test_keys_in_any_order():
 )
 def test_damaged(old, new, said):
     with pytest.raises(InvalidInformation, match=re.escape(said)):
-        information.parse(TEXT.replace(old, new), "x.image")
+        imageinfo.parse(TEXT.replace(old, new), "x.image")
 
 
 def test_half_a_file():
     for cut in range(len(TEXT) - 1):
         with pytest.raises(InvalidInformation):
-            information.parse(TEXT[:cut], "x.image")
+            imageinfo.parse(TEXT[:cut], "x.image")
 
 
 @SETTINGS
@@ -178,7 +178,7 @@ def test_half_a_file():
     lambda values: "".join(f"{key}={value}\n" for key, value in values.items())))
 def test_any_text(text):
     with pytest.raises(InvalidInformation):
-        information.parse(text, "x.image")
+        imageinfo.parse(text, "x.image")
 
 
 @SETTINGS
@@ -189,7 +189,7 @@ def test_what_is_written_can_be_read(key, value):
         text = other.render()
     except InvalidInformation:
         return
-    again = information.parse(text, "x.image")
+    again = imageinfo.parse(text, "x.image")
     assert {name: str(value) for name, value in vars(again).items()} == {
         name: str(value) for name, value in vars(other).items()
     }
@@ -201,4 +201,4 @@ def test_every_reference_can_stand_in_it(name):
     other = dataclasses.replace(
         GOOD, reference=parsed.canonical, name=parsed.familiar, archive=f"{parsed.stem}.tar.xz"
     )
-    assert information.parse(other.render(), "x.image") == other
+    assert imageinfo.parse(other.render(), "x.image") == other

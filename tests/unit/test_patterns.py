@@ -20,7 +20,7 @@ LENGTH, SECONDS = 40_000, 0.5
 LINES = 120
 # Expressions that are put together when they are needed, and why they can't hurt.
 HARMLESS = {
-    "dockin.acceptance:parse": "the user's own patterns of repositories, for names of at most 255 characters",
+    "dockin.target.acceptance:parse": "the user's own patterns of repositories, for names of at most 255 characters",
     "dockin.names:_silent": "a name, which is escaped, between assertions",
     "dockin.refreshcommand:_regex": "the user's own, of the command line",
     "dockin.versions:_compile": "the recipe's own UPSTREAM_CHECK_REGEX, for tags of at most 128 characters",

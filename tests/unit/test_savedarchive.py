@@ -12,8 +12,8 @@ import tarfile
 
 import pytest
 
-from dockin import information, savedarchive
 from dockin.image import archive, platforms, reference, tarball
+from dockin.target import dockersave, imageinfo
 from support import images, installed, layers
 
 NAME = reference.parse("busybox:1.36.1")
@@ -29,7 +29,7 @@ def assembled(folder, content, mode):
     image = tarball.load(str(source), AMD64, None)
     path = folder / "busybox-1.36.1.tar"
     result = archive.assemble(str(source), image, NAME, mode, str(path))
-    return path, result, information.ImageInformation(
+    return path, result, imageinfo.ImageInformation(
         NAME.canonical, NAME.familiar, "linux/amd64", "docker", path.name, result.size, result.size, result.layers_size,
         image.manifest.config.digest, result.manifest_digest, image.digest)
 
@@ -50,13 +50,13 @@ def change(path, edit, drop=()):
 @pytest.mark.parametrize("content", [IMAGE, images.index([IMAGE, images.image(LAYERS, "linux/arm64/v8")])])
 def test_our_own_archive_is_what_it_was(tmp_path, content, mode):
     path, _, wanted = assembled(tmp_path, content, mode)
-    assert savedarchive.describe(str(path), wanted) == wanted
+    assert dockersave.describe(str(path), wanted) == wanted
 
 
 def test_another_image_of_the_same_name(tmp_path):
     _, _, wanted = assembled(tmp_path, IMAGE, archive.DECOMPRESSED)
     path, result, own = assembled(tmp_path, OTHER, archive.DECOMPRESSED)
-    found = savedarchive.describe(str(path), wanted)
+    found = dockersave.describe(str(path), wanted)
     assert (found.image_id, found.manifest_digest) == (OTHER.config.digest, result.manifest_digest)
     assert (found.layers_size, found.unpacked_size) == (own.layers_size, path.stat().st_size)
     # It came from no registry: what is in the archive is all there is to name.
@@ -68,7 +68,7 @@ def test_a_sparse_file_counts_with_its_holes(tmp_path):
     sparse = images.Layer(layers.gnu_tar({"hole": (1 << 30, {})}, "--format=gnu"))
     _, _, wanted = assembled(tmp_path, IMAGE, archive.DECOMPRESSED)
     path, _, _ = assembled(tmp_path, images.image([sparse], "linux/amd64"), archive.REGISTRY)
-    assert savedarchive.describe(str(path), wanted).layers_size == (1 << 30) + 512
+    assert dockersave.describe(str(path), wanted).layers_size == (1 << 30) + 512
 
 
 def renamed(files):
@@ -95,19 +95,19 @@ def damaged(files):
 def test_errors(tmp_path, edit, drop, message):
     path, _, wanted = assembled(tmp_path, IMAGE, archive.DECOMPRESSED)
     change(path, edit, drop)
-    with pytest.raises(savedarchive.InvalidArchive, match=re.escape(message)):
-        savedarchive.describe(str(path), wanted)
+    with pytest.raises(dockersave.InvalidArchive, match=re.escape(message)):
+        dockersave.describe(str(path), wanted)
 
 
 def test_wrong_platform(tmp_path):
     path, _, wanted = assembled(tmp_path, IMAGE, archive.DECOMPRESSED)
-    with pytest.raises(savedarchive.InvalidArchive, match="has an image for linux/amd64, linux/arm/v7 is wanted"):
-        savedarchive.describe(str(path), dataclasses.replace(wanted, platform="linux/arm/v7"))
+    with pytest.raises(dockersave.InvalidArchive, match="has an image for linux/amd64, linux/arm/v7 is wanted"):
+        dockersave.describe(str(path), dataclasses.replace(wanted, platform="linux/arm/v7"))
 
 
 def test_no_tar(tmp_path):
     path = tmp_path / "x.tar"
     path.write_bytes(b"no tar")
     _, _, wanted = assembled(tmp_path, IMAGE, archive.DECOMPRESSED)
-    with pytest.raises(savedarchive.InvalidArchive, match="is no archive"):
-        savedarchive.describe(str(path), wanted)
+    with pytest.raises(dockersave.InvalidArchive, match="is no archive"):
+        dockersave.describe(str(path), wanted)

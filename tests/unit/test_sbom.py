@@ -13,7 +13,7 @@ import pytest
 
 from dockin import sbom
 from dockin.image import platforms, reference
-from dockin.information import ImageInformation
+from dockin.target.imageinfo import ImageInformation
 
 MANIFEST, INDEX = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 BUSYBOX = reference.parse("busybox:1.36.1")

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.space: what images need on a target, against all orders in which they could be loaded."""
+"""dockin.target.space: what images need on a target, against all orders in which they could be loaded."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from unittest import mock
 
 import pytest
 
-from dockin import space
-from dockin.information import ImageInformation
+from dockin.target import space
+from dockin.target.imageinfo import ImageInformation
 from support import helper
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -11,16 +11,17 @@ import os
 
 import pytest
 
-from dockin import comparison, exitcodes, information, outcome, refresh, status
+from dockin import comparison, exitcodes, outcome, refresh, status
 from dockin.comparison import Documents, Finding
 from dockin.errors import DockinError
 from dockin.image import platforms, reference
 from dockin.registry import client
 from dockin.registry.resolver import ResolveError
+from dockin.target import imageinfo
 
 PIN, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 TODAY = datetime.date(2026, 11, 23)
-PACKAGED = information.ImageInformation(
+PACKAGED = imageinfo.ImageInformation(
     "docker.io/library/busybox:1.36.1", "busybox:1.36.1", "linux/amd64", "docker", "busybox-1.36.1.tar.xz", 881500, 2201600,
     2190000, PIN, PIN, PIN)
 

@@ -13,8 +13,9 @@ import tempfile
 
 import pytest
 
-from dockin import errors, runtimes, units
+from dockin import errors
 from dockin.image import reference
+from dockin.target import runtimes, units
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
 TARGET_FILE = TREE / "recipes-support/dockin-preload/files/dockin-preload.target"

@@ -22,8 +22,8 @@ __path__ = [str(_LAYER / "lib" / "dockin")]
 if str(_LAYER / "tests") not in sys.path:
     sys.path.append(str(_LAYER / "tests"))
 
-import dockin.information  # noqa: E402
 import dockin.registry.settings  # noqa: E402
+import dockin.target.imageinfo  # noqa: E402
 from support import faults  # noqa: E402
 from support import images  # noqa: E402
 
@@ -74,7 +74,7 @@ class Dockin(OESelftestTestCase):
         bitbake(_PN)
         archives = pathlib.Path(places["D"] + places["docker_archivedir"])
         [path] = archives.glob("*.image")
-        found = dockin.information.parse(path.read_text(), str(path))
+        found = dockin.target.imageinfo.parse(path.read_text(), str(path))
         self.assertEqual(found.source_digest, digest)
         self.assertEqual((archives / found.archive).stat().st_size, found.archive_size)
         units = list(pathlib.Path(places["D"] + places["systemd_system_unitdir"]).glob("dockin-preload-*.service"))

@@ -8,7 +8,7 @@
 #                   free before
 #   .STEM.brought   the IDs that this program brought under the name, the current one last; all were recorded, and behind the ID
 #                   are the layers, if Docker's classic store or Podman has them. Where there is a record and no such note, a
-#                   build wrote the record with the image (lib/dockin/information.py)
+#                   build wrote the record with the image (lib/dockin/target/imageinfo.py)
 #
 # An additional image store of Podman's has records of its own, in $built: nobody writes there but the build.
 

@@ -15,9 +15,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dockin import runtimes
 from dockin.errors import DockinError
-from dockin.information import ImageInformation
+from dockin.target import runtimes
+from dockin.target.imageinfo import ImageInformation
 
 # For the file system's blocks and the engine's own notes: a part of what is written, and some.
 RESERVE_DIVISOR = 16

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from dockin.errors import DockinError
 from dockin.image import archive, foreignjson, manifests, platforms
-from dockin.information import ImageInformation
+from dockin.target.imageinfo import ImageInformation
 
 _BLOBS = "blobs/sha256/"
 

@@ -12,9 +12,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from dockin import runtimes
 from dockin.errors import DockinError
 from dockin.image.reference import is_digest
+from dockin.target import runtimes
 
 FORMAT = "1"
 SUFFIX = ".image"

@@ -14,9 +14,9 @@ import re
 import urllib.parse
 from dataclasses import dataclass
 
-from dockin import runtimes
 from dockin.errors import DockinError
 from dockin.image.reference import ImageReference
+from dockin.target import runtimes
 
 PREFIX = "dockin-preload-"
 TARGET = "dockin-preload.target"
