@@ -39,7 +39,7 @@ from pathlib import Path
 LAYER = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(LAYER / "tests"), str(LAYER / "lib")]
 
-from dockin import dataroot  # noqa: E402
+from dockin.store import writer  # noqa: E402
 from dockin.target import space  # noqa: E402
 from support import images, installed, machine, measure, packages, rootfs  # noqa: E402
 
@@ -54,7 +54,7 @@ WRITE = f"""
 import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, {str(LAYER / "lib")!r})
-from dockin import dataroot
+from dockin.store import writer as dataroot
 dataroot.write(sys.argv[1], [dataroot.read_source(sys.argv[2])], scratch=sys.argv[3])
 """
 UNIT = f"""[Unit]
@@ -162,7 +162,7 @@ def _boot(one: machine.Machine, source: installed.Installed, prebuilt: bool, pea
     flash = Flash(one)
     shutil.copy(source.info, archives)
     if prebuilt:
-        dataroot.write(str(one.data / "docker"), [dataroot.read_source(str(source.info))])
+        writer.write(str(one.data / "docker"), [writer.read_source(str(source.info))])
     else:
         shutil.copy(source.archive, archives)
     flash.start()

@@ -20,8 +20,8 @@ from pathlib import Path
 LAYER = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(LAYER / "tests"), str(LAYER / "lib")]
 
-from dockin import layertree# noqa: E402
 from dockin.image import layertar  # noqa: E402
+from dockin.store import layertree  # noqa: E402
 from support import layers  # noqa: E402
 
 

@@ -45,17 +45,17 @@ EXTRA_IMAGECMD:dockin-ext4 ?= "-i 4096 -m 0 -L ${DOCKIN_RUNTIME}"
 IMAGE_CMD:dockin-ext4 = "dockin_make_partition ${IMGDEPLOYDIR}/${IMAGE_NAME}.dockin-ext4 ${EXTRA_IMAGECMD}"
 do_image_dockin_ext4[depends] += "e2fsprogs-native:do_populate_sysroot"
 do_image_dockin_ext4[prefuncs] += "dockin_set_partition_size"
-do_image_dockin_ext4[file-checksums] += "${@dockin_code('deeptree partition', d)}"
+do_image_dockin_ext4[file-checksums] += "${@dockin_code('store/deeptree store/partition', d)}"
 IMAGE_TYPEDEP:wic:append = "${@' dockin-ext4' if dockin_has_partition(d) else ''}"
 
 IMAGE_CMD_TAR:append = "${@dockin_tar_options(d)}"
 
 ROOTFS_POSTUNINSTALL_COMMAND += "${@'dockin_write_dataroot' if dockin_dataroot_wanted(d) else ''}"
 do_rootfs[cleandirs] += "${DOCKIN_DATAROOT_WORKDIR}"
-do_rootfs[file-checksums] += "${@dockin_code('image/archive image/attachments classicstore dataroot deeptree image/foreignjson target/imageinfo image/layersize \
-    image/layertar layertree image/manifests overlaystore image/platforms image/reference target/runtimes target/dockersave storefolder image/tarball tarsplit', d) \
+do_rootfs[file-checksums] += "${@dockin_code('image/archive image/attachments store/docker store/writer store/deeptree image/foreignjson target/imageinfo image/layersize \
+    image/layertar store/layertree image/manifests store/podman image/platforms image/reference target/runtimes target/dockersave store/base image/tarball store/tarsplit', d) \
     if dockin_dataroot_wanted(d) else ''}"
-do_rootfs[file-checksums] += "${@dockin_code('daemonjson sbom source storageconf target/units', d) \
+do_rootfs[file-checksums] += "${@dockin_code('store/daemonjson sbom source store/storageconf target/units', d) \
     if dockin_dataroot_wanted(d) else ''}"
 do_create_rootfs_spdx[postfuncs] += "dockin_name_dataroot_in_spdx_30"
 do_image[prefuncs] += "dockin_take_dataroot_out"
@@ -139,7 +139,7 @@ def dockin_text_in_rootfs(path, d):
 
 def dockin_check_docker(d):
     """Raise DockinError where the root file system's Docker would not use the data-root, or its units wait for another."""
-    import dockin.daemonjson
+    import dockin.store.daemonjson
     import glob
 
     rootfs, directory = d.getVar('IMAGE_ROOTFS'), d.getVar('DOCKIN_DATAROOT_DIR')
@@ -154,7 +154,7 @@ def dockin_check_docker(d):
     patterns = [glob.escape('%s%s/%s' % (rootfs, folder, service)) + files for folder in folders for files in ('', '.d/*.conf')]
     units = [path[len(rootfs):] for pattern in patterns for path in glob.glob(pattern)]
     told = any('--data-root' in (dockin_text_in_rootfs(path, d) or '') for path in units)
-    dockin.daemonjson.check(dockin_text_in_rootfs(dockin.daemonjson.PATH, d), directory, told)
+    dockin.store.daemonjson.check(dockin_text_in_rootfs(dockin.store.daemonjson.PATH, d), directory, told)
 
 python () {
     if d.getVar('DOCKIN_DATAROOT') == '0':
@@ -197,7 +197,7 @@ python () {
 
 # Runs when all packages are installed, while the package manager still knows which.
 python dockin_write_dataroot () {
-    import dockin.dataroot
+    import dockin.store.writer
 
     work = d.getVar('DOCKIN_DATAROOT_WORKDIR')
     packages, paths = dockin_information_files(d)
@@ -210,13 +210,13 @@ python dockin_write_dataroot () {
         if d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.DOCKER.name:
             dockin_check_docker(d)
         remedy = "set docker_archivedir to the directory that it leads to"
-        sources = [dockin.dataroot.read_source(dockin_in_rootfs(path, remedy, d)) for path in paths]
+        sources = [dockin.store.writer.read_source(dockin_in_rootfs(path, remedy, d)) for path in paths]
         for source in sources:
             if source.information.runtime != d.getVar('DOCKIN_RUNTIME'):
                 raise dockin.errors.DockinError("the package with %s has it for %s, but the image recipe has DOCKIN_RUNTIME = %r:"
                     " set it for all recipes" % (
                         source.information.name, source.information.runtime, d.getVar('DOCKIN_RUNTIME')))
-        added = dockin.dataroot.write(os.path.join(work, 'tree'), sources, dockin_dataroot_epoch(d), work)
+        added = dockin.store.writer.write(os.path.join(work, 'tree'), sources, dockin_dataroot_epoch(d), work)
         if d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.PODMAN.name:
             dockin_name_image_store(d)
     except (dockin.errors.DockinError, OSError) as error:
@@ -298,9 +298,9 @@ dockin_name_dataroot_in_spdx_30[vardepsexclude] += "SPDXROOTFSDEPLOY"
 
 def dockin_name_image_store(d):
     """Name the additional image store in the storage.conf that Podman will read, and not in that of users."""
-    import dockin.storageconf
+    import dockin.store.storageconf
 
-    ours, text = True, dockin.storageconf.default(d.getVar('DOCKIN_DATAROOT_DIR'))
+    ours, text = True, dockin.store.storageconf.default(d.getVar('DOCKIN_DATAROOT_DIR'))
     # Before Podman 6 one of them counts, the first that is there, and no directory of further files is read.
     for path in d.expand('${sysconfdir}/containers/storage.conf ${datadir}/containers/storage.conf').split():
         place = dockin_in_rootfs(path, "install a file there, to which the image store can be added", d)
@@ -310,8 +310,8 @@ def dockin_name_image_store(d):
             break
     store = d.getVar('DOCKIN_IMAGESTORE_DIR')
     files = {
-        'storage.conf': dockin.storageconf.add_store(text, store, path),
-        'storage.rootless.conf.d/50-dockin.conf': dockin.storageconf.for_users(text, store, path, ours),
+        'storage.conf': dockin.store.storageconf.add_store(text, store, path),
+        'storage.rootless.conf.d/50-dockin.conf': dockin.store.storageconf.for_users(text, store, path, ours),
     }
     for name, content in files.items():
         place = d.expand('${IMAGE_ROOTFS}${sysconfdir}/containers/') + name
@@ -377,7 +377,7 @@ python dockin_put_dataroot_in () {
 }
 
 python dockin_set_partition_size () {
-    import dockin.partition
+    import dockin.store.partition
     import uuid
 
     tree = d.getVar('DOCKIN_DATAROOT_WORKDIR') + '/tree'
@@ -386,7 +386,7 @@ python dockin_set_partition_size () {
                  " or leave dockin-ext4 out of IMAGE_FSTYPES")
     values = {
         'DOCKIN_PARTITION_TREE': tree,
-        'DOCKIN_PARTITION_KIB': str(dockin.partition.size_kib(tree, int(d.getVar('DOCKIN_DATAROOT_EXTRA_SPACE')))),
+        'DOCKIN_PARTITION_KIB': str(dockin.store.partition.size_kib(tree, int(d.getVar('DOCKIN_DATAROOT_EXTRA_SPACE')))),
         'DOCKIN_PARTITION_UUID': str(uuid.uuid5(uuid.NAMESPACE_OID, d.expand('dockin ${IMAGE_BASENAME} ${MACHINE}'))),
         'E2FSPROGS_FAKE_TIME': str(dockin_dataroot_epoch(d)),
     }

@@ -46,7 +46,6 @@ from bb.fetch2 import NoChecksumError
 from bb.fetch2 import ParameterError
 from bb.fetch2 import UnpackError
 
-import dockin.deeptree
 import dockin.image.archive
 import dockin.image.attachments
 import dockin.image.manifests
@@ -60,6 +59,7 @@ import dockin.registry.settings
 import dockin.registry.skopeo
 import dockin.sbom
 import dockin.source
+import dockin.store.deeptree
 import dockin.target.imageinfo
 import dockin.target.runtimes
 import dockin.versions
@@ -898,7 +898,7 @@ def _remove(path):
             return
         above = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            dockin.deeptree.remove(above, os.fsencode(os.path.basename(path)))
+            dockin.store.deeptree.remove(above, os.fsencode(os.path.basename(path)))
         finally:
             os.close(above)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from dockin import classicstore, dataroot
+from dockin.store import docker as store_docker, writer
 from support import account, docker, helper, images, installed, layers, registry, rootfs, trees
 
 DAEMONS = docker.CLASSICS
@@ -69,7 +69,7 @@ def pair(request):
             else:
                 made[case], tars[case] = one, [layer.tar for layer in content]
         tree = outside(daemon, daemon.data_root.parent / "ours")
-        dataroot.write(str(tree), [dataroot.read_source(str(one.info)) for one in made.values()], EPOCH)
+        writer.write(str(tree), [writer.read_source(str(one.info)) for one in made.values()], EPOCH)
         yield Pair(request.param, tars, trees.read(outside(daemon, daemon.data_root)), trees.read(tree), started, refused)
 
 
@@ -146,7 +146,7 @@ def prebuilt(request, busybox, tmp_path_factory):
                                          f"{server.address}/team/app:1", layers="registry")
         root = outside(daemon, daemon.data_root)
         shutil.rmtree(root)
-        dataroot.write(str(root), [dataroot.read_source(str(one.info)) for one in made.values()], EPOCH)
+        writer.write(str(root), [writer.read_source(str(one.info)) for one in made.values()], EPOCH)
         written = trees.read(root)
         daemon.start()
         diff_ids = {case: [layer.diff_id for layer in content] for case, content in contents.items()}
@@ -161,7 +161,7 @@ def pytest_generate_tests(metafunc):
 def chains(diff_ids):
     found = []
     for diff_id in diff_ids:
-        found.append(classicstore.chain_id(found[-1] if found else "", diff_id))
+        found.append(store_docker.chain_id(found[-1] if found else "", diff_id))
     return [chain[7:] for chain in found]
 
 
@@ -290,12 +290,12 @@ def test_images_are_removed_and_loaded_again(prebuilt):
     one, other = prebuilt.installed["app"], prebuilt.installed["other"]
     base, app = chains(prebuilt.diff_ids["app"])
     before = prebuilt.layers()
-    cache = classicstore.cache_id("sha256:" + app)
+    cache = store_docker.cache_id("sha256:" + app)
     assert (prebuilt.root / "overlay2" / cache).exists()
     prebuilt.daemon.docker("image", "rm", one.name)
     assert prebuilt.layers() == sorted({*before} - {app})
     assert not (prebuilt.root / "overlay2" / cache).exists()
-    assert not (prebuilt.root / "overlay2/l" / classicstore.link_id("sha256:" + app)).is_symlink()
+    assert not (prebuilt.root / "overlay2/l" / store_docker.link_id("sha256:" + app)).is_symlink()
     assert prebuilt.daemon.run_image(other.name) == "other"
     prebuilt.daemon.docker("load", "--input", str(one.archive))
     assert prebuilt.layers() == before
@@ -377,7 +377,7 @@ def test_a_whole_system(kind, debian, tmp_path):
         daemon.docker("load", "--input", str(archive))
         theirs = trees.read(outside(daemon, daemon.data_root))
         root = outside(daemon, daemon.data_root.parent / "ours")
-        dataroot.write(str(root), [dataroot.read_source(str(one.info))._replace(archive=archive)], EPOCH)
+        writer.write(str(root), [writer.read_source(str(one.info))._replace(archive=archive)], EPOCH)
         ours = trees.read(root)
     assert ours.layers == theirs.layers
     (layer,), (same,) = ours.layers.values(), theirs.layers.values()
@@ -391,7 +391,7 @@ def test_a_whole_system(kind, debian, tmp_path):
 UNDER_PSEUDO = """
 import os, pickle, sys
 from pathlib import Path
-from dockin import dataroot
+from dockin.store import writer as dataroot
 from support import trees
 root, *infos = sys.argv[1:]
 dataroot.write(root, [dataroot.read_source(info) for info in infos], %d)
@@ -410,7 +410,7 @@ def test_under_pseudo_as_by_root(tmp_path):
         stack.callback(shutil.rmtree, folder)
         infos = [installed.install(folder / "archives", images.image(make()), name_of(case)).info
                  for case, make in layers.AWKWARD.items()]
-        dataroot.write(str(tmp_path / "docker"), [dataroot.read_source(str(info)) for info in infos], EPOCH)
+        writer.write(str(tmp_path / "docker"), [writer.read_source(str(info)) for info in infos], EPOCH)
         for name in ("lib/dockin", "tests/support"):
             shutil.copytree(TREE / name, folder / name)
         environment = {"PATH": user.path(), "PSEUDO_LOCALSTATEDIR": str(folder / "pseudo"), "HOME": str(folder),

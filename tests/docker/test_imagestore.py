@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dockin import dataroot, overlaystore
+from dockin.store import podman as store_podman, writer
 from support import docker, images, installed, layers, podman, target
 
 EPOCH = 1_600_000_000
@@ -78,14 +78,14 @@ def pair(beside):
         tars[case] = []
         engine("load", "--input", str(made[case].archive))
     tree = outside(beside, beside.data_root.parent / "ours")
-    dataroot.write(str(tree), [dataroot.read_source(str(one.info)) for one in made.values()], EPOCH)
+    writer.write(str(tree), [writer.read_source(str(one.info)) for one in made.values()], EPOCH)
     return Pair(tars, podman.read(outside(beside, engine.root)), podman.read(tree), started, refused)
 
 
 def ids(tars):
     found = []
     for tar in tars:
-        found.append(overlaystore.OverlayStore.layer_id(found[-1] if found else "", images.sha256(tar)))
+        found.append(store_podman.OverlayStore.layer_id(found[-1] if found else "", images.sha256(tar)))
     return found
 
 
@@ -169,7 +169,7 @@ def prebuilt(request, tmp_path_factory):
         old_form = images.image([base, images.layer({"word": "old\n"}, "gzip")], form="docker")
         made["old form"] = install(daemon, old_form, "registry.example.com/team/old:1", layers="registry")
         tree, image = folder / "tree", folder / "image"
-        dataroot.write(str(tree), [dataroot.read_source(str(one.info)) for one in made.values()], EPOCH)
+        writer.write(str(tree), [writer.read_source(str(one.info)) for one in made.values()], EPOCH)
         argv = [word.format(tree=tree, image=image) for word in maker]
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, timeout=60)
         place = f"{daemon.directory}/prebuilt"

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dockin import classicstore, dataroot
+from dockin.store import docker, writer
 from support import images, installed, layers, overlay
 from support.layers import DIRECTORY, FIFO, hard, link
 
@@ -92,8 +92,8 @@ def seen(mounts, root, diff_ids):
     """Return what overlayfs shows of an image in a data-root, as Layer.over() has it."""
     chain, below = "", []
     for diff_id in diff_ids:
-        chain = classicstore.chain_id(chain, diff_id)
-        below.insert(0, Path(root, "overlay2", classicstore.cache_id(chain), "diff"))
+        chain = docker.chain_id(chain, diff_id)
+        below.insert(0, Path(root, "overlay2", docker.cache_id(chain), "diff"))
     found = {}
     for path, entry in mounts.merged(below).items():
         kind = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}[stat.S_IFMT(entry.mode)]
@@ -133,7 +133,7 @@ def write(mounts, tmp_path):
         for folder in (tmp_path / "archives", mounts.folder / "root"):
             shutil.rmtree(folder, ignore_errors=True)
         one = installed.install(tmp_path / "archives", images.image(content), "team/app:1")
-        dataroot.write(str(mounts.folder / "root"), [dataroot.read_source(str(one.info))])
+        writer.write(str(mounts.folder / "root"), [writer.read_source(str(one.info))])
         return seen(mounts, mounts.folder / "root", [layer.diff_id for layer in content])
 
     return written
@@ -154,7 +154,7 @@ def test_any_stack(write, stack):
     try:
         expected = model(stack)
     except Refused:
-        with pytest.raises(dataroot.InvalidDataRoot):
+        with pytest.raises(writer.InvalidDataRoot):
             write(stack)
     else:
         assert write(stack) == expected

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from dockin import classicstore, overlaystore
+from dockin.store import docker, podman
 from support import cache, layers, oe_conf, spdx
 from support import images as samples
 
@@ -250,8 +250,8 @@ def shop_stem(images):
 def test_layers_are_as_overlayfs_wants_them(ready, awkward):
     chain, folders = "", []
     for diff_id in json.loads(awkward.config.data)["rootfs"]["diff_ids"]:
-        chain = classicstore.chain_id(chain, diff_id)
-        folders.append(f"{DATA_ROOT}/overlay2/{classicstore.cache_id(chain)}/diff")
+        chain = docker.chain_id(chain, diff_id)
+        folders.append(f"{DATA_ROOT}/overlay2/{docker.cache_id(chain)}/diff")
     base, top, more = (below(ready, folder) for folder in folders)
     assert base["/etc/gone"][4:6] == [samples.MTIME, hashlib.sha256(b"gone").hexdigest()]
     assert top["/etc/gone"][:4] == [stat.S_IFCHR, 0, 0, 0]
@@ -352,7 +352,7 @@ def test_podman_has_a_store_in_a_read_only_root(images, awkward, busybox, tmp_pa
     assert {path for path in store if path.startswith("/dockin/")} == {"/dockin/busybox-1.36.1", "/dockin/team-awkward-v1"}
     layer = ""
     for diff_id in json.loads(awkward.config.data)["rootfs"]["diff_ids"]:
-        layer = overlaystore.OverlayStore.layer_id(layer, diff_id)
+        layer = podman.OverlayStore.layer_id(layer, diff_id)
     more = below(store, f"/overlay/{layer}/diff")
     assert more["/suid"][:5] == [stat.S_IFREG | 0o4755, 0, 0, 0, 1234567890]
     assert more["/user"][1:3] == [70000, 70000] and more["/user"][6] == {"user.word": b"value".hex()}

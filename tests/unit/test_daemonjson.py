@@ -18,8 +18,8 @@ import dockin.errors
 import dockin.target.runtimes
 import dockin.target.units
 
-from dockin import daemonjson
-from dockin.daemonjson import InvalidDaemonJson
+from dockin.store import daemonjson
+from dockin.store.daemonjson import InvalidDaemonJson
 
 ROOT = "/var/lib/docker"
 

@@ -15,8 +15,8 @@ import tarfile
 
 import pytest
 
-from dockin import classicstore, dataroot
-from dockin.dataroot import InvalidDataRoot
+from dockin.store import docker, writer
+from dockin.store.writer import InvalidDataRoot
 from dockin.target import imageinfo
 from support import images, installed, layers
 from support.fixtures import like_root  # noqa: F401
@@ -32,7 +32,7 @@ def install(tmp_path, content, name="team/app:1", **options):
 
 
 def sources(*made):
-    return [dataroot.read_source(str(one.info)) for one in made]
+    return [writer.read_source(str(one.info)) for one in made]
 
 
 def read_layer(root, chain):
@@ -65,8 +65,8 @@ UPPER = images.layer({"etc/motd": "changed\n", "srv/data": "x" * 5000})
 def test_files(tmp_path):
     made = install(tmp_path, [BASE, UPPER])
     root = tmp_path / "docker"
-    added = dataroot.write(str(root), sources(made), EPOCH)
-    upper = classicstore.chain_id(BASE.diff_id, UPPER.diff_id)
+    added = writer.write(str(root), sources(made), EPOCH)
+    upper = docker.chain_id(BASE.diff_id, UPPER.diff_id)
     assert added == {BASE.diff_id: 6 + 2 + 7, upper: 8 + 5000}
 
     store = root / "image/overlay2"
@@ -75,7 +75,7 @@ def test_files(tmp_path):
     config = (store / "imagedb/content/sha256" / made.config_digest[7:]).read_bytes()
     assert images.sha256(config) == made.config_digest
 
-    base_id, upper_id = classicstore.cache_id(BASE.diff_id), classicstore.cache_id(upper)
+    base_id, upper_id = docker.cache_id(BASE.diff_id), docker.cache_id(upper)
     notes, _ = read_layer(root, BASE.diff_id)
     assert notes == {"cache-id": base_id, "diff": BASE.diff_id, "size": "15"}
     notes, _ = read_layer(root, upper)
@@ -83,7 +83,7 @@ def test_files(tmp_path):
     assert reassemble(root, BASE.diff_id) == BASE.tar
     assert reassemble(root, upper) == UPPER.tar
 
-    base_link, upper_link = classicstore.link_id(BASE.diff_id), classicstore.link_id(upper)
+    base_link, upper_link = docker.link_id(BASE.diff_id), docker.link_id(upper)
     assert (root / "overlay2" / base_id / "link").read_text() == base_link
     assert (root / "overlay2" / upper_id / "lower").read_text() == f"l/{base_link}"
     assert sorted(os.listdir(root / "overlay2" / base_id)) == ["committed", "diff", "link"]
@@ -96,28 +96,28 @@ def test_files(tmp_path):
 
 def test_the_names_docker_looks_for():
     """Cache-ids are of 64 hex digits, links of 26 characters that a mount option can hold."""
-    assert len(classicstore.cache_id(BASE.diff_id)) == 64
-    assert len(classicstore.link_id(BASE.diff_id)) == 26
-    assert classicstore.link_id(BASE.diff_id).isalnum()
+    assert len(docker.cache_id(BASE.diff_id)) == 64
+    assert len(docker.link_id(BASE.diff_id)) == 26
+    assert docker.link_id(BASE.diff_id).isalnum()
     # https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
     chain = "sha256:" + hashlib.sha256(f"{BASE.diff_id} {UPPER.diff_id}".encode()).hexdigest()
-    assert classicstore.chain_id(BASE.diff_id, UPPER.diff_id) == chain
+    assert docker.chain_id(BASE.diff_id, UPPER.diff_id) == chain
 
 
 @pytest.mark.parametrize("compression", installed.COMPRESSIONS)
 def test_the_same_bytes_from_any_compression(tmp_path, compression):
     plain = install(tmp_path, [BASE, UPPER])
     packed = installed.install(tmp_path / "packed", images.image([BASE, UPPER]), "team/app:1", compression=compression)
-    dataroot.write(str(tmp_path / "one"), sources(plain), EPOCH)
-    dataroot.write(str(tmp_path / "two"), sources(packed), EPOCH)
+    writer.write(str(tmp_path / "one"), sources(plain), EPOCH)
+    writer.write(str(tmp_path / "two"), sources(packed), EPOCH)
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
 
 
 def test_times_follow_the_epoch_or_the_layer(tmp_path):
     root = tmp_path / "docker"
-    dataroot.write(str(root), sources(install(tmp_path, [BASE])), EPOCH)
+    writer.write(str(root), sources(install(tmp_path, [BASE])), EPOCH)
     times = {name: stat_[2] for name, stat_ in snapshot(root).items()}
-    cache = f"overlay2/{classicstore.cache_id(BASE.diff_id)}"
+    cache = f"overlay2/{docker.cache_id(BASE.diff_id)}"
     assert times.pop(f"{cache}/diff") == EPOCH * 10**9
     assert {time for name, time in times.items() if name.startswith(f"{cache}/diff")} == {images.MTIME * 10**9}
     assert {time for name, time in times.items() if not name.startswith(f"{cache}/diff")} == {EPOCH * 10**9}
@@ -128,20 +128,20 @@ def test_images_in_one_go_or_one_by_one(tmp_path):
     other = images.layer({"other": "2"})
     made = [install(tmp_path, [BASE, UPPER]), install(tmp_path, [BASE, other], "team/other:1"),
             install(tmp_path, [BASE, UPPER], "team/app:latest")]
-    added = dataroot.write(str(tmp_path / "one"), sources(*made), EPOCH)
+    added = writer.write(str(tmp_path / "one"), sources(*made), EPOCH)
     assert len(added) == 3
-    counts = [len(dataroot.write(str(tmp_path / "two"), sources(one), EPOCH)) for one in made]
+    counts = [len(writer.write(str(tmp_path / "two"), sources(one), EPOCH)) for one in made]
     assert counts == [2, 1, 0]
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
-    assert dataroot.write(str(tmp_path / "two"), sources(*made), EPOCH) == {}
+    assert writer.write(str(tmp_path / "two"), sources(*made), EPOCH) == {}
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
 
 
 def test_a_tag_moves_to_a_later_image(tmp_path):
     root = tmp_path / "docker"
-    dataroot.write(str(root), sources(install(tmp_path / "a", [BASE])), EPOCH)
+    writer.write(str(root), sources(install(tmp_path / "a", [BASE])), EPOCH)
     later = install(tmp_path / "b", [BASE, UPPER])
-    dataroot.write(str(root), sources(later), EPOCH)
+    writer.write(str(root), sources(later), EPOCH)
     names = json.loads((root / "image/overlay2/repositories.json").read_text())["Repositories"]["team/app"]
     assert names["team/app:1"] == later.config_digest
     assert len(names) == 3
@@ -151,7 +151,7 @@ def test_layers_as_the_registry_has_them(tmp_path):
     """What "docker pull" notes of each: so it knows them again in another image."""
     made = install(tmp_path, [BASE, images.Layer(UPPER.tar, "none")], "registry.example/team/app:1", layers="registry")
     root = tmp_path / "docker"
-    dataroot.write(str(root), sources(made), EPOCH)
+    writer.write(str(root), sources(made), EPOCH)
     folder = root / "image/overlay2/distribution"
     digest = BASE.blob("oci").digest
     assert (folder / "diffid-by-digest/sha256" / digest[7:]).read_text() == BASE.diff_id
@@ -164,10 +164,10 @@ def test_tars_that_docker_could_not_write_again(tmp_path, name):
     """Readers refuse a name that comes twice, and know no holes: such content is in the tar-split file itself."""
     content = layers.BEYOND[name]()
     root = tmp_path / "docker"
-    dataroot.write(str(root), sources(install(tmp_path, content)), EPOCH)
+    writer.write(str(root), sources(install(tmp_path, content)), EPOCH)
     chain = ""
     for layer in content:
-        chain = classicstore.chain_id(chain, layer.diff_id)
+        chain = docker.chain_id(chain, layer.diff_id)
         names = [os.path.normpath(entry["name"]) for entry in read_layer(root, chain)[1] if entry["type"] == 1]
         assert len(names) == len(set(names))
         assert reassemble(root, chain) == layer.tar
@@ -176,7 +176,7 @@ def test_tars_that_docker_could_not_write_again(tmp_path, name):
 def test_two_images_of_one_name(tmp_path):
     one, two = install(tmp_path / "a", [BASE]), install(tmp_path / "b", [UPPER])
     with pytest.raises(InvalidDataRoot, match=f"Two images are called team/app:1: {one.config_digest} and"):
-        dataroot.write(str(tmp_path / "docker"), sources(one, two))
+        writer.write(str(tmp_path / "docker"), sources(one, two))
 
 
 def test_two_platforms_of_one_index(tmp_path):
@@ -185,7 +185,7 @@ def test_two_platforms_of_one_index(tmp_path):
         tmp_path, [BASE, UPPER], "team/other:1")
     for made in (two, other):
         made.rewrite(source_digest=one.top_digest)
-    dataroot.write(str(tmp_path / "docker"), sources(one, two, other))
+    writer.write(str(tmp_path / "docker"), sources(one, two, other))
     names = json.loads((tmp_path / "docker/image/overlay2/repositories.json").read_text())["Repositories"]
     assert names == {
         "team/app": {"team/app:1": one.config_digest, "team/app:1-32": two.config_digest},
@@ -195,10 +195,10 @@ def test_two_platforms_of_one_index(tmp_path):
 def test_a_data_root_that_docker_has_used(tmp_path):
     root = tmp_path / "docker"
     made = install(tmp_path, [BASE])
-    dataroot.write(str(root), sources(made))
+    writer.write(str(root), sources(made))
     (root / "image/overlay2/layerdb/sha256" / BASE.diff_id[7:] / "cache-id").write_text("1234")
     with pytest.raises(InvalidDataRoot, match="Docker has used this data-root"):
-        dataroot.write(str(root), sources(made))
+        writer.write(str(root), sources(made))
 
 
 def test_not_a_data_root_of_ours(tmp_path):
@@ -206,22 +206,22 @@ def test_not_a_data_root_of_ours(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InvalidDataRoot, match="link is a link, to '.*elsewhere': give the directory itself"):
-        dataroot.write(str(tmp_path / "link"), made)
+        writer.write(str(tmp_path / "link"), made)
     assert not list((tmp_path / "elsewhere").iterdir())
     (tmp_path / "used" / "containers").mkdir(parents=True)
     with pytest.raises(InvalidDataRoot, match="has containers/: Docker has used this data-root"):
-        dataroot.write(str(tmp_path / "used"), made)
+        writer.write(str(tmp_path / "used"), made)
 
 
 def test_an_image_for_another_runtime(tmp_path):
     made = install(tmp_path, [BASE])
     made.rewrite(runtime="containerd")
     with pytest.raises(InvalidDataRoot, match="team/app:1 is for containerd, which has no data-root"):
-        dataroot.write(str(tmp_path / "docker"), sources(made))
+        writer.write(str(tmp_path / "docker"), sources(made))
     other = install(tmp_path, [BASE], "team/other:1")
     made.rewrite(runtime="podman")
     with pytest.raises(InvalidDataRoot, match="team/app:1 is for podman, team/other:1 is for docker"):
-        dataroot.write(str(tmp_path / "docker"), sources(made, other))
+        writer.write(str(tmp_path / "docker"), sources(made, other))
 
 
 def test_an_archive_that_is_a_fifo(tmp_path):
@@ -229,7 +229,7 @@ def test_an_archive_that_is_a_fifo(tmp_path):
     made.archive.unlink()
     os.mkfifo(made.archive)
     with pytest.raises(InvalidDataRoot, match="is no regular file"):
-        dataroot.write(str(tmp_path / "docker"), sources(made))
+        writer.write(str(tmp_path / "docker"), sources(made))
 
 
 def lines(root):
@@ -240,7 +240,7 @@ def test_an_archive_of_another_image(tmp_path):
     one, two = install(tmp_path / "a", [BASE]), install(tmp_path / "b", [UPPER])
     two.archive.write_bytes(one.archive.read_bytes())
     with pytest.raises(InvalidDataRoot, match=f"has the image {one.config_digest}, not {two.config_digest}"):
-        dataroot.write(str(tmp_path / "docker"), sources(two))
+        writer.write(str(tmp_path / "docker"), sources(two))
 
 
 @pytest.mark.parametrize("compression", installed.COMPRESSIONS)
@@ -252,9 +252,9 @@ def test_a_damaged_archive(tmp_path, compression):
     made.archive.write_bytes(data)
     root = tmp_path / "docker"
     with pytest.raises(Exception, match="damaged|Damaged|decompress|Corrupt|corrupt"):
-        dataroot.write(str(root), sources(made))
+        writer.write(str(root), sources(made))
     assert not [name for name in lines(root) if ".new" in name]
-    kept = [classicstore.cache_id("sha256:" + name) for name in os.listdir(root / "image/overlay2/layerdb/sha256")]
+    kept = [docker.cache_id("sha256:" + name) for name in os.listdir(root / "image/overlay2/layerdb/sha256")]
     assert sorted(os.listdir(root / "overlay2")) == sorted(["l", *kept])
     assert not (root / "image/overlay2/repositories.json").exists()
 
@@ -273,7 +273,7 @@ def test_a_layer_that_was_compressed_again(tmp_path):
             new.addfile(member, io.BytesIO(data))
     os.replace(tmp_path / "new.tar", made.archive)
     with pytest.raises(InvalidDataRoot, match=f"layer {blob.digest} has {images.sha256(other)}: the archive is damaged"):
-        dataroot.write(str(tmp_path / "docker"), sources(made))
+        writer.write(str(tmp_path / "docker"), sources(made))
 
 
 @pytest.mark.parametrize(
@@ -282,23 +282,23 @@ def test_a_layer_that_was_compressed_again(tmp_path):
 def test_no_archive(tmp_path, content):
     made = install(tmp_path, [BASE])
     made.archive.write_bytes(content)
-    with pytest.raises(dataroot.DockinError, match=made.archive.name):
-        dataroot.write(str(tmp_path / "docker"), sources(made))
+    with pytest.raises(writer.DockinError, match=made.archive.name):
+        writer.write(str(tmp_path / "docker"), sources(made))
 
 
 def test_too_many_layers(tmp_path):
-    most = classicstore.MAX_LAYERS
+    most = docker.MAX_LAYERS
     layers = [images.layer({"n": str(number)}, "none") for number in range(most + 1)]
-    assert len(dataroot.write(str(tmp_path / "most"), sources(install(tmp_path / "a", layers[1:])))) == most
+    assert len(writer.write(str(tmp_path / "most"), sources(install(tmp_path / "a", layers[1:])))) == most
     with pytest.raises(InvalidDataRoot, match="126 layers, its config says 126; at most 125 are possible"):
-        dataroot.write(str(tmp_path / "docker"), sources(install(tmp_path / "b", layers)))
+        writer.write(str(tmp_path / "docker"), sources(install(tmp_path / "b", layers)))
 
 
 def test_modes(tmp_path):
     """Nobody but its owner gets into a data-root, whatever the umask: it has setuid programs, on the build host as well."""
     old = os.umask(0)
     try:
-        dataroot.write(str(tmp_path / "docker"), sources(install(tmp_path, [BASE])))
+        writer.write(str(tmp_path / "docker"), sources(install(tmp_path, [BASE])))
     finally:
         os.umask(old)
     modes = {name: stat.S_IMODE(found[0]) for name, found in snapshot(tmp_path / "docker").items()}
@@ -313,15 +313,15 @@ def test_a_deep_layer_that_is_damaged(tmp_path):
     made = install(tmp_path, [BASE, layers.layer(("a/" * 2000 + "f", {}, b"x"), ("other", layers.hard("nothing")))])
     root = tmp_path / "docker"
     with pytest.raises(InvalidDataRoot, match="entry 'other': a hard link to 'nothing'"):
-        dataroot.write(str(root), sources(made))
-    assert sorted(os.listdir(root / "overlay2")) == sorted(["l", classicstore.cache_id(BASE.diff_id)])
+        writer.write(str(root), sources(made))
+    assert sorted(os.listdir(root / "overlay2")) == sorted(["l", docker.cache_id(BASE.diff_id)])
 
 
 def test_a_source_without_its_archive(tmp_path):
     made = install(tmp_path, [BASE])
     made.archive.unlink()
     with pytest.raises(InvalidDataRoot, match=r"team/app:1: its archive /\S+\.tar is gone: keep what removes it"):
-        dataroot.write(str(tmp_path / "docker"), sources(made))
+        writer.write(str(tmp_path / "docker"), sources(made))
     made.info.write_text("format=2\n")
     with pytest.raises(imageinfo.InvalidInformation):
-        dataroot.read_source(str(made.info))
+        writer.read_source(str(made.info))

@@ -9,8 +9,8 @@ import stat
 
 import pytest
 
-from dockin import layertree
 from dockin.image import layersize, layertar
+from dockin.store import layertree
 from support import images, layers
 
 HEADER, BLOCK = 512, 4096

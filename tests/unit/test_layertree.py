@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dockin import deeptree, layertree
 from dockin.image import layertar
-from dockin.layertree import InvalidEntry
+from dockin.store import deeptree, layertree
+from dockin.store.layertree import InvalidEntry
 from support import layers, trees
 from support.fixtures import like_root  # noqa: F401
 from support.layers import DIRECTORY, FIFO, device, hard, link

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import pytest
 
-from dockin import dataroot
-from dockin.dataroot import InvalidDataRoot
-from dockin.overlaystore import MAX_LAYERS, OverlayStore, link_id
+from dockin.store import writer
+from dockin.store.podman import MAX_LAYERS, OverlayStore, link_id
+from dockin.store.writer import InvalidDataRoot
 from support import images, installed, layers
 from support.fixtures import like_root  # noqa: F401
 from support.trees import snapshot
@@ -33,7 +33,7 @@ def install(tmp_path, content, name="team/app:1", **options):
 
 
 def write(root, *made):
-    return dataroot.write(str(root), [dataroot.read_source(str(one.info)) for one in made], EPOCH)
+    return writer.write(str(root), [writer.read_source(str(one.info)) for one in made], EPOCH)
 
 
 def documents(root):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dockin import deeptree, partition
+from dockin.store import deeptree, partition
 
 
 def test_every_inode_takes_a_block_and_hard_links_take_one_together(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from dockin import storageconf
+from dockin.store import storageconf
 
 STORE = "/usr/lib/containers/storage"
 FIRST = f'additionalimagestores = ["{STORE}"]\n'

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dockin import tarsplit
+from dockin.store import tarsplit
 
 POLYNOMIAL = 0xD800000000000000
 ONES = 0xFFFFFFFFFFFFFFFF

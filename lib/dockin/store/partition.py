@@ -9,7 +9,7 @@ import os
 import stat
 import typing
 
-from dockin import deeptree
+from dockin.store import deeptree
 
 BLOCK = 4096
 ALIGNMENT_KIB = 1024

@@ -18,9 +18,9 @@ import posixpath
 import stat
 import typing
 
-from dockin import deeptree
 from dockin.errors import DockinError
 from dockin.image import layertar
+from dockin.store import deeptree
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"

@@ -12,9 +12,9 @@ import tarfile
 import typing
 from dataclasses import dataclass, field
 
-from dockin import deeptree
 from dockin.errors import DockinError
 from dockin.image import archive, reference
+from dockin.store import deeptree
 from dockin.target import dockersave
 from dockin.target.imageinfo import ImageInformation
 

@@ -20,9 +20,9 @@ import os
 import typing
 from dataclasses import replace
 
-from dockin import storefolder
 from dockin.image import manifests, reference
-from dockin.storefolder import ArchivedImage, Folder, InvalidDataRoot, hex_of
+from dockin.store import base
+from dockin.store.base import ArchivedImage, Folder, InvalidDataRoot, hex_of
 
 # https://github.com/moby/moby, maxLayerDepth
 MAX_LAYERS = 125
@@ -46,7 +46,7 @@ _DIRECTORIES = {
     f"{_STORE}/distribution": 0o700,
     "overlay2": 0o710,
     "overlay2/l": 0o700,
-    storefolder.RECORDS: 0o700,
+    base.RECORDS: 0o700,
 }
 _DISTRIBUTION_DIRECTORIES = tuple(
     f"{_STORE}/distribution/{name}" for name in ("diffid-by-digest", "v2metadata-by-diffid")
@@ -95,7 +95,7 @@ class ClassicStore:
         return True
 
     def write_layer(
-        self, chain: list[str], diff_id: str, unpack: storefolder.Unpack, image: ArchivedImage, member: str
+        self, chain: list[str], diff_id: str, unpack: base.Unpack, image: ArchivedImage, member: str
     ) -> int:
         """Write the last layer of a chain of IDs; return its size in bytes."""
         root, cache = self._folder, cache_id(chain[-1])
@@ -137,7 +137,7 @@ class ClassicStore:
 
         By it "docker pull" of another image knows that the layer is there, and fetches only what is not.
         """
-        digest = storefolder.named_digest(member)
+        digest = base.named_digest(member)
         if not digest or digest == diff_id:
             return
         image.blob(member)

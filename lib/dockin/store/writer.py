@@ -5,8 +5,8 @@
     images = [dataroot.read_source(path) for path in ("/usr/share/dockin/archive/busybox-1.36.1.image", …)]
     dataroot.write("…/rootfs/var/lib/docker", images, epoch)
 
-The images' runtime says which: a data-root of Docker's classic store (classicstore.py), or an additional image store of
-Podman's (overlaystore.py). In both dockin/<stem> is the record by which dockin-preload has nothing to do.
+The images' runtime says which: a data-root of Docker's classic store (docker.py), or an additional image store of
+Podman's (podman.py). In both dockin/<stem> is the record by which dockin-preload has nothing to do.
 
 What is written follows from the images and the epoch alone, random names and times included; only the compression of the
 tar-split files is the host's zlib's. It takes root or pseudo.
@@ -26,17 +26,17 @@ import tempfile
 import typing
 from dataclasses import replace
 
-from dockin import classicstore, layertree, overlaystore, storefolder, tarsplit
 from dockin.errors import DockinError
 from dockin.image import archive, layertar, manifests, reference, tarball
-from dockin.storefolder import ArchivedImage, InvalidDataRoot, Unpacked
+from dockin.store import base, docker, layertree, podman, tarsplit
+from dockin.store.base import ArchivedImage, InvalidDataRoot, Unpacked
 from dockin.target import dockersave, imageinfo, runtimes
 from dockin.target.imageinfo import ImageInformation
 
-_Store = typing.Union[classicstore.ClassicStore, overlaystore.OverlayStore]
-_STORES: dict[str, typing.Callable[[storefolder.Folder], _Store]] = {
-    runtimes.DOCKER.name: classicstore.ClassicStore,
-    runtimes.PODMAN.name: overlaystore.OverlayStore,
+_Store = typing.Union[docker.ClassicStore, podman.OverlayStore]
+_STORES: dict[str, typing.Callable[[base.Folder], _Store]] = {
+    runtimes.DOCKER.name: docker.ClassicStore,
+    runtimes.PODMAN.name: podman.OverlayStore,
 }
 
 
@@ -70,7 +70,7 @@ def write(
     """
     sources = list(sources)
     runtime = _runtime(sources)
-    folder = storefolder.Folder(data_root, epoch)
+    folder = base.Folder(data_root, epoch)
     store = _STORES[runtime](folder)
     added: dict[str, int] = {}
     tagged = _images_by_name(sources, _name_with_tag)
@@ -88,7 +88,7 @@ def write(
         except tarfile.TarError as error:
             raise InvalidDataRoot(f"{source.archive} is no archive that 'docker load' can read: {error}") from error
         record = source.information.render_record(source.information.image_id, list(map(store.layer_name, layers)))
-        folder.write_file(f"{storefolder.RECORDS}/{source.stem}", record, 0o600)
+        folder.write_file(f"{base.RECORDS}/{source.stem}", record, 0o600)
     folder.set_times(store.layers)
     return added
 

@@ -23,9 +23,9 @@ import re
 import stat
 import typing
 
-from dockin import storefolder
 from dockin.image import manifests, reference
-from dockin.storefolder import ArchivedImage, Folder, InvalidDataRoot, hex_of
+from dockin.store import base
+from dockin.store.base import ArchivedImage, Folder, InvalidDataRoot, hex_of
 
 # https://github.com/containers/container-libs, maxDepth
 MAX_LAYERS = 500
@@ -39,7 +39,7 @@ _DIRECTORIES = {
     "overlay/l": 0o755,
     "overlay-images": 0o700,
     "overlay-layers": 0o700,
-    storefolder.RECORDS: 0o700,
+    base.RECORDS: 0o700,
 }
 # Podman opens them also where nothing can be written; what is in them tells of changes, of which there are none.
 _LOCKS = ("overlay-images/images.lock", "overlay-layers/layers.lock")
@@ -91,7 +91,7 @@ class OverlayStore:
         return any(other["id"] == layer for other in self._folder.read_json(_LAYERS, []))
 
     def write_layer(
-        self, chain: list[str], diff_id: str, unpack: storefolder.Unpack, image: ArchivedImage, member: str
+        self, chain: list[str], diff_id: str, unpack: base.Unpack, image: ArchivedImage, member: str
     ) -> int:
         """Write the last layer of a chain of IDs; return its size in bytes."""
         root, layer = self._folder, chain[-1]
