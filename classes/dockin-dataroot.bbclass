@@ -55,7 +55,7 @@ do_rootfs[cleandirs] += "${DOCKIN_DATAROOT_WORKDIR}"
 do_rootfs[file-checksums] += "${@dockin_code('image/archive image/attachments store/docker store/writer store/deeptree image/foreignjson target/imageinfo image/layersize \
     image/layertar store/layertree image/manifests store/podman image/platforms image/reference target/runtimes target/dockersave store/base image/tarball store/tarsplit', d) \
     if dockin_dataroot_wanted(d) else ''}"
-do_rootfs[file-checksums] += "${@dockin_code('store/daemonjson sbom source store/storageconf target/units', d) \
+do_rootfs[file-checksums] += "${@dockin_code('store/daemonjson sbom recipe/source store/storageconf target/units', d) \
     if dockin_dataroot_wanted(d) else ''}"
 do_create_rootfs_spdx[postfuncs] += "dockin_name_dataroot_in_spdx_30"
 do_image[prefuncs] += "dockin_take_dataroot_out"

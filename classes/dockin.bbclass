@@ -130,7 +130,7 @@ RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN DOCKIN_FETCH_SBOM"
 do_fetch[file-checksums] += "${@dockin_code('image/platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS DOCKIN_FETCH_SBOM"
-do_unpack[file-checksums] += "${@dockin_code('image/archive image/attachments image/foreignjson target/imageinfo image/layersize image/layertar image/manifests image/platforms image/reference target/runtimes dockerfetcher sbom source image/tarball', d)}"
+do_unpack[file-checksums] += "${@dockin_code('image/archive image/attachments image/foreignjson target/imageinfo image/layersize image/layertar image/manifests image/platforms image/reference target/runtimes dockerfetcher sbom recipe/source image/tarball', d)}"
 do_compile[file-checksums] += "${@dockin_code('image/archive image/attachments image/foreignjson target/imageinfo image/layersize image/layertar image/manifests image/platforms image/reference target/runtimes target/dockersave target/space image/tarball target/units', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
@@ -146,9 +146,9 @@ def dockin_target_platform(d):
 
 def dockin_sources(d):
     """Return the images in SRC_URI with their pins. Raises DockinError."""
-    sources = dockin.source.parse_src_uri(d.getVar('SRC_URI') or '')
+    sources = dockin.recipe.source.parse_src_uri(d.getVar('SRC_URI') or '')
     flags = d.getVarFlags('SRC_URI', expand=[source.pin_flag for source in sources]) or {}
-    return dockin.source.pin_sources(sources, flags)
+    return dockin.recipe.source.pin_sources(sources, flags)
 
 def dockin_missing_pin(d):
     """Return require where a pin is required that is not there, else nothing."""
@@ -205,9 +205,9 @@ dockin_check_package_texts[eventmask] = "bb.event.RecipeParsed"
 python dockin_check_package_texts () {
     try:
         # SUMMARY first, which others are made of.
-        for text in dockin.newrecipe.PACKAGE_TEXTS:
+        for text in dockin.recipe.newrecipe.PACKAGE_TEXTS:
             for key in sorted(key for key in e.data.keys() if key.partition(':')[0] == text):
-                dockin.newrecipe.check_package_text(key, e.data.getVar(key) or '')
+                dockin.recipe.newrecipe.check_package_text(key, e.data.getVar(key) or '')
     except dockin.errors.DockinError as error:
         bb.fatal("%s: %s" % (e.data.getVar('PN'), error))
 }
@@ -218,7 +218,7 @@ python () {
         sources = dockin_sources(d)
         # externalsrc has emptied SRC_URI where it was inherited before, but for what devtool modify has marked; or it will.
         references = [source.reference.tagged for source in sources]
-        if not references or dockin.source.DEVTOOL_MARK in d.getVar('SRC_URI'):
+        if not references or dockin.recipe.source.DEVTOOL_MARK in d.getVar('SRC_URI'):
             references = dockin_external_references(d) or references
         if not references:
             raise dockin.errors.DockinError("SRC_URI has no docker:// entry: add one, or do not inherit dockin")
@@ -395,7 +395,7 @@ python dockin_name_images_in_spdx () {
 }
 dockin_name_images_in_spdx[vardepsexclude] += "PKGDATA_DIR PKGDEST"
 do_create_spdx[postfuncs] += "dockin_name_images_in_spdx"
-do_create_spdx[file-checksums] += "${@dockin_code('target/imageinfo image/platforms image/reference target/runtimes sbom source', d)}"
+do_create_spdx[file-checksums] += "${@dockin_code('target/imageinfo image/platforms image/reference target/runtimes sbom recipe/source', d)}"
 
 def dockin_name_in_spdx_22(name, elements, d):
     """Add elements to the document of a package."""

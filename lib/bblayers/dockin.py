@@ -27,17 +27,17 @@ import dockin.exitcodes  # noqa: E402
 import dockin.image.platforms  # noqa: E402
 import dockin.image.reference  # noqa: E402
 import dockin.image.tarball  # noqa: E402
-import dockin.layers  # noqa: E402
 import dockin.parsedrecipes  # noqa: E402
+import dockin.recipe.source  # noqa: E402
+import dockin.recipe.valuecache  # noqa: E402
+import dockin.recipe.yoctolayers  # noqa: E402
 import dockin.refreshcommand  # noqa: E402
 import dockin.registry.resolver  # noqa: E402
 import dockin.registry.settings  # noqa: E402
-import dockin.source  # noqa: E402
 import dockin.status  # noqa: E402
 import dockin.stdout  # noqa: E402
 import dockin.target.imageinfo  # noqa: E402
 import dockin.target.runtimes  # noqa: E402
-import dockin.valuecache  # noqa: E402
 from dockin.errors import DockinError, readable  # noqa: E402
 
 logger = logging.getLogger("bitbake-layers")
@@ -153,7 +153,7 @@ class _Gatherer:
         self.data_roots = {}
         self.notes = []
         self.aside = True
-        self.cache = dockin.valuecache.ValueCache(*_cache_place(tinfoil.config_data))
+        self.cache = dockin.recipe.valuecache.ValueCache(*_cache_place(tinfoil.config_data))
 
     def run(self, patterns, image):
         """Return the statuses, and what there is to say of the whole. Raises DockinError."""
@@ -184,14 +184,14 @@ class _Gatherer:
     def _statuses(self, pn, fn, mc):
         d = _Recipe(self.tinfoil, fn, mc, self.cache)
         try:
-            sources = dockin.source.parse_src_uri(d.getVar("SRC_URI") or "")
+            sources = dockin.recipe.source.parse_src_uri(d.getVar("SRC_URI") or "")
             flags = {source.pin_flag: d.getVarFlag("SRC_URI", source.pin_flag) for source in sources}
-            sources = dockin.source.pin_sources(sources, flags)
+            sources = dockin.recipe.source.pin_sources(sources, flags)
             external = d.getVar("EXTERNALSRC") or ""
             if external or not sources:
                 # externalsrc, as of devtool modify, takes images out of SRC_URI; the class has kept their names.
                 texts = (d.getVar("DOCKIN_REFERENCES") or "").split()
-                sources = [dockin.source.DockerSource(dockin.image.reference.parse(text)) for text in texts]
+                sources = [dockin.recipe.source.DockerSource(dockin.image.reference.parse(text)) for text in texts]
         except DockinError as error:
             raise DockinError(f"{pn}: {error}") from error
         statuses = [self._status(pn, fn, mc, d, source, external) for source in sources]
@@ -233,7 +233,7 @@ class _Gatherer:
             store=d.getVar("DOCKIN_RUNTIME_STORE")
             if d.getVar("DOCKIN_RUNTIME") == dockin.target.runtimes.DOCKER.name else "",
             installed=self._installed(d, pn),
-            aside=self.aside and dockin.layers.is_own(path),
+            aside=self.aside and dockin.recipe.yoctolayers.is_own(path),
         )
         status = dataclasses.replace(status, data_roots=self._data_roots(d, status))
         notes += dockin.status.stale_notes(status)

@@ -26,16 +26,16 @@ if str(_LAYER / "lib") not in sys.path:
     sys.path.insert(0, str(_LAYER / "lib"))
 
 import dockin.completion  # noqa: E402
-import dockin.compose  # noqa: E402
-import dockin.creation  # noqa: E402
+import dockin.recipe.compose  # noqa: E402
+import dockin.recipe.lookup  # noqa: E402
 # devtool looks for newer versions in its own process, where no addpylib has registered the fetcher.
 import dockin.dockerfetcher  # noqa: E402
 import dockin.image.platforms  # noqa: E402
 import dockin.image.reference  # noqa: E402
-import dockin.layers  # noqa: E402
-import dockin.names  # noqa: E402
-import dockin.newrecipe  # noqa: E402
 import dockin.parsedrecipes  # noqa: E402
+import dockin.recipe.names  # noqa: E402
+import dockin.recipe.newrecipe  # noqa: E402
+import dockin.recipe.yoctolayers  # noqa: E402
 import dockin.refreshcommand  # noqa: E402
 import dockin.registry.settings  # noqa: E402
 import dockin.stdout  # noqa: E402
@@ -163,7 +163,7 @@ class _Wishes:
 def _wishes(args):
     platform = dockin.image.platforms.parse(args.platform) if args.platform else None
     if args.compression:
-        dockin.newrecipe.check_compression(args.compression)
+        dockin.recipe.newrecipe.check_compression(args.compression)
     _check_authfile(args.authfile)
     if bool(args.image) == bool(args.compose):
         raise DockinError("Give an IMAGE or --compose FILE, and not both")
@@ -172,15 +172,15 @@ def _wishes(args):
     if args.compose:
         if args.tag or args.digest:
             raise DockinError("--tag and --digest are for one IMAGE: write them into the Compose file")
-        composition = dockin.compose.read(args.compose, args.env_file)
-        pn = args.recipe_name or dockin.newrecipe.default_name(composition.project)
+        composition = dockin.recipe.compose.read(args.compose, args.env_file)
+        pn = args.recipe_name or dockin.recipe.newrecipe.default_name(composition.project)
         references = [service.reference for service in composition.images]
         _check_pins(args, references)
-        return _Wishes(dockin.newrecipe.check_name(pn), references, platform, composition)
-    reference = dockin.newrecipe.image_reference(args.image, args.tag, args.digest)
+        return _Wishes(dockin.recipe.newrecipe.check_name(pn), references, platform, composition)
+    reference = dockin.recipe.newrecipe.image_reference(args.image, args.tag, args.digest)
     _check_pins(args, [reference])
-    pn = args.recipe_name or dockin.newrecipe.default_name(reference.repository)
-    return _Wishes(dockin.newrecipe.check_name(pn), [reference], platform)
+    pn = args.recipe_name or dockin.recipe.newrecipe.default_name(reference.repository)
+    return _Wishes(dockin.recipe.newrecipe.check_name(pn), [reference], platform)
 
 
 def _check_pins(args, references):
@@ -195,8 +195,8 @@ def _add(args, wishes, config, basepath, workspace, tinfoil):
     destination = _layer_directory(args.layer, d) if args.layer else None
     if destination:
         _check_layer(destination, wishes.pn, d)
-    dockin.creation.check_free(wishes.pn, tinfoil, "--recipe-name")
-    images = dockin.creation.lookup(wishes.references, _platforms(wishes), d.getVar, args.authfile)
+    dockin.recipe.lookup.check_free(wishes.pn, tinfoil, "--recipe-name")
+    images = dockin.recipe.lookup.lookup(wishes.references, _platforms(wishes), d.getVar, args.authfile)
     recipe = _recipe(wishes, args, images, d)
     if destination:
         return _to_layer(recipe, destination, tinfoil)
@@ -212,18 +212,18 @@ def _platforms(wishes):
 
 def _recipe(wishes, args, images, d):
     """Return the recipe to write."""
-    table = dockin.creation.licences(d.getVar)
+    table = dockin.recipe.lookup.licences(d.getVar)
     pinned = not args.no_pin
     found = [
-        dockin.creation.described(reference, image, platform, pinned)
+        dockin.recipe.lookup.described(reference, image, platform, pinned)
         for reference, image, platform in zip(wishes.references, images, _platforms(wishes))
     ]
     if not wishes.composition:
-        return dockin.newrecipe.for_image(found[0], wishes.pn, table, args.compression)
-    composition = dockin.compose.compose(wishes.composition, found)
+        return dockin.recipe.newrecipe.for_image(found[0], wishes.pn, table, args.compression)
+    composition = dockin.recipe.compose.compose(wishes.composition, found)
     for note in wishes.composition.notes:
         logger.info("%s", readable(note))
-    return dockin.newrecipe.for_composition(composition, wishes.pn, table, args.compression)
+    return dockin.recipe.newrecipe.for_composition(composition, wishes.pn, table, args.compression)
 
 
 # ---------------------------------------------------------------------------------------- what is there already
@@ -259,7 +259,7 @@ def _check_layer(directory, pn, d):
     if directory not in map(os.path.abspath, d.getVar("BBLAYERS").split()):
         logger.info("%s is not in bblayers.conf: add it with bitbake-layers add-layer %s", directory, directory)
         return
-    if not dockin.layers.is_recipe_place(d.getVar("BBFILES") or "", os.path.join(target, f"{pn}_1.bb")):
+    if not dockin.recipe.yoctolayers.is_recipe_place(d.getVar("BBFILES") or "", os.path.join(target, f"{pn}_1.bb")):
         raise DockinError(
             f"BBFILES has no pattern for {RECIPES_DIRECTORY}/*/*.bb of {directory}: BitBake would not find the recipe;"
             " add one to its conf/layer.conf"

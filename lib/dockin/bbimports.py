@@ -8,8 +8,8 @@ import dockin.image.archive
 import dockin.image.attachments
 import dockin.image.platforms
 import dockin.image.reference
-import dockin.newrecipe
-import dockin.source
+import dockin.recipe.newrecipe
+import dockin.recipe.source
 import dockin.target.acceptance
 import dockin.target.imageinfo
 import dockin.target.runtimes

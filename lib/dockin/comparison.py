@@ -16,10 +16,11 @@ import itertools
 import typing
 from dataclasses import dataclass, replace
 
-from dockin import exitcodes, versions
+from dockin import exitcodes
 from dockin.errors import DockinError
 from dockin.image import manifests, platforms
 from dockin.image.reference import ImageReference
+from dockin.recipe import versions
 from dockin.registry.resolver import ResolveError, Resolver
 
 INDEX_CHANGES = ("ignore", "update")

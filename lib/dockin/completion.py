@@ -15,8 +15,8 @@ import re
 import threading
 import typing
 
-from dockin import includes, layers as at_hand, names, newrecipe, recipefile
 from dockin.errors import DockinError
+from dockin.recipe import includes, names, newrecipe, recipefile, yoctolayers as at_hand
 from dockin.registry import resolver, settings
 
 SECONDS = 2.0

@@ -15,11 +15,11 @@ import os
 import typing
 from dataclasses import dataclass, field, replace
 
-from dockin import mentions, recipefile, source
-from dockin.bitbaketext import Spot
 from dockin.errors import DockinError
 from dockin.image.reference import ImageReference
-from dockin.recipefile import Edit, Image, Recipe
+from dockin.recipe import mentions, recipefile, source
+from dockin.recipe.bitbaketext import Spot
+from dockin.recipe.recipefile import Edit, Image, Recipe
 from dockin.target import units
 
 if typing.TYPE_CHECKING:

@@ -8,7 +8,7 @@
 The bytes come through skopeo, so its policy, registries.conf, certificates and logins apply. What is kept in DL_DIR is one
 file per image and platform (lib/dockin/image/tarball.py), which is its own mirror tarball: DL_DIR can be served as it is.
 
-Supported parameters (lib/dockin/source.py): tag, digest, name, platform.
+Supported parameters (lib/dockin/recipe/source.py): tag, digest, name, platform.
 
 Variables read: SRC_URI[<name>.sha256sum], the pin, an index or manifest digest; SRC_URI[<name>.sbom], digests of manifests
 with bills of materials; DOCKIN_FETCH_SBOM, DOCKIN_RESOLVER, DOCKIN_PLATFORM, DOCKIN_PIN, DOCKIN_LAYERS,
@@ -52,17 +52,17 @@ import dockin.image.manifests
 import dockin.image.platforms
 import dockin.image.reference
 import dockin.image.tarball
+import dockin.recipe.source
+import dockin.recipe.versions
 import dockin.registry.logins
 import dockin.registry.remedies
 import dockin.registry.resolver
 import dockin.registry.settings
 import dockin.registry.skopeo
 import dockin.sbom
-import dockin.source
 import dockin.store.deeptree
 import dockin.target.imageinfo
 import dockin.target.runtimes
-import dockin.versions
 
 from dockin.errors import DockinError
 
@@ -96,7 +96,7 @@ class Docker(FetchMethod):
 
     def supports(self, ud, d):
         """Check to see if a given url is an image's."""
-        return ud.type == dockin.source.SCHEME
+        return ud.type == dockin.recipe.source.SCHEME
 
     def supports_checksum(self, urldata):
         """BitBake would hash the file; the pin is a digest inside of it, which verify_ and update_donestamp() look at."""
@@ -116,7 +116,7 @@ class Docker(FetchMethod):
         With DOCKIN_FETCH_SBOM there is _sbom, or _sbom-<hex> where these are pinned, before the suffix.
         """
         try:
-            source = dockin.source.parse_entry(d.expand(ud.url))
+            source = dockin.recipe.source.parse_entry(d.expand(ud.url))
             ud.source = source.pinned(d.getVarFlag("SRC_URI", source.pin_flag))
             ud.platform = wanted_platform(ud.source, d)
             ud.sbom = wanted_sbom(ud.source, d)
@@ -236,15 +236,15 @@ class Docker(FetchMethod):
         Where PV is not the version in the tag, as with several images, a newer tag is no newer version of the recipe.
         """
         regex = d.getVar("UPSTREAM_CHECK_REGEX") or ""
-        current = dockin.versions.parse(ud.source.reference.tag)
+        current = dockin.recipe.versions.parse(ud.source.reference.tag)
         if not regex and (current is None or current.version != d.getVar("PV")):
             return ("", "")
         try:
             with _fetch_errors(ud):
                 tags = _Skopeo(ud, d).list_tags(ud.source.reference)
                 if filter_regex:
-                    tags = dockin.versions.matching(tags, filter_regex)
-                return (dockin.versions.newest(tags, ud.source.reference.tag, regex), "")
+                    tags = dockin.recipe.versions.matching(tags, filter_regex)
+                return (dockin.recipe.versions.newest(tags, ud.source.reference.tag, regex), "")
         except bb.fetch2.BBFetchException as error:
             logger.warning("No tags of %s: %s", ud.source.reference.name, str(error))
             return ("", "")
@@ -735,7 +735,7 @@ def _without_password(url):
     Neither user and password nor parameters that docker:// has not, one of which may be a password.
     """
     address, *parameters = re.sub("://.*(?:@|%40)(?!sha256:)", "://<user>@", url).split(";")
-    return ";".join([address, *(one for one in parameters if one.partition("=")[0] in dockin.source.PARAMETERS)])
+    return ";".join([address, *(one for one in parameters if one.partition("=")[0] in dockin.recipe.source.PARAMETERS)])
 
 
 def _needed_platform(ud):
@@ -839,7 +839,7 @@ def _write_bills(ud, image, directory):
         numbers[suffix] += 1
         name = dockin.image.attachments.file_name(ud.source.reference.stem, suffix, numbers[suffix])
         pathlib.Path(directory, name).write_bytes(data)
-        location = f"{dockin.source.SCHEME}://{ud.source.reference.name}@{attachment.digest}"
+        location = f"{dockin.recipe.source.SCHEME}://{ud.source.reference.name}@{attachment.digest}"
         bills.append(dockin.sbom.Attached(name, media_type, hashlib.sha256(data).hexdigest(), location))
     return tuple(bills)
 

@@ -14,11 +14,12 @@ import fnmatch
 import os
 import typing
 
-from dockin import includes, recipefile, refresh, source
+from dockin import refresh
 from dockin.errors import DockinError
 from dockin.image import platforms
-from dockin.layers import is_own
-from dockin.recipefile import Image, Recipe
+from dockin.recipe import includes, recipefile, source
+from dockin.recipe.recipefile import Image, Recipe
+from dockin.recipe.yoctolayers import is_own
 from dockin.refresh import Task
 from dockin.registry import settings
 

@@ -21,14 +21,15 @@ import os
 import typing
 from dataclasses import dataclass, field, replace
 
-from dockin import comparison, includes, mentions, recipefile, versions
-from dockin.bitbaketext import Spot
+from dockin import comparison
 from dockin.comparison import STALE, UPDATED, Finding
 from dockin.confirmation import Drafts
 from dockin.image import platforms
 from dockin.image.reference import ImageReference
-from dockin.layers import APPEND, Layers, around, is_own, layer_of, layers_of
-from dockin.recipefile import Edit, Image, Recipe
+from dockin.recipe import includes, mentions, recipefile, versions
+from dockin.recipe.bitbaketext import Spot
+from dockin.recipe.recipefile import Edit, Image, Recipe
+from dockin.recipe.yoctolayers import APPEND, Layers, around, is_own, layer_of, layers_of
 from dockin.registry.resolver import Resolver
 
 

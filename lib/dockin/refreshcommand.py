@@ -12,9 +12,10 @@ import re
 import sys
 import typing
 
-from dockin import comparison, completion, exitcodes, gitcommit, outcome, refresh, versions
+from dockin import comparison, completion, exitcodes, gitcommit, outcome, refresh
 from dockin.errors import DockinError, readable
 from dockin.image import platforms
+from dockin.recipe import versions
 from dockin.registry import settings
 from dockin.registry.resolver import Resolver
 from dockin.stdout import take_bytes

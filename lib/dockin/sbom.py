@@ -15,10 +15,10 @@ import urllib.parse
 from dataclasses import asdict, dataclass
 from typing import IO
 
-from dockin import source
 from dockin.image import reference
 from dockin.image.platforms import Platform
 from dockin.image.reference import ImageReference
+from dockin.recipe import source
 from dockin.target.imageinfo import ImageInformation
 
 SUFFIX = ".json"

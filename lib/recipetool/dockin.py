@@ -15,11 +15,11 @@ _LAYER = pathlib.Path(__file__).resolve().parent.parent.parent
 if str(_LAYER / "lib") not in sys.path:
     sys.path.insert(0, str(_LAYER / "lib"))
 
-import dockin.creation  # noqa: E402
+import dockin.recipe.lookup  # noqa: E402
 # recipetool looks at addresses in its own process, where no addpylib has registered the fetcher.
 import dockin.dockerfetcher  # noqa: E402
-import dockin.newrecipe  # noqa: E402
-import dockin.source  # noqa: E402
+import dockin.recipe.newrecipe  # noqa: E402
+import dockin.recipe.source  # noqa: E402
 from dockin.errors import DockinError  # noqa: E402
 
 logger = logging.getLogger("recipetool")
@@ -61,7 +61,7 @@ class DockerHandler:
 
     def process_url(self, args, classes, handled, extravalues):
         """Look the image up; return the address to fetch it by, which BitBake and recipetool leave as it is."""
-        if not dockin.source.is_docker(args.source):
+        if not dockin.recipe.source.is_docker(args.source):
             return None
         try:
             self._recipe, found = _create(args)
@@ -93,19 +93,19 @@ def _create(args):
     surplus = [option for name, option in _OPTIONS.items() if getattr(args, name, None)]
     if surplus:
         raise DockinError(f"{', '.join(surplus)} with {args.source}: an image is installed as it is; leave the option out")
-    source = dockin.source.parse_entry(args.source)
+    source = dockin.recipe.source.parse_entry(args.source)
     if source.name:
         raise DockinError(f";name={source.name} in {args.source}: the only image of a recipe needs no name; leave it out")
     given_pn, given_pv = _given(args)
-    pn = dockin.newrecipe.check_name(given_pn or dockin.newrecipe.default_name(source.reference.repository))
+    pn = dockin.recipe.newrecipe.check_name(given_pn or dockin.recipe.newrecipe.default_name(source.reference.repository))
     if pn.endswith("-native") or pn.startswith("nativesdk-"):
         # recipetool would have it inherit the class of that name.
         raise DockinError(f"Invalid recipe name {pn!r}: images are for the target; choose another name")
-    dockin.creation.check_free(pn, _tinfoil, "its name before the address" if args.devtool else "--name")
+    dockin.recipe.lookup.check_free(pn, _tinfoil, "its name before the address" if args.devtool else "--name")
     getvar = _tinfoil.config_data.getVar
-    [image] = dockin.creation.lookup([source.reference], [source.platform], getvar)
-    found = dockin.creation.described(source.reference, image, source.platform)
-    recipe = dockin.newrecipe.for_image(found, pn, dockin.creation.licences(getvar))
+    [image] = dockin.recipe.lookup.lookup([source.reference], [source.platform], getvar)
+    found = dockin.recipe.lookup.described(source.reference, image, source.platform)
+    recipe = dockin.recipe.newrecipe.for_image(found, pn, dockin.recipe.lookup.licences(getvar))
     if given_pv and given_pv != recipe.pv:
         raise DockinError(
             f"Version {given_pv!r} with the tag {source.reference.tag!r}, which makes it {recipe.pv!r}: choose the version"

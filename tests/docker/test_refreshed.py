@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dockin import recipefile
 from dockin.image import archive
+from dockin.recipe import recipefile
 from support import docker
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "dockin"

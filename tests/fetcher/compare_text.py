@@ -26,9 +26,9 @@ import bb.data  # noqa: E402
 import bb.parse  # noqa: E402
 import bb.siggen  # noqa: E402
 
-from dockin import recipefile, source# noqa: E402
 from dockin.errors import DockinError  # noqa: E402
-from dockin.layers import Layers  # noqa: E402
+from dockin.recipe import recipefile, source  # noqa: E402
+from dockin.recipe.yoctolayers import Layers  # noqa: E402
 
 CONF = {
     "PN": "${@bb.parse.vars_from_file(d.getVar('FILE', False), d)[0] or 'defaultpkgname'}",

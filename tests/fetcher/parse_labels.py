@@ -25,8 +25,8 @@ import bb.parse  # noqa: E402
 import bb.siggen  # noqa: E402
 from bb.parse.parse_py import BBHandler  # noqa: E402
 
-from dockin import licences, newrecipe# noqa: E402
 from dockin.image import manifests, reference  # noqa: E402
+from dockin.recipe import licences, newrecipe  # noqa: E402
 
 LABEL = "org.opencontainers.image."
 DIGEST = "sha256:" + "a" * 64

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from dockin import source
 from dockin.image import reference
+from dockin.recipe import source
 from dockin.target import units
 from support import faults, images, registry
 from support.fixtures import LOGIN

@@ -22,9 +22,9 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from dockin import compose, markedyaml, recipefile, source, versions
 from dockin.errors import DockinError
 from dockin.image import archive, attachments as image_attachments, layertar, manifests, platforms, reference, tarball
+from dockin.recipe import compose, markedyaml, recipefile, source, versions
 from dockin.registry import client as registry_client, credentials, logins, registriesconf, skopeo
 from dockin.target import dockersave, imageinfo
 from fuzz import chains

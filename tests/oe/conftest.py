@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from dockin import source
+from dockin.recipe import source
 from support import cache, images, oe, registry as registries
 
 PLATFORMS = ("linux/amd64", "linux/arm64/v8", "linux/arm/v7")

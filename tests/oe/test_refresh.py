@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dockin import bitbaketext, knownclasses, recipecode, recipefile
+from dockin.recipe import bitbaketext, knownclasses, recipecode, recipefile
 from support import account, faults, images, oe, packages, registry as registries
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "dockin"

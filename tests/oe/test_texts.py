@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 
-from dockin import licences, newrecipe
 from dockin.image import manifests, reference
+from dockin.recipe import licences, newrecipe
 from support import deb, hostile, images, spdx
 
 LABEL = "org.opencontainers.image."

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from dockin import compose, licences, markedyaml, newrecipe
 from dockin.errors import DockinError
+from dockin.recipe import compose, licences, markedyaml, newrecipe
 
 HEX = "a" * 64
 

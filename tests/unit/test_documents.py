@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from dockin import exitcodes, refreshcommand, source, status, versions
+from dockin import exitcodes, refreshcommand, status
 from dockin.image import reference, tarball
+from dockin.recipe import source, versions
 from dockin.registry import remedies, skopeo
 from dockin.target import imageinfo, runtimes, units
 

@@ -17,9 +17,10 @@ import re
 
 import pytest
 
-from dockin import comparison, compose, gitcommit, licences, newrecipe, outcome, recipefile, refresh, sbom, source, status
+from dockin import comparison, gitcommit, outcome, refresh, sbom, status
 from dockin.errors import DockinError
 from dockin.image import attachments, manifests, platforms, reference
+from dockin.recipe import compose, licences, newrecipe, recipefile, source
 from dockin.registry import client, skopeo
 from dockin.registry.resolver import ResolveError
 from dockin.target import imageinfo, units

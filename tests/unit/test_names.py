@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from dockin import layers, names
+from dockin.recipe import names, yoctolayers
 
 
 @pytest.mark.parametrize("files, free", [
@@ -68,7 +68,7 @@ def test_where_bitbake_looks_for_recipes(tmp_path, entry, path, expected):
     bbfiles = " ".join(f"{tmp_path}/{one}" for one in entry.split())
     file = tmp_path / path
     file.resolve().parent.mkdir(parents=True)
-    assert layers.is_recipe_place(bbfiles, str(file)) is expected
+    assert yoctolayers.is_recipe_place(bbfiles, str(file)) is expected
     file.resolve().touch()
     assert any(file.samefile(found) for found in names.recipe_files(bbfiles)) is expected
 

@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from dockin import licences, newrecipe, source
 from dockin.errors import DockinError
 from dockin.image import manifests, platforms
+from dockin.recipe import licences, newrecipe, source
 from hypothesis import given, strategies
 
 DIGEST = "sha256:" + "a" * 64

@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from dockin import bitbaketext, recipefile
+from dockin.recipe import bitbaketext, recipefile
 from support import patterns
 
 FOUND, COMPUTED = patterns.found()
@@ -21,9 +21,9 @@ LINES = 120
 # Expressions that are put together when they are needed, and why they can't hurt.
 HARMLESS = {
     "dockin.target.acceptance:parse": "the user's own patterns of repositories, for names of at most 255 characters",
-    "dockin.names:_silent": "a name, which is escaped, between assertions",
+    "dockin.recipe.names:_silent": "a name, which is escaped, between assertions",
     "dockin.refreshcommand:_regex": "the user's own, of the command line",
-    "dockin.versions:_compile": "the recipe's own UPSTREAM_CHECK_REGEX, for tags of at most 128 characters",
+    "dockin.recipe.versions:_compile": "the recipe's own UPSTREAM_CHECK_REGEX, for tags of at most 128 characters",
 }
 
 

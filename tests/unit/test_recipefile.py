@@ -19,12 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from dockin import bitbaketext, recipefile
-from dockin.bitbaketext import Spot
-from dockin.recipefile import Edit, RecipeError
+from dockin.recipe import bitbaketext, recipefile
+from dockin.recipe.bitbaketext import Spot
+from dockin.recipe.recipefile import Edit, RecipeError
 
 OLD, NEW = "0123456789abcdef" * 4, "fedcba9876543210" * 4
-LIB = Path(recipefile.__file__).parent.parent
+LIB = Path(recipefile.__file__).resolve().parents[2]
 
 CASES = {
     "flag": {"app_1.0.bb": '''
@@ -532,7 +532,7 @@ def test_move(layer):
 WRITER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from dockin import recipefile
+from dockin.recipe import recipefile
 paths = sys.argv[2:]
 print("ready", flush=True)
 for path in paths:

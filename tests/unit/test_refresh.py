@@ -11,7 +11,8 @@ import threading
 
 import pytest
 
-from dockin import comparison, exitcodes, outcome, recipefile, refresh
+from dockin import comparison, exitcodes, outcome, refresh
+from dockin.recipe import recipefile
 from dockin.registry import client
 from dockin.registry.resolver import ResolveError
 
@@ -89,7 +90,7 @@ OURS = {
     ],
 )
 def test_this_layers_own_recipes_are_left_alone_unless_they_are_named(tmp_path, monkeypatch, named, only, changed):
-    monkeypatch.setattr("dockin.layers.OWN", str(tmp_path / "meta-dockin"))
+    monkeypatch.setattr("dockin.recipe.yoctolayers.OWN", str(tmp_path / "meta-dockin"))
     for name, text in OURS.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text.replace("OLD", OLD))

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.source: docker:// entries of SRC_URI, their parameters and their pins."""
+"""dockin.recipe.source: docker:// entries of SRC_URI, their parameters and their pins."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import re
 
 import pytest
 
-from dockin import source
 from dockin.errors import DockinError
 from dockin.image.platforms import Platform, PlatformError
 from dockin.image.reference import InvalidReference
-from dockin.source import DockerSource, InvalidSource
+from dockin.recipe import source
+from dockin.recipe.source import DockerSource, InvalidSource
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dockin import versions
 from dockin.errors import DockinError
 from dockin.image import manifests
+from dockin.recipe import versions
 from dockin.registry import credentials, logins, registriesconf, settings
 
 LIB = Path(manifests.__file__).resolve().parents[2]

@@ -11,7 +11,8 @@ import textwrap
 
 import pytest
 
-from dockin import exitcodes, layers, outcome, recipefile, refresh
+from dockin import exitcodes, outcome, refresh
+from dockin.recipe import recipefile, yoctolayers
 from dockin.registry.resolver import ResolveError
 
 OLD, NEW, OTHER = "a" * 64, "b" * 64, "c" * 64
@@ -403,7 +404,7 @@ def test_files_without_an_end_are_not_opened(run, tmp_path, monkeypatch, name, k
 
 def test_a_file_of_proc_is_empty():
     """Some of these can be read for ever as well, and look like files."""
-    assert layers.content("/proc/self/maps") == ""
+    assert yoctolayers.content("/proc/self/maps") == ""
 
 
 def test_bitbakes_own_directories_are_at_hand(tmp_path):

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from dockin.valuecache import ValueCache
+from dockin.recipe.valuecache import ValueCache
 
 VALUES = {"SRC_URI": "docker://busybox", "B": None}
 LONG_AGO = (10**9, 10**9)

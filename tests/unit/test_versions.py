@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.versions: which tag follows another."""
+"""dockin.recipe.versions: which tag follows another."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import re
 
 import pytest
 
-from dockin import versions
 from dockin.errors import DockinError
-from dockin.versions import VersionTag
+from dockin.recipe import versions
+from dockin.recipe.versions import VersionTag
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -21,11 +21,11 @@ import tempfile
 import typing
 from dataclasses import dataclass, field
 
-from dockin import bitbaketext, knownclasses, recipecode, source
-from dockin.bitbaketext import Place, Scope, Spot, Statement, Text
 from dockin.errors import DockinError
 from dockin.image import reference
-from dockin.layers import APPEND, CLASS, RECIPE, Assignment, Layers, around, class_names, content, layer_of, walk
+from dockin.recipe import bitbaketext, knownclasses, recipecode, source
+from dockin.recipe.bitbaketext import Place, Scope, Spot, Statement, Text
+from dockin.recipe.yoctolayers import APPEND, CLASS, RECIPE, Assignment, Layers, around, class_names, content, layer_of, walk
 
 INCLUDE = ".inc"
 

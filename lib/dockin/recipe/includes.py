@@ -9,7 +9,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from dockin import knownclasses, layers, recipefile
+from dockin.recipe import knownclasses, recipefile, yoctolayers
 
 _INCLUDE = re.compile(r"^(require|include_all|include|inherit_defer|inherit)[ \t]+(.+)$", re.MULTILINE)
 _CONTINUATION = re.compile(r"\\[ \t]*\r?\n")
@@ -77,7 +77,7 @@ class Includes:
         if name in knownclasses.HARMLESS:
             return []
         folders = [os.path.join(folder, kind) for folder in self._folders(path) for kind in ("classes-recipe", "classes")]
-        candidates = (os.path.join(folder, name + layers.CLASS) for folder in folders)
+        candidates = (os.path.join(folder, name + yoctolayers.CLASS) for folder in folders)
         return [candidate for candidate in candidates if os.path.isfile(candidate)][:1]
 
     def _find(self, name: str, path: str, word: str) -> list[str]:
@@ -93,6 +93,6 @@ class Includes:
         """Return where what a file takes in is looked for, beside what stands beside it."""
         directory = os.path.dirname(path)
         if directory not in self._layers:
-            self._layers[directory] = layers.layer_of(path)
+            self._layers[directory] = yoctolayers.layer_of(path)
         layer = self._layers[directory]
         return [*self._search, *([layer] if layer else []), *self._others]

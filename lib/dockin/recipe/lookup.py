@@ -12,11 +12,11 @@ import sys
 
 import bb.utils
 
-from dockin import licences as licence_rules, names, newrecipe
 from dockin.errors import DockinError
+from dockin.recipe import licences as licence_rules, names, newrecipe
 from dockin.registry import resolver, settings
 
-_LICENCES = pathlib.Path(__file__).resolve().parent.parent.parent / "licenses"
+_LICENCES = pathlib.Path(__file__).resolve().parents[3] / "licenses"
 
 
 def check_free(pn, tinfoil, option):

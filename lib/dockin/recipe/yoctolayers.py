@@ -15,12 +15,12 @@ import re
 import stat
 import typing
 
-from dockin import bitbaketext, knownclasses, recipecode
+from dockin.recipe import bitbaketext, knownclasses, recipecode
 
 APPEND = ".bbappend"
 CLASS = ".bbclass"
 RECIPE = ".bb"
-OWN = str(pathlib.Path(__file__).resolve().parent.parent.parent)
+OWN = str(pathlib.Path(__file__).resolve().parents[3])
 """The root of this layer itself."""
 MAX_FILE = 4 << 20
 """Bytes of a file that is read."""

@@ -12,8 +12,8 @@ import glob
 import os
 import re
 
-from dockin import includes
-from dockin.layers import content, walk
+from dockin.recipe import includes
+from dockin.recipe.yoctolayers import content, walk
 
 # What makes names of packages that no text has.
 _COMPUTED = ("PACKAGES_DYNAMIC", "do_split_packages", "${PN}-${", "${BPN}-${")

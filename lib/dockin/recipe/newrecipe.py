@@ -13,10 +13,10 @@ import textwrap
 import urllib.parse
 from dataclasses import dataclass, field
 
-from dockin import licences, source, versions
 from dockin.errors import DockinError, one_line
 from dockin.image import manifests, platforms, reference
 from dockin.image.reference import ImageReference
+from dockin.recipe import licences, source, versions
 from dockin.target import units
 
 PACKAGE_TEXTS = ("SUMMARY", "DESCRIPTION", "HOMEPAGE")

@@ -16,12 +16,12 @@ import re
 import typing
 from dataclasses import dataclass
 
-from dockin import bitbaketext, compose
 from dockin.errors import DockinError
 from dockin.image import reference
 from dockin.image.reference import ImageReference
-from dockin.layers import CLASS, walk
-from dockin.recipefile import Recipe, values_of_name
+from dockin.recipe import bitbaketext, compose
+from dockin.recipe.recipefile import Recipe, values_of_name
+from dockin.recipe.yoctolayers import CLASS, walk
 from dockin.target import units
 
 _LOCAL = "file://"

@@ -16,11 +16,11 @@ import re
 import typing
 from dataclasses import dataclass, replace
 
-from dockin import markedyaml, newrecipe
 from dockin.errors import DockinError
 from dockin.image import platforms, reference
 from dockin.image.reference import ImageReference
-from dockin.markedyaml import Scalar
+from dockin.recipe import markedyaml, newrecipe
+from dockin.recipe.markedyaml import Scalar
 
 _LONGEST = 1 << 18
 _LONGEST_VALUE = 4096
