@@ -21,21 +21,21 @@ _LAYER = pathlib.Path(__file__).resolve().parent.parent.parent
 if str(_LAYER / "lib") not in sys.path:
     sys.path.insert(0, str(_LAYER / "lib"))
 
-import dockin.completion  # noqa: E402
 import dockin.dockerfetcher  # noqa: E402
 import dockin.exitcodes  # noqa: E402
 import dockin.image.platforms  # noqa: E402
 import dockin.image.reference  # noqa: E402
 import dockin.image.tarball  # noqa: E402
-import dockin.parsedrecipes  # noqa: E402
 import dockin.recipe.source  # noqa: E402
 import dockin.recipe.valuecache  # noqa: E402
 import dockin.recipe.yoctolayers  # noqa: E402
-import dockin.refreshcommand  # noqa: E402
+import dockin.refresh.command  # noqa: E402
+import dockin.refresh.completion  # noqa: E402
+import dockin.refresh.parsedrecipes  # noqa: E402
+import dockin.refresh.status  # noqa: E402
+import dockin.refresh.stdout  # noqa: E402
 import dockin.registry.resolver  # noqa: E402
 import dockin.registry.settings  # noqa: E402
-import dockin.status  # noqa: E402
-import dockin.stdout  # noqa: E402
 import dockin.target.imageinfo  # noqa: E402
 import dockin.target.runtimes  # noqa: E402
 from dockin.errors import DockinError, readable  # noqa: E402
@@ -66,13 +66,13 @@ class DockinPlugin(LayerPlugin):
                 code = dockin.exitcodes.FINE
                 if args.remote or args.check:
                     statuses = self._ask(statuses)
-                    code = dockin.status.exit_code(statuses, args.check)
+                    code = dockin.refresh.status.exit_code(statuses, args.check)
                 d = self.tinfoil.config_data
                 if args.json:
                     about = {name.lower(): d.getVar(name) for name in ("MACHINE", "TMPDIR", "DL_DIR")}
-                    write(dockin.status.to_json(statuses, notes=notes, **about))
+                    write(dockin.refresh.status.to_json(statuses, notes=notes, **about))
                 else:
-                    write(dockin.status.table(statuses, datetime.date.today()))
+                    write(dockin.refresh.status.table(statuses, datetime.date.today()))
                     for note in notes:
                         write(readable(note) + "\n")
                 return code
@@ -89,11 +89,11 @@ class DockinPlugin(LayerPlugin):
 
         def read_tasks():
             self.tinfoil.parse_recipes()
-            return dockin.parsedrecipes.read_tasks(self.tinfoil, [*args.recipe, *args.taken], args.platform)
+            return dockin.refresh.parsedrecipes.read_tasks(self.tinfoil, [*args.recipe, *args.taken], args.platform)
 
         d = self.tinfoil.config_data
-        with dockin.stdout.reserved() as stdout:
-            return dockin.refreshcommand.run(
+        with dockin.refresh.stdout.reserved() as stdout:
+            return dockin.refresh.command.run(
                 args, read_tasks, dockin.registry.settings.user_first(d.getVar), os.environ, stdout
             )
 
@@ -103,14 +103,14 @@ class DockinPlugin(LayerPlugin):
         mode = dockin.registry.settings.user_first(d.getVar)("DOCKIN_RESOLVER") or "auto"
         options, downloads = dockin.registry.settings.options(d.getVar), d.getVar("DL_DIR")
         with dockin.registry.resolver.Resolver(options, dict(os.environ), mode) as resolver:
-            return dockin.status.look_up(statuses, resolver, downloads=downloads)
+            return dockin.refresh.status.look_up(statuses, resolver, downloads=downloads)
 
     def register_commands(self, sp):
         """Register the subcommands"""
         # BitBake is asked to parse in the command, once what it prints does not go to the output.
         status = self.add_command(sp, "dockin-status", self.do_dockin_status, parserecipes=False)
         recipe = status.add_argument("recipe", nargs="*", metavar="RECIPE", help="only these recipes; may have * and ?")
-        dockin.completion.attach(recipe, dockin.completion.recipes)
+        dockin.refresh.completion.attach(recipe, dockin.refresh.completion.recipes)
         status.add_argument("--remote", action="store_true", help="ask the registries: has the tag moved, is the pin there")
         status.add_argument("--check", action="store_true", help="as --remote; exit with 3 or 5 if there is something to do")
         status.add_argument("--image", metavar="IMAGE_RECIPE", help="only what is installed in this image")
@@ -118,15 +118,15 @@ class DockinPlugin(LayerPlugin):
         status.add_argument("--output", metavar="FILE", help="write there instead of to standard output")
         refresh = self.add_command(sp, "dockin-refresh", self.do_dockin_refresh, parserecipes=False)
         recipe = refresh.add_argument("recipe", nargs="*", metavar="RECIPE", help="only these recipes; may have * and ?")
-        dockin.completion.attach(recipe, dockin.completion.recipes)
-        dockin.refreshcommand.add_arguments(refresh)
+        dockin.refresh.completion.attach(recipe, dockin.refresh.completion.recipes)
+        dockin.refresh.command.add_arguments(refresh)
 
 
 @contextlib.contextmanager
 def _output(path):
     """Yield a function that writes the command's output, while what BitBake prints goes to standard error."""
     parts = []
-    with dockin.stdout.reserved():
+    with dockin.refresh.stdout.reserved():
         yield parts.append
     text = "".join(parts)
     if not path:
@@ -159,7 +159,7 @@ class _Gatherer:
         """Return the statuses, and what there is to say of the whole. Raises DockinError."""
         found, unmatched = [], set(patterns)
         self.aside = not patterns and not image
-        for mc in dockin.parsedrecipes.multiconfigs(self.tinfoil):
+        for mc in dockin.refresh.parsedrecipes.multiconfigs(self.tinfoil):
             for pn, fn in self._recipes(mc):
                 matching = [pattern for pattern in patterns if fnmatch.fnmatchcase(pn, pattern)]
                 unmatched.difference_update(matching)
@@ -176,7 +176,7 @@ class _Gatherer:
 
     def _recipes(self, mc):
         """Yield name and file of the recipes that inherit the class; of several versions the preferred one."""
-        for pn, fn in dockin.parsedrecipes.class_recipes(self.tinfoil, mc):
+        for pn, fn in dockin.refresh.parsedrecipes.class_recipes(self.tinfoil, mc):
             best = self.tinfoil.find_best_provider(f"mc:{mc}:{pn}" if mc else pn)
             if not best or len(best) < 4 or best[3] in (None, fn):
                 yield pn, fn
@@ -200,7 +200,7 @@ class _Gatherer:
 
     def _status(self, pn, fn, mc, d, source, external):
         machine = d.getVar("MACHINE")
-        path = dockin.parsedrecipes.plain_path(fn)
+        path = dockin.refresh.parsedrecipes.plain_path(fn)
         notes = [f"its archive is taken from {external}"] if external else []
         platform, download, sbom = None, "", None
         try:
@@ -215,7 +215,7 @@ class _Gatherer:
         except DockinError as error:
             # Of a build that was killed, or of another version of the layer: built again, it is whole.
             packaged, where = None, [f"{error}; bitbake -C compile {pn} makes it anew"]
-        status = dockin.status.Status(
+        status = dockin.refresh.status.Status(
             recipe=pn,
             layer=self._layer(path),
             file=path,
@@ -236,7 +236,7 @@ class _Gatherer:
             aside=self.aside and dockin.recipe.yoctolayers.is_own(path),
         )
         status = dataclasses.replace(status, data_roots=self._data_roots(d, status))
-        notes += dockin.status.stale_notes(status)
+        notes += dockin.refresh.status.stale_notes(status)
         notes += where or []
         return dataclasses.replace(status, notes=tuple(notes))
 
@@ -278,14 +278,14 @@ class _Gatherer:
         """Return the images in which it is installed and in the data-root."""
         directory = d.getVar("DEPLOY_DIR_IMAGE")
         if directory not in self.data_roots:
-            self.data_roots[directory] = dockin.status.data_roots_in(pathlib.Path(directory), d.getVar("MACHINE"))
+            self.data_roots[directory] = dockin.refresh.status.data_roots_in(pathlib.Path(directory), d.getVar("MACHINE"))
         wanted = status.reference.tagged.canonical
         return tuple(image for image in status.installed or () if wanted in self.data_roots[directory].get(image, ()))
 
     def _images(self, d):
         directory, machine = d.getVar("DEPLOY_DIR_IMAGE"), d.getVar("MACHINE")
         if directory not in self.manifests:
-            self.manifests[directory], notes = dockin.status.installed_in(pathlib.Path(directory), machine)
+            self.manifests[directory], notes = dockin.refresh.status.installed_in(pathlib.Path(directory), machine)
             self.notes += notes
         return self.manifests[directory]
 

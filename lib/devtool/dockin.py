@@ -25,20 +25,20 @@ _LAYER = pathlib.Path(__file__).resolve().parent.parent.parent
 if str(_LAYER / "lib") not in sys.path:
     sys.path.insert(0, str(_LAYER / "lib"))
 
-import dockin.completion  # noqa: E402
 import dockin.recipe.compose  # noqa: E402
 import dockin.recipe.lookup  # noqa: E402
+import dockin.refresh.completion  # noqa: E402
 # devtool looks for newer versions in its own process, where no addpylib has registered the fetcher.
 import dockin.dockerfetcher  # noqa: E402
 import dockin.image.platforms  # noqa: E402
 import dockin.image.reference  # noqa: E402
-import dockin.parsedrecipes  # noqa: E402
 import dockin.recipe.names  # noqa: E402
 import dockin.recipe.newrecipe  # noqa: E402
 import dockin.recipe.yoctolayers  # noqa: E402
-import dockin.refreshcommand  # noqa: E402
+import dockin.refresh.command  # noqa: E402
+import dockin.refresh.parsedrecipes  # noqa: E402
+import dockin.refresh.stdout  # noqa: E402
 import dockin.registry.settings  # noqa: E402
-import dockin.stdout  # noqa: E402
 from dockin.errors import DockinError, readable  # noqa: E402
 
 logger = logging.getLogger("devtool")
@@ -91,21 +91,21 @@ def register_commands(subparsers, context):
     parser.add_argument("--authfile", default="", metavar="FILE", help="login file; does not go into the recipe")
     parser.set_defaults(func=add_docker, fixed_setup=context.fixed_setup)
     _register_refresh(subparsers)
-    dockin.completion.attach(image, dockin.completion.images)
-    dockin.completion.attach(tag, dockin.completion.tags)
+    dockin.refresh.completion.attach(image, dockin.refresh.completion.images)
+    dockin.refresh.completion.attach(tag, dockin.refresh.completion.tags)
 
 
 def _register_refresh(subparsers):
     parser = subparsers.add_parser(
         "refresh-docker",
         help="Refresh the digests of Docker images in recipes",
-        description=dockin.refreshcommand.DESCRIPTION,
+        description=dockin.refresh.command.DESCRIPTION,
         group="starting",
         order=94,
     )
     recipe = parser.add_argument("recipe", nargs="*", metavar="RECIPE", help="only these recipes; may have * and ?")
-    dockin.completion.attach(recipe, dockin.completion.recipes)
-    dockin.refreshcommand.add_arguments(parser)
+    dockin.refresh.completion.attach(recipe, dockin.refresh.completion.recipes)
+    dockin.refresh.command.add_arguments(parser)
     parser.set_defaults(func=refresh_docker, no_workspace=True)
 
 
@@ -132,15 +132,15 @@ def add_docker(args, config, basepath, workspace):
 
 def refresh_docker(args, config, basepath, workspace):
     """Entry point for the devtool 'refresh-docker' subcommand"""
-    with dockin.stdout.reserved() as stdout:
+    with dockin.refresh.stdout.reserved() as stdout:
         tinfoil = setup_tinfoil(basepath=basepath)
         try:
             getvar = dockin.registry.settings.user_first(tinfoil.config_data.getVar)
 
             def read_tasks():
-                return dockin.parsedrecipes.read_tasks(tinfoil, [*args.recipe, *args.taken], args.platform)
+                return dockin.refresh.parsedrecipes.read_tasks(tinfoil, [*args.recipe, *args.taken], args.platform)
 
-            return dockin.refreshcommand.run(args, read_tasks, getvar, os.environ, stdout)
+            return dockin.refresh.command.run(args, read_tasks, getvar, os.environ, stdout)
         finally:
             tinfoil.shutdown()
 
@@ -380,7 +380,7 @@ def _check_authfile(path):
     full = os.path.abspath(path) if path else ""
     if any(part in full for part in ('"', "\\", "${", "\n")):
         raise DockinError(f"Login file {full}: a BitBake variable can't hold such a path; use one without \", \\ and ${{")
-    dockin.refreshcommand.check_authfile(path)
+    dockin.refresh.command.check_authfile(path)
 
 
 def _source_tree(config, pn):

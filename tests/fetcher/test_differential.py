@@ -17,8 +17,9 @@ import typing
 
 import pytest
 
-from dockin import comparison, exitcodes
+from dockin import exitcodes
 from dockin.image import reference
+from dockin.refresh import findings
 from dockin.registry import skopeo
 from dockin.registry.resolver import ResolveError, Resolver
 from support import faults
@@ -237,8 +238,8 @@ def look_up(row, mode, directory):
             (directory / ".docker/config.json").write_text(row.config(server.address))
         named = reference.parse(f"{server.address}/team/app:v1@{row.pin}")
         with Resolver(skopeo.Options(tls_verify=False), environment, mode, timeout=5, retries=0) as resolver:
-            found = comparison.compare([(named, None)], comparison.Rules(), resolver)[0]
-    return found, comparison.exit_code([found], True)
+            found = findings.compare([(named, None)], findings.Rules(), resolver)[0]
+    return found, findings.exit_code([found], True)
 
 
 @pytest.fixture(scope="module")

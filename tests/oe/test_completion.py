@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dockin import completion
+from dockin.refresh import completion
 from support import images, oe, registry as registries
 
 SCRIPT = oe.LAYER / "scripts" / "dockin-complete"

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from dockin import refresh
 from dockin.image.reference import parse
+from dockin.refresh import engine
 from dockin.target import units
 from unit.test_refresh import NEW, OLD, OTHER, Registry
 
@@ -42,8 +42,8 @@ def run(tmp_path):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
         known = tags or {"x:1.0.9": OLD, "x:1.0.10": NEW, "y:1.0.9": OLD}
-        report = refresh.run(
-            refresh.read_tasks([str(tmp_path)]), refresh.Options(**{"upgrade": "patch", **options}), Registry(known))
+        report = engine.run(
+            engine.read_tasks([str(tmp_path)]), engine.Options(**{"upgrade": "patch", **options}), Registry(known))
         found = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
         return report, {name: text for name, text in found.items() if name != "conf/layer.conf"}
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from dockin import exitcodes, refreshcommand, status
+from dockin import exitcodes
 from dockin.image import reference, tarball
 from dockin.recipe import source, versions
+from dockin.refresh import command as refresh_command, status
 from dockin.registry import remedies, skopeo
 from dockin.target import imageinfo, runtimes, units
 
@@ -137,7 +138,7 @@ def test_parameters_of_the_reference_are_those_of_the_parser() -> None:
 
 def test_options_of_refresh() -> None:
     parser = argparse.ArgumentParser()
-    refreshcommand.add_arguments(parser)
+    refresh_command.add_arguments(parser)
     told = rows("### devtool refresh-docker, bitbake-layers dockin-refresh, scripts/dockin refresh")
     # What other layers have, BitBake knows.
     alone = {"--layer"}
@@ -164,8 +165,8 @@ def test_the_script_has_no_other_commands() -> None:
 
 
 def test_values_of_options() -> None:
-    for option, values in {"--upgrade": versions.LEVELS, "--index-changes": refreshcommand.comparison.INDEX_CHANGES,
-                           "--commit": refreshcommand.gitcommit.UNITS}.items():
+    for option, values in {"--upgrade": versions.LEVELS, "--index-changes": refresh_command.findings.INDEX_CHANGES,
+                           "--commit": refresh_command.gitcommit.UNITS}.items():
         [line] = re.findall(rf"^\| `{option}` \| (.*)$", REFERENCE, re.MULTILINE)
         assert set(values) <= set(re.findall(r"`(\w+)`", line)), option
 

@@ -17,10 +17,11 @@ import re
 
 import pytest
 
-from dockin import comparison, gitcommit, outcome, refresh, sbom, status
+from dockin import sbom
 from dockin.errors import DockinError
 from dockin.image import attachments, manifests, platforms, reference
 from dockin.recipe import compose, licences, newrecipe, recipefile, source
+from dockin.refresh import engine, findings, gitcommit, report as refresh_report, status
 from dockin.registry import client, skopeo
 from dockin.registry.resolver import ResolveError
 from dockin.target import imageinfo, units
@@ -65,18 +66,21 @@ def label(*keys):
 
 def reports(result):
     """Return a refresh's report with one image in each form, and as a commit."""
-    report = refresh.Report(refresh.Options(min_age=1), [result], [], [result.found.message or "a note"])
+    report = engine.Report(engine.Options(min_age=1), [result], [], [result.found.message or "a note"])
     statistics = client.Statistics()
-    made = {"Markdown": outcome.as_markdown(report, statistics), "terminal": outcome.as_text(report, statistics),
-            "JSON": outcome.as_json(report, statistics)}
+    made = {
+            "Markdown": refresh_report.as_markdown(report, statistics), "terminal": refresh_report.as_text(
+                report, statistics
+            ),
+            "JSON": refresh_report.as_json(report, statistics)}
     made["HTML"] = made["Markdown"]
-    if result.status == comparison.STALE:
+    if result.status == findings.STALE:
         made["commit"] = gitcommit._message([result], "recipe")
     return made
 
 
-def finding(text="", state=comparison.ERROR, **members):
-    found = comparison.Finding(state, comparison.Documents(OLD, tag="1.0"), comparison.Documents(NEW, tag="1.0"), **members)
+def finding(text="", state=findings.ERROR, **members):
+    found = findings.Finding(state, findings.Documents(OLD, tag="1.0"), findings.Documents(NEW, tag="1.0"), **members)
     if text:
         found.fail("other", text)
     return found
@@ -86,7 +90,7 @@ def refreshed(named, found, recipe_name="app-docker"):
     """Return a report on an image in a recipe."""
     image = recipefile.Image("app.bb", 1, f"docker://{named.name};tag={named.tag}", None,
                              source.DockerSource(dataclasses.replace(named, digest=OLD)))
-    return reports(refresh.Result(recipefile.Recipe("app.bb", recipe_name, ""), image, AMD64, found))
+    return reports(engine.Result(recipefile.Recipe("app.bb", recipe_name, ""), image, AMD64, found))
 
 
 def listed(named, **members):
@@ -114,7 +118,7 @@ def name_of_an_image(named):
     return merged(
         recipe(named), {"recipe": composed.text, "Compose unit": composed.files["shop-docker.service"], "unit": unit},
         {"file": named.stem, "SPDX": element.render()}, {"file": units.unit_name(named), "information": info.render()},
-        refreshed(named, finding(state=comparison.STALE)), listed(named))
+        refreshed(named, finding(state=findings.STALE)), listed(named))
 
 
 def composed(**members):
@@ -164,7 +168,7 @@ def created(text):
             return NEW, NEW, made
 
     question = (dataclasses.replace(named, digest=OLD), AMD64)
-    [found] = comparison.compare([question], comparison.Rules(index_changes="update", min_age=864000), Registry(), TODAY)
+    [found] = findings.compare([question], findings.Rules(index_changes="update", min_age=864000), Registry(), TODAY)
     return merged(refreshed(named, found), listed(named, created=made.created, remote=found))
 
 
@@ -183,7 +187,7 @@ def platform(text):
         except platforms.PlatformError as error:
             said.append(str(error))
     named = reference.parse("team/app:1.0")
-    gone = finding(state=comparison.STALE, platforms_gone=(str(platforms.Platform("linux", text)),))
+    gone = finding(state=findings.STALE, platforms_gone=(str(platforms.Platform("linux", text)),))
     return merged(*(refreshed(named, finding(one)) for one in said), refreshed(named, gone), {"terminal": said})
 
 
@@ -253,7 +257,7 @@ WAYS = {
     "Messages of registries and helpers": (("denied: you may not",), words),
     "Recipe: file name": (("app-docker",), lambda text: merged(
         refreshed(reference.parse("team/app:1.0"), finding("x"), text),
-        refreshed(reference.parse("team/app:1.0"), finding(state=comparison.STALE), text))),
+        refreshed(reference.parse("team/app:1.0"), finding(state=findings.STALE), text))),
 }
 
 

@@ -22,7 +22,7 @@ LINES = 120
 HARMLESS = {
     "dockin.target.acceptance:parse": "the user's own patterns of repositories, for names of at most 255 characters",
     "dockin.recipe.names:_silent": "a name, which is escaped, between assertions",
-    "dockin.refreshcommand:_regex": "the user's own, of the command line",
+    "dockin.refresh.command:_regex": "the user's own, of the command line",
     "dockin.recipe.versions:_compile": "the recipe's own UPSTREAM_CHECK_REGEX, for tags of at most 128 characters",
 }
 

@@ -11,8 +11,9 @@ import threading
 
 import pytest
 
-from dockin import comparison, exitcodes, outcome, refresh
+from dockin import exitcodes
 from dockin.recipe import recipefile
+from dockin.refresh import engine, findings, report as refresh_report
 from dockin.registry import client
 from dockin.registry.resolver import ResolveError
 
@@ -62,7 +63,7 @@ def run(tmp_path):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(textwrap.dedent(text).lstrip().replace("OLD", OLD))
         before = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
-        report = refresh.run(refresh.read_tasks([str(tmp_path / named)]), refresh.Options(**options), Registry(tags))
+        report = engine.run(engine.read_tasks([str(tmp_path / named)]), engine.Options(**options), Registry(tags))
         after = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
         return report, before, after
 
@@ -95,8 +96,8 @@ def test_this_layers_own_recipes_are_left_alone_unless_they_are_named(tmp_path, 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text.replace("OLD", OLD))
     (tmp_path / "link").symlink_to("meta-dockin")
-    tasks = refresh.read_tasks([str(tmp_path / name) for name in named])
-    report = refresh.run(tasks, refresh.Options(only=tuple(only)), Registry({"demo:1": NEW, "mine:1": NEW}))
+    tasks = engine.read_tasks([str(tmp_path / name) for name in named])
+    report = engine.run(tasks, engine.Options(only=tuple(only)), Registry({"demo:1": NEW, "mine:1": NEW}))
     assert {result.recipe.name for result in report.results} == changed
     recipes = {name: (tmp_path / name).read_text() for name in OURS if name.endswith(".bb")}
     assert {path.rpartition("/")[2][:4] for path, text in recipes.items() if NEW in text} == changed
@@ -129,7 +130,7 @@ def test_as_many_look_ups_at_a_time_as_there_are_jobs(tmp_path, jobs):
     entries = " ".join(f"docker://h.io/x;tag={number};name=n{number};digest=sha256:{OLD}" for number in range(6))
     (tmp_path / "x_1.bb").write_text(f'SRC_URI = "{entries}"\n')
     crowd = Crowd({f"x:{number}": OLD for number in range(6)}, jobs)
-    report = refresh.run(refresh.read_tasks([str(tmp_path)]), refresh.Options(jobs=jobs), crowd)
+    report = engine.run(engine.read_tasks([str(tmp_path)]), engine.Options(jobs=jobs), crowd)
     assert ([result.status for result in report.results], crowd.most) == (["current"] * 6, jobs)
 
 
@@ -389,7 +390,7 @@ def test_no_password_is_printed(run):
         }
         '''}, {})
     assert len(report.results) == 4
-    for show in (outcome.as_text, outcome.as_json, outcome.as_markdown):
+    for show in (refresh_report.as_text, refresh_report.as_json, refresh_report.as_markdown):
         assert "hush" not in show(report, client.Statistics())
 
 
@@ -398,9 +399,9 @@ def test_no_password_is_printed(run):
 def test_words_in_a_table_of_markdown(words, shown):
     """A backslash in a code span is one; only before a | it is not."""
     image = recipefile.Image("x.bb", 1, "docker://x", None)
-    result = refresh.Result(recipefile.Recipe("x.bb", "x", ""), image, None)
+    result = engine.Result(recipefile.Recipe("x.bb", "x", ""), image, None)
     result.fail("other", words)
-    text = outcome.as_markdown(refresh.Report(refresh.Options(), [result], [], []), client.Statistics())
+    text = refresh_report.as_markdown(engine.Report(engine.Options(), [result], [], []), client.Statistics())
     assert f"| `x` | `docker://x` | {shown} |" in text.splitlines()
 
 
@@ -409,24 +410,24 @@ def test_what_somebody_has_made_long_leaves_a_report_readable():
     results = []
     for number in range(400):
         image = recipefile.Image(f"x{number}.bb", 1, "docker://x", None)
-        result = refresh.Result(recipefile.Recipe(f"x{number}.bb", f"x{number}", ""), image, None)
-        result.found.status = comparison.STALE
+        result = engine.Result(recipefile.Recipe(f"x{number}.bb", f"x{number}", ""), image, None)
+        result.found.status = findings.STALE
         result.found.platforms_gone = tuple(f"linux/{number:0250}" for number in range(1000))
         results.append(result)
     results[1].fail("other", "x" * 100_000)
-    report = refresh.Report(refresh.Options(), results, [], [])
-    text = outcome.as_markdown(report, client.Statistics())
+    report = engine.Report(engine.Options(), results, [], [])
+    text = refresh_report.as_markdown(report, client.Statistics())
     assert 50_000 < len(text) < 65_536 and "the whole is in the job's log" in text and "and 990 more" in text
     assert max(map(len, text.splitlines())) < 5000
-    assert max(map(len, outcome.as_text(report, client.Statistics()).splitlines())) < 110_000
-    assert len(json.loads(outcome.as_json(report, client.Statistics()))["images"][0]["platforms_gone"]) == 1000
+    assert max(map(len, refresh_report.as_text(report, client.Statistics()).splitlines())) < 110_000
+    assert len(json.loads(refresh_report.as_json(report, client.Statistics()))["images"][0]["platforms_gone"]) == 1000
 
 
 def test_a_recipe_that_can_not_be_read_keeps_no_other(run, tmp_path):
     (tmp_path / "gone_1.bb").symlink_to("nowhere.bb")
     report, _, after = run({"x_1.bb": SHARED_PIN["x_1.bb"], "pin.inc": SHARED_PIN["pin.inc"]}, {"x:1": NEW})
     assert [(result.recipe.name, result.status) for result in report.results] == [("gone_1.bb", "error"), ("x", "updated")]
-    assert NEW in after["pin.inc"] and outcome.exit_code(report) == exitcodes.PARTIAL
+    assert NEW in after["pin.inc"] and refresh_report.exit_code(report) == exitcodes.PARTIAL
 
 
 @pytest.mark.parametrize(("files", "notes"), [
@@ -497,13 +498,13 @@ def test_in_no_layer_only_what_is_beside_a_recipe_is_looked_at(tmp_path, monkeyp
     walked = []
     walk = os.walk
     monkeypatch.setattr(os, "walk", lambda top, **options: walked.append(top) or walk(top, **options))
-    assert len(refresh.read_tasks([str(tmp_path / "x_1.bb")])) == 1
+    assert len(engine.read_tasks([str(tmp_path / "x_1.bb")])) == 1
     assert walked == []
 
 
 def test_one_error_is_one(run):
     report, _, _ = run({"x_1.bb": 'SRC_URI = "docker://${X}/x"\n'}, {})
-    assert "1 image: 1 error ·" in outcome.as_text(report, client.Statistics())
+    assert "1 image: 1 error ·" in refresh_report.as_text(report, client.Statistics())
 
 
 def test_a_recipe_whose_images_are_not_found_is_told_of(run):

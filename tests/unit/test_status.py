@@ -11,10 +11,11 @@ import os
 
 import pytest
 
-from dockin import comparison, exitcodes, outcome, refresh, status
-from dockin.comparison import Documents, Finding
+from dockin import exitcodes
 from dockin.errors import DockinError
 from dockin.image import platforms, reference
+from dockin.refresh import engine, findings as refresh_findings, report, status
+from dockin.refresh.findings import Documents, Finding
 from dockin.registry import client
 from dockin.registry.resolver import ResolveError
 from dockin.target import imageinfo
@@ -87,7 +88,7 @@ def test_table_of_nothing():
 
 
 def test_table_with_the_registry():
-    remote = Finding(comparison.STALE, Documents(PIN), Documents(OTHER), pin_exists=True)
+    remote = Finding(refresh_findings.STALE, Documents(PIN), Documents(OTHER), pin_exists=True)
     moved = dataclasses.replace(BUILT, remote=remote, created="2026-11-13T10:00:00Z")
     head, line = status.table([moved], TODAY).splitlines()
     assert head.endswith("REGISTRY           AGE") and line.endswith("moved to bbbbbbb  10 d")
@@ -263,8 +264,8 @@ def test_exit_code_is_that_of_a_refresh(names, check, code):
     found = findings(*names)
     assert status.exit_code([one(remote=finding) for finding in found], check) == code
     assert status.exit_code([one(remote=finding, aside=True) for finding in found], check) == exitcodes.FINE
-    results = [refresh.Result(None, None, None, finding) for finding in found]
-    assert outcome.exit_code(refresh.Report(refresh.Options(check=check), results, [], [])) == code
+    results = [engine.Result(None, None, None, finding) for finding in found]
+    assert report.exit_code(engine.Report(engine.Options(check=check), results, [], [])) == code
 
 
 @pytest.mark.parametrize("size, text", [

@@ -11,8 +11,9 @@ import textwrap
 
 import pytest
 
-from dockin import exitcodes, outcome, refresh
+from dockin import exitcodes
 from dockin.recipe import recipefile, yoctolayers
+from dockin.refresh import engine, report as refresh_report
 from dockin.registry.resolver import ResolveError
 
 OLD, NEW, OTHER = "a" * 64, "b" * 64, "c" * 64
@@ -60,8 +61,8 @@ def run(tmp_path):
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(text).lstrip().replace("OLD", OLD))
-        tasks = refresh.read_tasks([str(tmp_path / name) for name in named], beside=[str(tmp_path / one) for one in beside])
-        report = refresh.run(tasks, refresh.Options(), Registry())
+        tasks = engine.read_tasks([str(tmp_path / name) for name in named], beside=[str(tmp_path / one) for one in beside])
+        report = engine.run(tasks, engine.Options(), Registry())
         texts = {name: (tmp_path / name).read_text() for name in files}
         names = {OLD: "old", NEW: "new", OTHER: "other"}
         pins = {name: [word for pin, word in names.items() if pin in text] for name, text in texts.items()}
@@ -271,7 +272,7 @@ def test_what_is_in_doubt_keeps_its_pin(run, name):
     assert [result.status for result in report.results] == ["error"]
     assert words in report.results[0].found.message
     assert set(pins.values()) == {"old"}
-    assert outcome.exit_code(report) == exitcodes.ERROR
+    assert refresh_report.exit_code(report) == exitcodes.ERROR
 
 
 def test_an_append_without_its_recipe(run):
@@ -396,8 +397,8 @@ def test_files_without_an_end_are_not_opened(run, tmp_path, monkeypatch, name, k
     opened = io.open
     monkeypatch.setattr(io, "open", checked)
     monkeypatch.setattr(builtins, "open", checked)
-    tasks = refresh.read_tasks([str(tmp_path / "mine")])
-    assert refresh.run(tasks, refresh.Options(check=True), Registry()).results
+    tasks = engine.read_tasks([str(tmp_path / "mine")])
+    assert engine.run(tasks, engine.Options(check=True), Registry()).results
     texts = [text for task in tasks for text in (*task.recipe.notes, *(image.problem for image in task.recipe.images))]
     assert not name.startswith("a/") or any(name.rpartition("/")[2] in text for text in texts)
 

@@ -12,13 +12,14 @@ import re
 import sys
 import typing
 
-from dockin import comparison, completion, exitcodes, gitcommit, outcome, refresh
+from dockin import exitcodes
 from dockin.errors import DockinError, readable
 from dockin.image import platforms
 from dockin.recipe import versions
+from dockin.refresh import completion, engine, findings, gitcommit, report as refresh_report
+from dockin.refresh.stdout import take_bytes
 from dockin.registry import settings
 from dockin.registry.resolver import Resolver
-from dockin.stdout import take_bytes
 
 DESCRIPTION = (
     "Look up what the tags of container images stand for now, and write the new digests into the recipes, at the places"
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tag-regex", type=_regex, metavar="REGEX", help="with --upgrade: only tags in which this is found")
     parser.add_argument(
         "--index-changes",
-        choices=comparison.INDEX_CHANGES,
+        choices=findings.INDEX_CHANGES,
         default="ignore",
         help="what to do if only other platforms' images have changed (default: %(default)s)",
     )
@@ -71,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_look_up_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of all commands that ask registries, from recipes' text alone if need be."""
     parser.add_argument("--platform", type=_platform, help="for images without ;platform=: the one that matters to you")
-    jobs = comparison.Rules.jobs
+    jobs = findings.Rules.jobs
     parser.add_argument("--jobs", type=_positive, default=jobs, metavar="N", help="look-ups at once (default: %(default)s)")
     parser.add_argument(
         "--timeout", type=_seconds, default=30.0, metavar="S", help="seconds for one request (default: %(default)g)"
@@ -87,7 +88,7 @@ def check_authfile(path: str | None) -> None:
 
 def run(
     arguments: argparse.Namespace,
-    read_tasks: collections.abc.Callable[[], list[refresh.Task]],
+    read_tasks: collections.abc.Callable[[], list[engine.Task]],
     getvar: settings.GetVar,
     environment: collections.abc.Mapping[str, str],
     stdout: typing.TextIO | None = None,
@@ -117,7 +118,7 @@ def run(
 
 def _run(
     arguments: argparse.Namespace,
-    tasks: list[refresh.Task],
+    tasks: list[engine.Task],
     getvar: settings.GetVar,
     environment: collections.abc.Mapping[str, str],
     stdout: typing.TextIO,
@@ -132,25 +133,25 @@ def _run(
     mode = getvar("DOCKIN_RESOLVER") or "auto"
     with Resolver(settings.options(getvar, arguments.authfile or ""), environment, mode, arguments.timeout) as resolver:
         before_write = gitcommit.check if arguments.commit else lambda changes: None
-        report = refresh.run(tasks, _options(arguments), resolver, before_write)
+        report = engine.run(tasks, _options(arguments), resolver, before_write)
         _print(arguments, report, resolver, stdout, stderr)
     if arguments.commit:
         for subject in gitcommit.commit(report, arguments.commit, arguments.signoff):
             print(f"committed: {subject}", file=stderr)
-    return outcome.exit_code(report)
+    return refresh_report.exit_code(report)
 
 
 def _print(
-    arguments: argparse.Namespace, report: refresh.Report, resolver: Resolver, stdout: typing.TextIO, stderr: typing.TextIO
+    arguments: argparse.Namespace, report: engine.Report, resolver: Resolver, stdout: typing.TextIO, stderr: typing.TextIO
 ) -> None:
-    text = outcome.as_text(report, resolver.statistics)
+    text = refresh_report.as_text(report, resolver.statistics)
     formatted = ""
     if arguments.json:
-        formatted = outcome.as_json(report, resolver.statistics)
+        formatted = refresh_report.as_json(report, resolver.statistics)
     elif arguments.markdown:
-        formatted = outcome.as_markdown(report, resolver.statistics)
+        formatted = refresh_report.as_markdown(report, resolver.statistics)
     elif arguments.dry_run:
-        formatted = outcome.as_diff(report)
+        formatted = refresh_report.as_diff(report)
     if arguments.output:
         pathlib.Path(arguments.output).write_text(formatted, encoding="utf-8", errors="surrogateescape")
         stdout.write(text)
@@ -162,8 +163,8 @@ def _print(
         stdout.write(text)
 
 
-def _options(arguments: argparse.Namespace) -> refresh.Options:
-    return refresh.Options(
+def _options(arguments: argparse.Namespace) -> engine.Options:
+    return engine.Options(
         check=arguments.check,
         dry_run=arguments.dry_run,
         only=tuple(arguments.only),

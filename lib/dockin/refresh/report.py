@@ -15,11 +15,11 @@ import pathlib
 import re
 import typing
 
-from dockin import comparison
-from dockin.comparison import Documents, Finding
 from dockin.errors import readable
 from dockin.image import reference
-from dockin.refresh import Change, Report, Result
+from dockin.refresh import findings
+from dockin.refresh.engine import Change, Report, Result
+from dockin.refresh.findings import Documents, Finding
 from dockin.registry import client
 
 SCHEMA = 1
@@ -29,20 +29,20 @@ MAX_MARKDOWN = 60_000
 _MOST_NAMES = 10
 _MOST_CHARACTERS = 300
 _COUNTED = {
-    "stale": (comparison.STALE,),
-    "updated": (comparison.UPDATED,),
-    "index_only": (comparison.INDEX_ONLY,),
-    "current": (comparison.CURRENT,),
-    "unpinned": (comparison.UNPINNED,),
-    "held": (comparison.HELD,),
-    "lost": (comparison.LOST,),
-    "errors": (comparison.ERROR, comparison.TAG_GONE),
+    "stale": (findings.STALE,),
+    "updated": (findings.UPDATED,),
+    "index_only": (findings.INDEX_ONLY,),
+    "current": (findings.CURRENT,),
+    "unpinned": (findings.UNPINNED,),
+    "held": (findings.HELD,),
+    "lost": (findings.LOST,),
+    "errors": (findings.ERROR, findings.TAG_GONE),
 }
 
 
 def exit_code(report: Report) -> int:
     """Return the exit code of a run."""
-    return comparison.exit_code([result.found for result in report.results], report.options.check)
+    return findings.exit_code([result.found for result in report.results], report.options.check)
 
 
 def mode(report: Report) -> str:
@@ -91,8 +91,8 @@ def _count(number: int, key: str) -> str:
 
 def as_markdown(report: Report, statistics: client.Statistics) -> str:
     """Return tables for the text of a pull request: what changes, and what needs somebody's attention."""
-    moved = [result for result in report.results if result.status in (comparison.STALE, comparison.UPDATED)]
-    others = [result for result in report.results if result.failed or result.status in (comparison.LOST, comparison.HELD)]
+    moved = [result for result in report.results if result.status in (findings.STALE, findings.UPDATED)]
+    others = [result for result in report.results if result.failed or result.status in (findings.LOST, findings.HELD)]
     unchanged = len(report.results) - len(moved) - len(others)
     lines = ["## Container image digests", ""]
     if moved:
@@ -190,7 +190,7 @@ def _line(result: Result) -> str:
         line += ", though the tag looks like one release: see what the publisher says"
     if result.found.platforms_gone:
         line += f", no longer built for {_few(result.found.platforms_gone)}"
-    if result.found.pin_gone and result.status != comparison.LOST:
+    if result.found.pin_gone and result.status != findings.LOST:
         line += ", the old digest is gone from the registry"
     line += f" ({where})"
     indented = "".join(f"\n    {part}" for part in result.found.message.splitlines())

@@ -16,11 +16,11 @@ import re
 import typing
 from dataclasses import dataclass
 
-from dockin import comparison
-from dockin.comparison import Finding
 from dockin.errors import DockinError, readable
 from dockin.image import attachments, platforms, reference, tarball
 from dockin.image.reference import ImageReference
+from dockin.refresh import findings as refresh_findings
+from dockin.refresh.findings import Finding
 from dockin.registry import resolver
 from dockin.target import imageinfo, space
 
@@ -145,14 +145,14 @@ def _manifests(directory: pathlib.Path, machine: str) -> tuple[dict[str, tuple[s
 
 
 def look_up(
-    statuses: list[Status], resolving: resolver.Resolver, downloads: str = "", jobs: int = comparison.Rules.jobs
+    statuses: list[Status], resolving: resolver.Resolver, downloads: str = "", jobs: int = refresh_findings.Rules.jobs
 ) -> list[Status]:
     """Return the statuses with what the registries say; downloads is DL_DIR, which spares them a question.
 
     jobs is how many look-ups there are at a time.
     """
     questions = [(status.reference, status.platform) for status in statuses]
-    findings = comparison.compare(questions, comparison.Rules(jobs=jobs), resolving)
+    findings = refresh_findings.compare(questions, refresh_findings.Rules(jobs=jobs), resolving)
     asked = [dataclasses.replace(status, remote=finding) for status, finding in zip(statuses, findings)]
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(lambda status: _with_age(status, resolving, downloads), asked))
@@ -160,7 +160,7 @@ def look_up(
 
 def exit_code(statuses: list[Status], check: bool) -> int:
     """Return the exit code after look_up(): that of a refresh, which finds the same."""
-    return comparison.exit_code([status.remote for status in statuses if status.remote and not status.aside], check)
+    return refresh_findings.exit_code([status.remote for status in statuses if status.remote and not status.aside], check)
 
 
 def table(statuses: list[Status], today: datetime.date) -> str:
@@ -300,7 +300,7 @@ def _installed_cell(status: Status, image: str) -> str:
 def _remote_cell(found: Finding | None) -> str:
     if not found:
         return "-"
-    if found.status == comparison.STALE:
+    if found.status == refresh_findings.STALE:
         return f"moved to {reference.short(found.new.index)}" + (", the pin is gone" if found.pin_gone else "")
     return f"{found.status}: {_first_line(found.message)}" if found.message else found.status
 

@@ -14,13 +14,13 @@ import fnmatch
 import os
 import typing
 
-from dockin import refresh
 from dockin.errors import DockinError
 from dockin.image import platforms
 from dockin.recipe import includes, recipefile, source
 from dockin.recipe.recipefile import Image, Recipe
 from dockin.recipe.yoctolayers import is_own
-from dockin.refresh import Task
+from dockin.refresh import engine
+from dockin.refresh.engine import Task
 from dockin.registry import settings
 
 _CLASS = "dockin.bbclass"
@@ -82,13 +82,13 @@ def _neighbours(tinfoil: typing.Any, tasks: list[Task], others: dict[str, str]) 
     # Of what this configuration skips, as recipes for other machines, BitBake has no values: the text has to do.
     pairs += [(plain_path(file_name), []) for file_name in tinfoil.get_skipped_recipes()]
     found = []
-    for path, appends in refresh.neighbours(pairs, tasks, includes.Includes(search)):
+    for path, appends in engine.neighbours(pairs, tasks, includes.Includes(search)):
         # What can't be read shows no pin.
         with contextlib.suppress(recipefile.RecipeError):
             known = path in others
             task = _task(tinfoil, others[path], path) if known else Task(recipefile.read(path, appends, search))
             found.append(dataclasses.replace(task, examined=False))
-    return refresh.neighbouring(found, tasks)
+    return engine.neighbouring(found, tasks)
 
 
 def _folders(d: typing.Any) -> list[str]:

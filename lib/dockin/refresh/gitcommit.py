@@ -8,10 +8,10 @@ import collections
 import os
 import subprocess
 
-from dockin import refresh
 from dockin.errors import DockinError, one_line
 from dockin.image import reference
-from dockin.refresh import Change, Report, Result
+from dockin.refresh import engine
+from dockin.refresh.engine import Change, Report, Result
 
 UNITS = ("recipe", "all")
 SECONDS = 120
@@ -72,7 +72,7 @@ def commit(report: Report, unit: str, signoff: bool = False) -> list[str]:
         groups = [written] if written else []
     else:
         # Recipes that share a tag or a pin are in one commit: each has pairs of those that fit.
-        groups = refresh.groups(written, lambda result: result.recipe.name)
+        groups = engine.groups(written, lambda result: result.recipe.name)
         groups.sort(key=lambda group: min(map(_recipe, group)))
     subjects = []
     for group in groups:

@@ -21,20 +21,20 @@ import os
 import typing
 from dataclasses import dataclass, field, replace
 
-from dockin import comparison
-from dockin.comparison import STALE, UPDATED, Finding
-from dockin.confirmation import Drafts
 from dockin.image import platforms
 from dockin.image.reference import ImageReference
 from dockin.recipe import includes, mentions, recipefile, versions
 from dockin.recipe.bitbaketext import Spot
 from dockin.recipe.recipefile import Edit, Image, Recipe
 from dockin.recipe.yoctolayers import APPEND, Layers, around, is_own, layer_of, layers_of
+from dockin.refresh import findings
+from dockin.refresh.confirmation import Drafts
+from dockin.refresh.findings import STALE, UPDATED, Finding
 from dockin.registry.resolver import Resolver
 
 
 @dataclass(frozen=True)
-class Options(comparison.Rules):
+class Options(findings.Rules):
     """What a refresh is to do."""
 
     check: bool = False
@@ -99,7 +99,7 @@ class Result:
         """What the new tag puts in the place where the old one stands, "" if it does not fit there."""
         before, behind = self.image.tag_around
         tag = self.found.new.tag
-        return tag[len(before) : len(tag) - len(behind)] if comparison.Tags(before, behind).allow(tag) else ""
+        return tag[len(before) : len(tag) - len(behind)] if findings.Tags(before, behind).allow(tag) else ""
 
     def fail(self, kind: str, message: str) -> None:
         """Make it an error."""
@@ -285,7 +285,7 @@ def _compare(results: list[Result], options: Options, resolver: Resolver, now: d
         elif result.reference:
             good.append(result)
     questions = [(result.reference, result.platform) for result in good if result.reference]
-    for result, found in zip(good, comparison.compare(questions, options, resolver, now)):
+    for result, found in zip(good, findings.compare(questions, options, resolver, now)):
         result.found = found
 
 
@@ -302,7 +302,7 @@ def _take_back(
     What shares something with one that is not upgraded may not be either, so it goes on until all that is left can be.
     """
     notes: set[str] = set()
-    tags: dict[int, comparison.Tags] = {}
+    tags: dict[int, findings.Tags] = {}
     while True:
         stale = [result for result in results if result.status == STALE]
         refused = [(result, why) for result, why in drafts.refused(stale) if result.upgraded]
@@ -317,12 +317,12 @@ def _take_back(
         lowered = set(map(id, lower))
         for again in (lower, [result for result, _ in refused if id(result) not in lowered]):
             for result in again:
-                without = {result.found.new.tag, *tags.get(id(result), comparison.Tags()).without}
-                tags[id(result)] = comparison.Tags(*result.image.tag_around, frozenset(without))
+                without = {result.found.new.tag, *tags.get(id(result), findings.Tags()).without}
+                tags[id(result)] = findings.Tags(*result.image.tag_around, frozenset(without))
             questions = [(result.reference, result.platform) for result in again if result.reference]
             rules = options if again is lower else replace(options, upgrade="")
             left = [tags[id(result)] for result in again]
-            for result, found in zip(again, comparison.compare(questions, rules, resolver, now, left)):
+            for result, found in zip(again, findings.compare(questions, rules, resolver, now, left)):
                 result.found, result.renamed = found, ""
 
 

@@ -23,7 +23,7 @@ from dockin.recipe.recipefile import Edit, Image, Recipe
 from dockin.target import units
 
 if typing.TYPE_CHECKING:
-    from dockin.refresh import Result, Task
+    from dockin.refresh.engine import Result, Task
 
 
 class Unconfirmed(DockinError):
