@@ -55,7 +55,7 @@ do_rootfs[cleandirs] += "${DOCKIN_DATAROOT_WORKDIR}"
 do_rootfs[file-checksums] += "${@dockin_code('image/archive image/attachments store/docker store/writer store/deeptree image/foreignjson target/imageinfo image/layersize \
     image/layertar store/layertree image/manifests store/podman image/platforms image/reference target/runtimes target/dockersave store/base image/tarball store/tarsplit', d) \
     if dockin_dataroot_wanted(d) else ''}"
-do_rootfs[file-checksums] += "${@dockin_code('store/daemonjson sbom recipe/source store/storageconf target/units', d) \
+do_rootfs[file-checksums] += "${@dockin_code('store/daemonjson sbom/elements recipe/source store/storageconf target/units', d) \
     if dockin_dataroot_wanted(d) else ''}"
 do_create_rootfs_spdx[postfuncs] += "dockin_name_dataroot_in_spdx_30"
 do_image[prefuncs] += "dockin_take_dataroot_out"
@@ -237,15 +237,15 @@ python dockin_write_dataroot () {
 
 def dockin_dataroot_comment(d):
     """Return what bills of materials say of the images: where they are."""
-    import dockin.sbom
+    import dockin.sbom.elements
 
     podman = d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.PODMAN.name
-    return dockin.sbom.place(d.getVar('DOCKIN_DATAROOT_TARGET'), podman, dockin_has_partition(d))
+    return dockin.sbom.elements.place(d.getVar('DOCKIN_DATAROOT_TARGET'), podman, dockin_has_partition(d))
 
 def dockin_name_dataroot_in_spdx_22(d, packages):
     """Say in the bill of materials that create-spdx has just written that the images in packages are in the data-root."""
     import bb.compress.zstd
-    import dockin.sbom
+    import dockin.sbom.elements
     import io
     import oe.sbom
     import pathlib
@@ -267,7 +267,7 @@ def dockin_name_dataroot_in_spdx_22(d, packages):
     path.write_bytes(data.getvalue())
     archive = d.expand('${IMGDEPLOYDIR}/${IMAGE_NAME}.spdx.tar.zst')
     with bb.compress.zstd.open(archive, 'r') as old, bb.compress.zstd.open(archive + '.new', 'w') as new:
-        dockin.sbom.replace(old, new, document.name + '.spdx.json', data.getvalue())
+        dockin.sbom.elements.replace(old, new, document.name + '.spdx.json', data.getvalue())
     os.rename(archive + '.new', archive)
 
 dockin_name_dataroot_in_spdx_22[vardepsexclude] += "SPDX_MULTILIB_SSTATE_ARCHS"

@@ -130,7 +130,7 @@ RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN DOCKIN_FETCH_SBOM"
 do_fetch[file-checksums] += "${@dockin_code('image/platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS DOCKIN_FETCH_SBOM"
-do_unpack[file-checksums] += "${@dockin_code('image/archive image/attachments image/foreignjson target/imageinfo image/layersize image/layertar image/manifests image/platforms image/reference target/runtimes dockerfetcher sbom recipe/source image/tarball', d)}"
+do_unpack[file-checksums] += "${@dockin_code('image/archive image/attachments image/foreignjson target/imageinfo image/layersize image/layertar image/manifests image/platforms image/reference target/runtimes dockerfetcher sbom/elements recipe/source image/tarball', d)}"
 do_compile[file-checksums] += "${@dockin_code('image/archive image/attachments image/foreignjson target/imageinfo image/layersize image/layertar image/manifests image/platforms image/reference target/runtimes target/dockersave target/space image/tarball target/units', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
@@ -367,7 +367,7 @@ do_package_qa[file-checksums] += "${@dockin_code('target/imageinfo image/referen
 
 # create-spdx knows a package's files; what they are images of is added to the documents that it has just written.
 python dockin_name_images_in_spdx () {
-    import dockin.sbom
+    import dockin.sbom.elements
     import os
     import pathlib
 
@@ -377,9 +377,11 @@ python dockin_name_images_in_spdx () {
         path = folder / (stem + dockin.target.imageinfo.SUFFIX)
         information = dockin.target.imageinfo.parse(path.read_text(), str(path))
         if bb.data.inherits_class('externalsrc', d) and d.getVar('EXTERNALSRC'):
-            element = dockin.sbom.of_ones_own(information)
+            element = dockin.sbom.elements.of_ones_own(information)
         else:
-            element = dockin.sbom.parse(pathlib.Path(d.getVar('DOCKIN_IMAGEDIR'), stem + dockin.sbom.SUFFIX).read_text())
+            element = dockin.sbom.elements.parse(
+                pathlib.Path(d.getVar('DOCKIN_IMAGEDIR'), stem + dockin.sbom.elements.SUFFIX).read_text()
+            )
         found.append((information.archive, element))
     bb.build.exec_func('read_subpackage_metadata', d)
     for package in d.getVar('PACKAGES').split():
@@ -395,7 +397,7 @@ python dockin_name_images_in_spdx () {
 }
 dockin_name_images_in_spdx[vardepsexclude] += "PKGDATA_DIR PKGDEST"
 do_create_spdx[postfuncs] += "dockin_name_images_in_spdx"
-do_create_spdx[file-checksums] += "${@dockin_code('target/imageinfo image/platforms image/reference target/runtimes sbom recipe/source', d)}"
+do_create_spdx[file-checksums] += "${@dockin_code('target/imageinfo image/platforms image/reference target/runtimes sbom/elements recipe/source', d)}"
 
 def dockin_name_in_spdx_22(name, elements, d):
     """Add elements to the document of a package."""
@@ -417,7 +419,7 @@ def dockin_name_in_spdx_22(name, elements, d):
             image.externalRefs.append(oe.spdx.SPDXExternalReference(
                 referenceCategory='OTHER', referenceType='sbom', referenceLocator=one.location))
         if element.attached:
-            image.sourceInfo = '; '.join(dockin.sbom.comment(one) for one in element.attached)
+            image.sourceInfo = '; '.join(dockin.sbom.elements.comment(one) for one in element.attached)
         document.packages.append(image)
         document.add_relationship(oe.sbom.get_package_spdxid(name), 'CONTAINS', image)
     with path.open('wb') as file:
@@ -452,7 +454,7 @@ def dockin_name_in_spdx_30(name, elements, d):
         for one in element.attached:
             image.externalRef.append(oe.spdx30.ExternalRef(
                 externalRefType=oe.spdx30.ExternalRefType.other, locator=[one.location], contentType=one.media_type,
-                comment=dockin.sbom.comment(one)))
+                comment=dockin.sbom.elements.comment(one)))
         images.append(image)
     package = document.find_root(oe.spdx30.software_Package)
     document.new_relationship([package], oe.spdx30.RelationshipType.contains, images)

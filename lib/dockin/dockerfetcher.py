@@ -59,7 +59,7 @@ import dockin.registry.remedies
 import dockin.registry.resolver
 import dockin.registry.settings
 import dockin.registry.skopeo
-import dockin.sbom
+import dockin.sbom.elements
 import dockin.store.deeptree
 import dockin.target.imageinfo
 import dockin.target.runtimes
@@ -222,8 +222,10 @@ class Docker(FetchMethod):
             bills = _write_bills(ud, image, os.path.join(directory, SBOM_SUBDIR))
             if ud.sbom and ud.sbom.required and not bills:
                 raise DockinError(f"{ud.localpath} has no bill of materials, which DOCKIN_FETCH_SBOM = 'require' asks for")
-            element = dockin.sbom.from_registry(reference, ud.platform, image.manifest_digest, image.digest, bills)
-            pathlib.Path(directory, reference.stem + dockin.sbom.SUFFIX).write_text(element.render(), encoding="ascii")
+            element = dockin.sbom.elements.from_registry(reference, ud.platform, image.manifest_digest, image.digest, bills)
+            pathlib.Path(directory, reference.stem + dockin.sbom.elements.SUFFIX).write_text(
+                element.render(), encoding="ascii"
+            )
         except (DockinError, OSError) as error:
             _remove(target)
             raise UnpackError(str(error), ud.url) from error
@@ -840,7 +842,7 @@ def _write_bills(ud, image, directory):
         name = dockin.image.attachments.file_name(ud.source.reference.stem, suffix, numbers[suffix])
         pathlib.Path(directory, name).write_bytes(data)
         location = f"{dockin.recipe.source.SCHEME}://{ud.source.reference.name}@{attachment.digest}"
-        bills.append(dockin.sbom.Attached(name, media_type, hashlib.sha256(data).hexdigest(), location))
+        bills.append(dockin.sbom.elements.Attached(name, media_type, hashlib.sha256(data).hexdigest(), location))
     return tuple(bills)
 
 

@@ -25,7 +25,7 @@ TASKS = {
     (DOCKIN, "do_fetch"): ((), {"image.platforms"}),
     (DOCKIN, "do_unpack"): ((), {
         "dockerfetcher", "image.archive", "target.imageinfo",
-        "sbom", "recipe.source", "image.tarball"}),
+        "sbom.elements", "recipe.source", "image.tarball"}),
     (DOCKIN, "do_compile"): (("dockin_write_descriptions",), set()),
     (DOCKIN, "do_package_qa"): (("dockin_check_budget",), set()),
     (DOCKIN, "do_create_spdx"): (("dockin_name_images_in_spdx",), set()),

@@ -17,13 +17,13 @@ import re
 
 import pytest
 
-from dockin import sbom
 from dockin.errors import DockinError
 from dockin.image import attachments, manifests, platforms, reference
 from dockin.recipe import compose, licences, newrecipe, recipefile, source
 from dockin.refresh import engine, findings, gitcommit, report as refresh_report, status
 from dockin.registry import client, skopeo
 from dockin.registry.resolver import ResolveError
+from dockin.sbom import elements
 from dockin.target import imageinfo, units
 from support import hostile
 
@@ -112,7 +112,7 @@ def name_of_an_image(named):
     unit = units.render_unit(named, f"/usr/share/dockin/archive/{named.stem}.image", units.Preload())
     service = newrecipe.Service("web", newrecipe.Image(dataclasses.replace(named, digest=NEW), config()))
     composed = newrecipe.for_composition(newrecipe.Composition("shop", "c.yml", "", (service,)), "shop-docker", TABLE)
-    element = sbom.from_registry(named, AMD64, NEW, OLD)
+    element = elements.from_registry(named, AMD64, NEW, OLD)
     info = imageinfo.ImageInformation(
         named.canonical, named.familiar, "linux/amd64", "docker", named.stem + ".tar", 1, 1, 1, NEW, NEW, OLD)
     return merged(
@@ -213,12 +213,16 @@ def bill(text):
     data = json.dumps({"schemaVersion": 2, "artifactType": text, "config": descriptor(text), "layers": layers,
                        "annotations": annotations}).encode()
     found = attachments.Attachment(NEW, data, manifests.parse_artifact(data), False, True)
-    bills = [sbom.Attached(attachments.file_name("app-1.0", attachments.SUFFIXES[kind], number), kind, document.digest[7:],
+    bills = [
+             elements.Attached(
+                               attachments.file_name("app-1.0", attachments.SUFFIXES[kind], number), kind, document.digest[
+                                   7:
+                               ],
                            f"docker://docker.io/team/app@{one.digest}")
              for number, (one, document, kind) in enumerate(attachments.documents([found]), 1)]
     named = reference.parse("team/app:1.0")
-    element = sbom.from_registry(named, AMD64, NEW, OLD, tuple(bills))
-    comments = json.dumps([sbom.comment(one) for one in bills])
+    element = elements.from_registry(named, AMD64, NEW, OLD, tuple(bills))
+    comments = json.dumps([elements.comment(one) for one in bills])
     return {"SPDX": [element.render(), comments], "file": [one.file for one in bills]}
 
 

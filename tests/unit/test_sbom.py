@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.sbom: what a bill of materials says of an image."""
+"""dockin.sbom.elements: what a bill of materials says of an image."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import tarfile
 
 import pytest
 
-from dockin import sbom
 from dockin.image import platforms, reference
+from dockin.sbom import elements
 from dockin.target.imageinfo import ImageInformation
 
 MANIFEST, INDEX = "sha256:" + "1" * 64, "sha256:" + "2" * 64
@@ -42,12 +42,12 @@ INFORMATION = ImageInformation(
     ],
 )
 def test_purl(text, architecture, expected):
-    assert sbom.purl(reference.parse(text), INDEX, architecture) == expected.format(INDEX)
+    assert elements.purl(reference.parse(text), INDEX, architecture) == expected.format(INDEX)
 
 
 def test_image_of_an_index():
-    found = sbom.from_registry(BUSYBOX, platforms.parse("linux/arm64/v8"), MANIFEST, INDEX)
-    assert found == sbom.Element(
+    found = elements.from_registry(BUSYBOX, platforms.parse("linux/arm64/v8"), MANIFEST, INDEX)
+    assert found == elements.Element(
         name="docker.io/library/busybox",
         version="1.36.1",
         sha256="1" * 64,
@@ -57,32 +57,33 @@ def test_image_of_an_index():
         ),
         download_location=f"docker://docker.io/library/busybox@{INDEX}",
     )
-    assert sbom.parse(found.render()) == found
+    assert elements.parse(found.render()) == found
 
 
 def test_image_without_an_index():
-    found = sbom.from_registry(BUSYBOX, platforms.parse("linux/amd64"), MANIFEST, MANIFEST)
+    found = elements.from_registry(BUSYBOX, platforms.parse("linux/amd64"), MANIFEST, MANIFEST)
     assert found.purls == (f"pkg:oci/busybox@{MANIFEST}?arch=amd64&repository_url=docker.io/library/busybox&tag=1.36.1",)
     assert found.download_location == f"docker://docker.io/library/busybox@{MANIFEST}"
 
 
 def test_image_of_ones_own():
     """docker save wrote it, and no registry has it."""
-    assert sbom.of_ones_own(INFORMATION) == sbom.Element("docker.io/library/busybox", "1.36.1", "1" * 64)
+    assert elements.of_ones_own(INFORMATION) == elements.Element("docker.io/library/busybox", "1.36.1", "1" * 64)
 
 
 def test_bills_that_are_attached():
-    bill = sbom.Attached("busybox-1.36.1.spdx.json", "application/spdx+json", "4" * 64, f"docker://docker.io/b@{INDEX}")
-    found = sbom.from_registry(BUSYBOX, platforms.parse("linux/amd64"), MANIFEST, INDEX, (bill,))
-    assert found.attached == (bill,) and sbom.parse(found.render()) == found
-    assert sbom.comment(bill).endswith(
+    bill = elements.Attached("busybox-1.36.1.spdx.json", "application/spdx+json", "4" * 64, f"docker://docker.io/b@{INDEX}")
+    found = elements.from_registry(BUSYBOX, platforms.parse("linux/amd64"), MANIFEST, INDEX, (bill,))
+    assert found.attached == (bill,) and elements.parse(found.render()) == found
+    assert elements.comment(bill).endswith(
         f"fetched as busybox-1.36.1.spdx.json (application/spdx+json, sha256:{'4' * 64})")
 
 
 def test_where_images_are():
-    assert sbom.place("/var/lib/docker", False, False) == "In Docker's data-root /var/lib/docker"
-    assert sbom.place("/data", False, True) == "In Docker's data-root /data, in the partition image dockin-ext4"
-    assert sbom.place("/usr/lib/containers/storage", True, False) == "In Podman's image store /usr/lib/containers/storage"
+    assert elements.place("/var/lib/docker", False, False) == "In Docker's data-root /var/lib/docker"
+    assert elements.place("/data", False, True) == "In Docker's data-root /data, in the partition image dockin-ext4"
+    assert elements.place("/usr/lib/containers/storage", True, False) == (
+        "In Podman's image store /usr/lib/containers/storage")
 
 
 def archive_of(files):
@@ -105,7 +106,7 @@ def test_document_in_an_archive_is_replaced():
     before = {"image.spdx.json": b"{}", "other.spdx.json": b'{"name": "other"}'}
     after = {**before, "image.spdx.json": b'{"name": "image"}' * 1000}
     new = io.BytesIO()
-    sbom.replace(archive_of({**before, "index.json": json.dumps(index_of(before)).encode()}), new, "image.spdx.json",
+    elements.replace(archive_of({**before, "index.json": json.dumps(index_of(before)).encode()}), new, "image.spdx.json",
                  after["image.spdx.json"])
     new.seek(0)
     with tarfile.open(fileobj=new) as tar:
