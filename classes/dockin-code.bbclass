@@ -1,9 +1,9 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
 #
-# For the classes of this layer: what BitBake can't see of the code that writes files: constants, private functions, methods.
+# For the classes of this layer: BitBake does not see which code of lib/dockin a task uses.
 
 def dockin_code(names, d):
-    """Return the modules of lib/dockin of these names, for a task's file-checksums."""
+    """Return files of lib/dockin for a task's file-checksums, such as image/* or recipe/source."""
     directory = d.getVar('DOCKIN_LAYERDIR')
     return ' '.join('%s/lib/./dockin/%s.py:True' % (directory, name) for name in names.split())

@@ -45,17 +45,14 @@ EXTRA_IMAGECMD:dockin-ext4 ?= "-i 4096 -m 0 -L ${DOCKIN_RUNTIME}"
 IMAGE_CMD:dockin-ext4 = "dockin_make_partition ${IMGDEPLOYDIR}/${IMAGE_NAME}.dockin-ext4 ${EXTRA_IMAGECMD}"
 do_image_dockin_ext4[depends] += "e2fsprogs-native:do_populate_sysroot"
 do_image_dockin_ext4[prefuncs] += "dockin_set_partition_size"
-do_image_dockin_ext4[file-checksums] += "${@dockin_code('store/deeptree store/partition', d)}"
+do_image_dockin_ext4[file-checksums] += "${@dockin_code('store/*', d)}"
 IMAGE_TYPEDEP:wic:append = "${@' dockin-ext4' if dockin_has_partition(d) else ''}"
 
 IMAGE_CMD_TAR:append = "${@dockin_tar_options(d)}"
 
 ROOTFS_POSTUNINSTALL_COMMAND += "${@'dockin_write_dataroot' if dockin_dataroot_wanted(d) else ''}"
 do_rootfs[cleandirs] += "${DOCKIN_DATAROOT_WORKDIR}"
-do_rootfs[file-checksums] += "${@dockin_code('image/archive image/attachments store/docker store/writer store/deeptree image/foreignjson target/imageinfo image/layersize \
-    image/layertar store/layertree image/manifests store/podman image/platforms image/reference target/runtimes target/dockersave store/base image/tarball store/tarsplit', d) \
-    if dockin_dataroot_wanted(d) else ''}"
-do_rootfs[file-checksums] += "${@dockin_code('store/daemonjson sbom/elements recipe/source store/storageconf target/units', d) \
+do_rootfs[file-checksums] += "${@dockin_code('image/* target/* store/* recipe/source sbom/*', d) \
     if dockin_dataroot_wanted(d) else ''}"
 do_create_rootfs_spdx[postfuncs] += "dockin_name_dataroot_in_spdx_30"
 do_image[prefuncs] += "dockin_take_dataroot_out"

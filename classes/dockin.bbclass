@@ -130,8 +130,8 @@ RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN DOCKIN_FETCH_SBOM"
 do_fetch[file-checksums] += "${@dockin_code('image/platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS DOCKIN_FETCH_SBOM"
-do_unpack[file-checksums] += "${@dockin_code('image/archive image/attachments image/foreignjson target/imageinfo image/layersize image/layertar image/manifests image/platforms image/reference target/runtimes dockerfetcher sbom/elements recipe/source image/tarball', d)}"
-do_compile[file-checksums] += "${@dockin_code('image/archive image/attachments image/foreignjson target/imageinfo image/layersize image/layertar image/manifests image/platforms image/reference target/runtimes target/dockersave target/space image/tarball target/units', d)}"
+do_unpack[file-checksums] += "${@dockin_code('image/* target/imageinfo target/runtimes recipe/source sbom/* dockerfetcher', d)}"
+do_compile[file-checksums] += "${@dockin_code('image/* target/*', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
 do_compile[cleandirs] = "${B}"
@@ -363,7 +363,7 @@ python dockin_check_budget () {
 }
 dockin_check_budget[vardepsexclude] += "PKGDATA_DIR"
 do_package_qa[postfuncs] += "dockin_check_budget"
-do_package_qa[file-checksums] += "${@dockin_code('target/imageinfo image/reference target/runtimes target/space', d)}"
+do_package_qa[file-checksums] += "${@dockin_code('image/* target/*', d)}"
 
 # create-spdx knows a package's files; what they are images of is added to the documents that it has just written.
 python dockin_name_images_in_spdx () {
@@ -397,7 +397,7 @@ python dockin_name_images_in_spdx () {
 }
 dockin_name_images_in_spdx[vardepsexclude] += "PKGDATA_DIR PKGDEST"
 do_create_spdx[postfuncs] += "dockin_name_images_in_spdx"
-do_create_spdx[file-checksums] += "${@dockin_code('target/imageinfo image/platforms image/reference target/runtimes sbom/elements recipe/source', d)}"
+do_create_spdx[file-checksums] += "${@dockin_code('image/* target/imageinfo target/runtimes recipe/source sbom/*', d)}"
 
 def dockin_name_in_spdx_22(name, elements, d):
     """Add elements to the document of a package."""

@@ -56,7 +56,8 @@ python do_compile () {
         drop_in.write_text(text)
 }
 do_compile[cleandirs] = "${B}"
-do_compile[file-checksums] += "${DOCKIN_LAYERDIR}/lib/./dockin/image/reference.py:True ${DOCKIN_LAYERDIR}/lib/./dockin/target/runtimes.py:True ${DOCKIN_LAYERDIR}/lib/./dockin/target/units.py:True"
+do_compile[file-checksums] += "${DOCKIN_LAYERDIR}/lib/./dockin/image/reference.py:True \
+    ${DOCKIN_LAYERDIR}/lib/./dockin/target/*.py:True"
 
 do_install() {
     install -d ${D}${bindir} ${D}${systemd_system_unitdir}

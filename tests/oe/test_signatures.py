@@ -139,6 +139,23 @@ def test_each_change_reaches_its_tasks(shop, changing):
                      'PREMIRRORS = "(docker|gs)://.*/.* http://localhost/"')
     assert changed(before, hashes(build)) == {}
 
+    # Of a package that counts, a new file counts as well.
+    (layer / "lib/dockin/image/new.py").write_text(CONSTANT)
+    append(layer / "lib/dockin/sbom/elements.py", CONSTANT)
+    after = hashes(build)
+    found = changed(before, after)
+    assert set(found) == set(IMAGES)
+    assert all("do_unpack" in tasks and "do_fetch" not in tasks for tasks in found.values())
+    before = after
+
+    # The tools, the look-ups in registries, and what only image recipes use are in no package.
+    others = [path for path in (layer / "lib/dockin").glob("*/*.py")
+              if path.parent.name not in ("image", "target", "sbom") and path.name != "source.py"]
+    assert len(others) > 30
+    for path in (*others, layer / "lib/dockin/errors.py", layer / "lib/dockin/exitcodes.py"):
+        append(path, CONSTANT)
+    assert changed(before, hashes(build)) == {}
+
 
 # On one release, since the tasks' order is BitBake's business; the newest, as it has the most to say about hashes.
 @pytest.mark.parametrize("release", cache.releases()[-1:], ids=str, indirect=True, scope="session")
