@@ -9,7 +9,7 @@ import pytest
 from dockin.image.reference import parse
 from dockin.refresh import engine
 from dockin.target import units
-from unit.test_refresh import NEW, OLD, OTHER, Registry
+from unit.refresh.test_engine import NEW, OLD, OTHER, Registry
 
 SHA = f"sha256:{OLD}"
 ENTRY = 'SRC_URI = "docker://h.io/x;tag={};name=x{}"\nSRC_URI[x.sha256sum] = "' + OLD + '"\n'

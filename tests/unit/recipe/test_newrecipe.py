@@ -257,4 +257,4 @@ def test_recipe_of_a_compose_file_errors(changes, message):
 def test_the_text_of_the_licence_is_there():
     import pathlib
 
-    assert (pathlib.Path(__file__).parents[2] / "licenses" / UNREVIEWED).is_file()
+    assert (pathlib.Path(__file__).parents[3] / "licenses" / UNREVIEWED).is_file()

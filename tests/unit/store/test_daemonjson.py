@@ -76,7 +76,7 @@ def test_a_data_root_in_the_file_counts_whoever_tells_docker_of_another():
 
 def functions(*names):
     """Return functions of the class dockin-dataroot, which is no module."""
-    text = (pathlib.Path(__file__).parents[2] / "classes" / "dockin-dataroot.bbclass").read_text()
+    text = (pathlib.Path(__file__).parents[3] / "classes" / "dockin-dataroot.bbclass").read_text()
     found = {"os": os, "dockin": dockin}
     for name in names:
         exec(re.search(rf"^def {name}\(.*\n(?:    .*\n|\n(?=    ))+", text, re.M)[0], found)

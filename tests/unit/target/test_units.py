@@ -17,7 +17,7 @@ from dockin import errors
 from dockin.image import reference
 from dockin.target import runtimes, units
 
-TREE = pathlib.Path(__file__).resolve().parents[2]
+TREE = pathlib.Path(__file__).resolve().parents[3]
 TARGET_FILE = TREE / "recipes-support/dockin-preload/files/dockin-preload.target"
 BUSYBOX = reference.parse("busybox:1.36.1")
 INFO = "/usr/share/dockin/archive/busybox-1.36.1.image"
