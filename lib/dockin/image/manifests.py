@@ -281,7 +281,11 @@ def _descriptor(value: object, what: str, typed: bool = True) -> Descriptor:
 
 
 def _platform(value: object, annotations: dict[str, str], what: str) -> platforms.Platform | None:
-    """Return the platform that an index entry states, be it one that no machine has; None where it states none."""
+    """Return the platform that an index entry states, be it one that no machine has; None where it states none.
+
+    It is read as by containerd, which chooses on the target: an os that is not stated is the target's own, and i386 has no
+    variant. https://github.com/containerd/platforms/blob/main/database.go
+    """
     if value is not None and not isinstance(value, dict):
         raise InvalidManifest(f"Invalid {what}: the platform of an entry is a JSON object, this is {type(value).__name__}")
     system, architecture, variant = (
@@ -295,7 +299,9 @@ def _platform(value: object, annotations: dict[str, str], what: str) -> platform
                 " unknown/unknown"
             )
         return platforms.Platform("unknown", "unknown")
-    return platforms.Platform(system, architecture, variant) if system or architecture else None
+    if architecture.lower() == "i386":
+        variant = ""
+    return platforms.Platform(system or "linux", architecture, variant) if architecture else None
 
 
 def _is_schema_2(document: dict[str, typing.Any]) -> bool:

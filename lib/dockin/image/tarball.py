@@ -285,12 +285,26 @@ def make_image(
     config_bytes = _read_config(manifest, read)
     config = manifests.parse_config(config_bytes)
     platforms.check(wanted, config.os, config.architecture, config.variant, entry=descriptor.platform)
+    _check_entries(top, descriptor.digest, manifest)
     if len(config.diff_ids) != len(manifest.layers):
         raise manifests.InvalidManifest(
             f"Invalid image {descriptor.digest}: {len(manifest.layers)} layers in the manifest,"
             f" {len(config.diff_ids)} in the config"
         )
     return Image(digest, top, descriptor.digest, manifest_bytes, manifest, config_bytes, config, looked_at=looked_at)
+
+
+def _check_entries(top: bytes, chosen: str, manifest: manifests.Manifest) -> None:
+    """Raise InvalidManifest where a blob of the image is another entry of its index: containerd could run that one."""
+    index = manifests.parse(top)
+    entries = {entry.digest for entry in index.manifests} if isinstance(index, manifests.Index) else set()
+    blobs = {manifest.config.digest, *(layer.digest for layer in manifest.layers)}
+    both = (entries - {chosen}) & blobs
+    if both:
+        raise manifests.InvalidManifest(
+            f"Invalid image {chosen}: its blob {min(both)} is an entry of its index as well; its publisher has to make it"
+            " anew"
+        )
 
 
 def load(path: str, wanted: platforms.Platform, pin: str | None, sbom: image_attachments.Wanted | None = None) -> Image:

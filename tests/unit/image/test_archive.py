@@ -685,7 +685,7 @@ def test_a_manifest_that_is_attached_is_not_in_the_archive(tmp_path):
     index = images.index([own, images.attestation(own)])
     source = tmp_path / "docker_image.tar"
     installed.write_tarball(source, index, AMD64)
-    image = tarball.load(str(source), AMD64)
+    image = tarball.load(str(source), AMD64, None)
     [entry] = attachments.attestations(image.subject)
     beside = attachments.attach(image.subject, entry.digest, index.blobs()[entry.digest].data)
     image = dataclasses.replace(image, attachments=(beside,))

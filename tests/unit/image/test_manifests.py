@@ -123,6 +123,13 @@ def test_unknown_keys_are_passed_over():
         ({"os": "unknown", "architecture": "unknown"}, Platform("unknown", "unknown")),
         ({"os": "windows", "architecture": "amd64", "os.version": "10"}, Platform("windows", "amd64")),
         ({"os": "../..", "architecture": "\n"}, Platform("../..", "\n")),
+        ({"architecture": "amd64"}, Platform("linux", "amd64")),
+        ({"os": "", "architecture": "arm", "variant": "v6"}, Platform("linux", "arm", "v6")),
+        ({"os": None, "architecture": "arm64"}, Platform("linux", "arm64")),
+        ({"os": "linux"}, None),
+        ({"os": "linux", "architecture": ""}, None),
+        ({"os": "linux", "architecture": "i386", "variant": "sse"}, Platform("linux", "386")),
+        ({"os": "linux", "architecture": "386", "variant": "sse"}, Platform("linux", "386", "sse")),
     ],
 )
 def test_platform_of_an_index_entry(value, expected):

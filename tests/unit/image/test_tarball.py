@@ -847,3 +847,28 @@ def test_memory_does_not_grow_with_the_layers(path, tmp_path):
     assert peak(tarball.verify, str(path), AMD64, built.digest) < limit
     extent = tarball.read(str(path))[digest]
     assert peak(tarball.copy_blob, extent, image.manifest.layers[0], str(tmp_path / "copy")) < limit
+
+
+@pytest.mark.parametrize("blob", ["config", "layer"])
+@pytest.mark.parametrize("about", [{"os": "linux", "architecture": "s390x"}, {"architecture": "386"}])
+def test_a_blob_that_is_another_entry_of_the_index_is_refused(blob, about):
+    """A layer may be any text. As a manifest, with another layer as its config, containerd would run it."""
+    own = images.image([images.layer({"own": "own\n"})], "linux/amd64")
+    digest = own.config.digest if blob == "config" else own.layers[0].digest
+    document = json.loads(images.index([own]).data)
+    document["manifests"].insert(0, {**document["manifests"][0], "digest": digest, "platform": about})
+    top = json.dumps(document).encode()
+    blobs = own.blobs()
+    with pytest.raises(manifests.InvalidManifest, match=f"its blob {digest} is an entry of its index as well"):
+        tarball.make_image(images.sha256(top), top, AMD64, lambda one: blobs[one.digest].data)
+
+
+def test_an_entry_without_an_os_is_one_of_linux():
+    """containerd takes the machine's own os there, and of two entries of one platform the first."""
+    first, second = (images.image([images.layer({"word": word})], "linux/amd64") for word in ("first", "second"))
+    document = json.loads(images.index([first, second]).data)
+    del document["manifests"][0]["platform"]["os"]
+    top = json.dumps(document).encode()
+    blobs = {**first.blobs(), **second.blobs()}
+    image = tarball.make_image(images.sha256(top), top, AMD64, lambda one: blobs[one.digest].data)
+    assert image.manifest_digest == first.digest
