@@ -300,6 +300,17 @@ def test_mirror_with_less(bench, attested, attested_url, what):
     assert not other.files()
 
 
+def test_a_bill_that_is_a_program(bench, attached):
+    """OE-core would have rpmdeps print its names, and BitBake expand them: ${@…} in one ran on the build host."""
+    blob = images.Blob(attachments.SPDX_TYPE, b"\x7fELF\x02\x01\x01" + bytes(57))
+    made = attachments.referrer(attached.manifest, blob, attachments.SPDX_TYPE)
+    attachments.attach(attached.server, attached.repository, attached.manifest, [made])
+    out = bench.directory / "out"
+    done = bench.run(attached.url, ("fetch",), ("unpack", str(out)), pin=attached.content.digest, DOCKIN_FETCH_SBOM="1")
+    assert f"it is no text of the kind {attachments.SPDX_TYPE}" in done.error
+    assert not list(out.rglob("*.spdx*"))
+
+
 def test_image_without_a_bill(bench, attached):
     _, outcome = unpacked(bench, attached.url, attached.content.digest)
     assert not outcome.warnings
