@@ -3,7 +3,7 @@
 
 TIERS := unit fetcher oe docker boot newest
 
-.PHONY: help setup test lint demo check-layer kill-test long-test newer-test newest-test programs bench fuzz clean $(TIERS:%=test-%)
+.PHONY: help setup test test-all lint demo check-layer kill-test long-test newer-test newest-test programs bench fuzz clean $(TIERS:%=test-%)
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -19,6 +19,9 @@ programs: setup ## Docker and containerd of tests/programs.ini, made by Go (nine
 
 test: setup programs ## lint and all tiers, with a summary
 	@scripts/test
+
+test-all: setup programs ## the same, and the oe tier in full on every release (an hour)
+	@DOCKIN_ALL=1 scripts/test --seconds 7500
 
 test-newest: programs
 

@@ -45,8 +45,10 @@ INTERNAL = {
 # Documented by OE-core or BitBake.
 FOREIGN = {"SYSTEMD_AUTO_ENABLE", "FETCHCMD_docker"}
 # Of the layer's own tests and demo: CONTRIBUTING.md. Of contrib/gitlab: what one has to set there.
-TEST_SETTINGS = {"DOCKIN_CACHE", "DOCKIN_KEEP", "DOCKIN_RELEASES", "DOCKIN_REPOSITORY", "DOCKIN_URL", "DOCKIN_PUSH_TOKEN",
-                 "DOCKIN_BRANCH", "DOCKIN_OPTIONS", "DOCKIN_SUITE"}
+TEST_SETTINGS = {
+    "DOCKIN_ALL", "DOCKIN_CACHE", "DOCKIN_KEEP", "DOCKIN_RELEASES", "DOCKIN_REPOSITORY", "DOCKIN_URL",
+    "DOCKIN_PUSH_TOKEN", "DOCKIN_BRANCH", "DOCKIN_OPTIONS", "DOCKIN_SUITE",
+}
 
 
 def documented_in_metadata() -> set[str]:
