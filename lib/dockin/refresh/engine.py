@@ -164,6 +164,7 @@ def run(
     drafts = Drafts(results, tasks, _edits)
     notes |= _take_back(results, users, drafts, options, resolver, now)
     changes = _changes(results, drafts, options)
+    notes |= {mentions.unseen(result.recipe) for result in results if result.status == STALE} - {""}
     if options.writes:
         before_write(changes)
         read = [path for task in examined(tasks) for path in task.recipe.files]

@@ -34,6 +34,11 @@ def with_compose(image):
     return {"x_1.bb": ENTRY.format("1.0.9", " file://compose.yml"), "files/compose.yml": compose(image)}
 
 
+def composed(key, value):
+    files = with_compose("h.io/x:1.0.9")
+    return {**files, "files/compose.yml": files["files/compose.yml"] + f"    {key}: {value}\n"}
+
+
 @pytest.fixture
 def run(tmp_path):
     """Write files of a layer, move its images to 1.0.10, and return the report and the files that are then there."""
@@ -69,6 +74,28 @@ FOLLOWS = {
     "a unit": {"x_1.bb": LOCAL, "files/f": f"[Unit]\nRequires={UNIT}\n"},
     "a script": {"x_1.bb": LOCAL, "files/f": "#!/bin/sh\ndocker run h.io/x:1.0.9\n"},
     "the digits of the pin in a file": {"x_1.bb": LOCAL, "files/f": f"{{\"digest\": \"{SHA}\"}}\n"},
+    "a digest without a tag in a Compose file": with_compose(f"h.io/x@{SHA}"),
+    "another tag with the digest in a Compose file": with_compose(f"h.io/x:1.0@{SHA}"),
+    "an environment in a Compose file": composed("environment", "[WORKER=h.io/x:1.0.9, OTHER=h.io/x]"),
+    "a command in a Compose file": composed("command", f"run h.io/x@{SHA}"),
+    "a label in a Compose file": composed("labels", f"{{unit: {UNIT}, pin: '{SHA}'}}"),
+    "YAML of two documents": {"x_1.bb": ENTRY.format("1.0.9", " file://pod.yml"),
+                              "files/pod.yml": "containers:\n- image: h.io/x:1.0.9\n---\nservices are elsewhere\n"},
+    "a default in a script": {"x_1.bb": LOCAL, "files/f": "docker run ${IMAGE:-h.io/x:1.0.9}\n"},
+    "a drop-in of a unit": {"x_1.bb": LOCAL, "files/f": f"cp limits.conf /etc/systemd/system/{UNIT}.d/\n"},
+    "files of the layer": {
+        "x_1.bb": LOCAL, "files/f": "ls /usr/a/h.io-x-1.0.9.image h.io-x-1.0.9.tar.xz h.io-x-1.0.9.spdx.json\n"},
+    "a file of the layer in the recipe": {"x_1.bb": PLAIN + 'A = "${datadir}/h.io-x-1.0.9.image"\n'},
+    "a directory of FILESEXTRAPATHS": {
+        "x_1.bb": LOCAL + 'FILESEXTRAPATHS:prepend := "${THISDIR}/mine:${THISDIR}/${PN}-own:"\n', "x-own/f": "h.io/x:1.0.9"},
+    "a directory of FILESPATH": {"x_1.bb": LOCAL + 'FILESPATH = "${FILE_DIRNAME}/mine"\n', "mine/f": "h.io/x:1.0.9"},
+    "a directory of an append": {
+        "a/x_1.bb": PLAIN, "b/x_%.bbappend": 'FILESEXTRAPATHS:prepend := "${THISDIR}/mine:"\nSRC_URI += "file://f"\n',
+        "b/mine/f": "h.io/x:1.0.9"},
+    "a file that a task takes": {
+        "x_1.bb": PLAIN + "do_install() {\n cp ${THISDIR}/mine/f ${D}\n}\n", "mine/f": "h.io/x:1.0.9"},
+    "a file by Python code": {
+        "x_1.bb": PLAIN + "SRC_URI += \"${@'file://f' if 1 else ''}\"\n", "files/f": "h.io/x:1.0.9"},
     "a file of an override": {"x_1.bb": LOCAL, "files/arm/f": "docker run h.io/x:1.0.9\n"},
 }
 
@@ -121,6 +148,15 @@ REFUSED = {
     "the name of the unit": ({"x_1.bb": PLAIN.replace("h.io/x", f"h.io/{LONG}")}, "systemd allows 255"),
     "a Compose file with a digest of its own": (with_compose(f"h.io/x:1.0.9@sha256:{OTHER}"), "files/compose.yml:3"),
     "a Compose file with a variable": (with_compose("h.io/x:${TAG:-1.0.9}"), "files/compose.yml:3"),
+    "a Compose file of two documents": (
+        {**with_compose(""), "files/compose.yml": compose("h.io/x:1.0.9") + "---\n" + compose("h.io/x:1.0.9")},
+        "files/compose.yml:4"),
+    "a Compose file with another name": (with_compose("${IMAGE}:1.0.9"), "files/compose.yml:3"),
+    "a script with the tag apart": ({"x_1.bb": LOCAL, "files/f": "TAG=1.0.9\n\ndocker run h.io/x:$TAG\n"}, "files/f:1 has"),
+    "JSON with the tag apart": ({"x_1.bb": LOCAL, "files/f": '{"image": "h.io/x",\n"tag": "1.0.9"}'}, "files/f:2 has"),
+    "YAML with the tag apart": (
+        {"x_1.bb": ENTRY.format("1.0.9", " file://f.yml"), "files/f.yml": "repository: h.io/x\ntag: 1.0.9\n"},
+        "files/f.yml:2 has"),
     "a Compose file that is none": (
         {**with_compose(""), "files/compose.yml": "services:\n\tx: h.io/x\n"}, "compose.yml"),
 }
@@ -133,6 +169,50 @@ def test_an_edit_with_another_effect_is_refused(run, name):
     report, after = run(files, {**tags, "y:1.0.9": OLD, "y:v1.0.9": OLD})
     assert after == files
     assert any("1.0.10 is there, but not taken" in note and why in note for note in report.notes), report.notes
+
+
+BESIDE_STAYS = {
+    "a tarball of the name elsewhere": "wget https://h.io/h.io-x-1.0.9.tar.gz\n",
+    "another image's digest": f"h.io/x@sha256:{OTHER}\n",
+    "the tag of another name": "TAG=1.0.9\ndocker run h.io/y:$TAG h.io/x:1.0.8\n",
+    "the tag in a comment": "# TAG=1.0.9\ndocker run h.io/x:$TAG\n",
+}
+
+
+@pytest.mark.parametrize("name", BESIDE_STAYS)
+def test_what_names_something_else_beside_stays(run, name):
+    report, after = run({"x_1.bb": LOCAL, "files/f": BESIDE_STAYS[name]})
+    assert after == {"x_1.bb": refreshed(LOCAL), "files/f": BESIDE_STAYS[name]}
+    assert report.notes == []
+
+
+def test_a_number_apart_from_the_name_is_no_tag(run):
+    files = {"x_1.bb": ENTRY.format("1", " file://f"), "files/f": "[Unit]\nDescription=h.io/x\nRestartSec=1\n"}
+    _, after = run(files, {"x:1": OLD, "x:2": NEW}, upgrade="major")
+    assert after == {"x_1.bb": ENTRY.format("2", " file://f").replace(OLD, NEW), "files/f": files["files/f"]}
+
+
+def test_a_file_of_a_recipe_without_a_known_image_follows(run):
+    other = 'SRC_URI = "docker://${H}/y;name=y file://f"\n'
+    _, after = run({"x_1.bb": LOCAL, "y_1.bb": other, "files/f": "docker run h.io/x:1.0.9\nls a/.image\n"})
+    assert after == {"x_1.bb": refreshed(LOCAL), "y_1.bb": other, "files/f": "docker run h.io/x:1.0.10\nls a/.image\n"}
+
+
+NOT_FOUND = {
+    "file://f": "file://f",
+    "file://${CONF} file://f;subdir=a": "file://${CONF}, file://f",
+    "${@'file://' + 'f.yml'}": "file://",
+}
+
+
+@pytest.mark.parametrize("entry", NOT_FOUND)
+def test_a_file_that_is_not_found_is_named(run, entry):
+    files = {"x_1.bb": PLAIN + f'SRC_URI += "{entry}"\n', "others/f": "h.io/x:1.0.9"}
+    report, after = run(files)
+    assert after["x_1.bb"] == refreshed(files["x_1.bb"])
+    [note] = report.notes
+    assert note == f"x_1.bb: no file is found here for {NOT_FOUND[entry]}: change by hand what names an image there"
+    assert run(files, {"x:1.0.9": OLD})[0].notes == []
 
 
 PIN_REFUSED = {

@@ -280,7 +280,7 @@ def test_where_an_upgrade_can_not_be_written_the_tag_is_kept(run, files, tags, w
     tags = {f"{name}:{tag}": digest for name in ("x", f"x{current}") for tag, digest in ((current, OTHER), (newer, NEW))}
     tags[f"y:v{current}"] = OLD
     report, before, after = run(files, tags, upgrade="major")
-    assert report.results[0].status == "updated" and newer in report.notes[0] and why in report.notes[0]
+    assert report.results[0].status == "updated" and any(newer in note and why in note for note in report.notes)
     assert after == {name: text.replace(OLD, OTHER) for name, text in before.items()}
 
 
