@@ -77,6 +77,13 @@ def cut_head(handler, right, host):
     return right
 
 
+def silent_head(handler, right, host):
+    if handler.command == "HEAD":
+        handler.linger(60)
+        return None
+    return right
+
+
 def guarded(
     challenge='Bearer realm="http://{host}/token",service="s",scope="repository:team/app:pull"', login=None, hidden=0,
     good="Bearer good", token=None, ask_for="", insufficient=False,
@@ -114,11 +121,14 @@ TOKEN = guarded(login=basic())
 
 def odd_heads():
     """HEAD is answered otherwise than GET."""
-    for status in (204, 300, 400, 401, 402, 403, 404, 405, 406, 410, 418, 451, 500, 501, 502, 503, 504):
+    for status in (204, 300, 400, 401, 402, 403, 404, 405, 406, 410, 418, 429, 451, 500, 501, 502, 503, 504):
         yield Row(f"HEAD {status}", FOUND, to_head(status))
     for status in (404, 500):
         yield Row(f"HEAD {status}, the pin is current", CURRENT, to_head(status), pin=NEW.digest)
     other = "sha256:" + "1" * 64
+    for status in (429, 503):
+        yield Row(f"HEAD {status}, to be asked again in an hour", FOUND, to_head(status, Retry_After="3600"))
+    yield Row("HEAD is not answered", FOUND, manifests_only(silent_head))
     yield Row("HEAD is cut", FOUND, manifests_only(cut_head))
     yield Row("HEAD without a digest", FOUND, to_head(200, Content_Type=NEW.media_type))
     yield Row("HEAD without a type", FOUND, to_head(200, Docker_Content_Digest=NEW.digest))

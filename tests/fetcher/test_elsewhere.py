@@ -160,32 +160,28 @@ def test_a_redirect_on_the_registry_itself_keeps_the_login(faulty, resolving):
 
 @pytest.mark.parametrize("headers", [{"ratelimit-remaining": "0;w=60", "Retry-After": "3600"}], ids=["limits"])
 @pytest.mark.parametrize("status", [200, 429, 503, "closed"])
-def test_what_is_said_there_does_not_end_the_registry(faulty, storage, resolving, headers, status):
-    """Limits and faults of the storage say nothing of the registry's other images."""
-    faulty.add(IMAGE, "team/other", "v1")
-    place = faults.closed_address() if status == "closed" else storage.address
-    if status != "closed":
-        storage.fail("/", lambda handler, right: handler.send(
-            faults.Answer(status, {**right.headers, **headers}, right.body if status == 200 else b"")))
-    faulty.fail("/team/app/manifests/", lambda handler, right: handler.send(
-        faults.Answer(307, {"Location": f"http://{place}{handler.path}"}, b"")))
-    with resolving("http") as resolver:
-        with contextlib.suppress(ResolveError):
-            resolver.digest(reference.parse(f"{faulty.address}/team/app:v1"))
-        assert resolver.document(reference.parse(f"{faulty.address}/team/other:v1")) == IMAGE.data
-
-
-@contextlib.contextmanager
-def with_tls(private_ca, server):
-    """Let a FaultyRegistry that has not begun speak TLS."""
-    server._server.socket = private_ca.server_context().wrap_socket(server._server.socket, server_side=True)
-    with server:
-        yield server
+def test_what_is_said_there_does_not_end_the_registry(private_ca, resolving, tmp_path, headers, status):
+    """Limits and faults of the storage say nothing of the registry's other images. In the clear no limit counts anyway."""
+    certificates = str(private_ca.cert_dir(tmp_path / "certs"))
+    with faults.FaultyRegistry(private_ca) as registry, faults.FaultyRegistry(private_ca) as storage:
+        for name in ("team/app", "team/other"):
+            registry.add(IMAGE, name, "v1")
+        storage.add(IMAGE, "team/app", "v1")
+        place = faults.closed_address() if status == "closed" else storage.address
+        if status != "closed":
+            storage.fail("/", lambda handler, right: handler.send(
+                faults.Answer(status, {**right.headers, **headers}, right.body if status == 200 else b"")))
+        registry.fail("/team/app/manifests/", lambda handler, right: handler.send(
+            faults.Answer(307, {"Location": f"https://{place}{handler.path}"}, b"")))
+        with resolving("http", tls_verify=True, cert_dir=certificates) as resolver:
+            with contextlib.suppress(ResolveError):
+                resolver.digest(reference.parse(f"{registry.address}/team/app:v1"))
+            assert resolver.document(reference.parse(f"{registry.address}/team/other:v1")) == IMAGE.data
 
 
 def test_a_connection_without_verification_is_not_used_with(faulty, private_ca, resolving, tmp_path):
     """A registry for which nothing is verified sends the client to the host of another, for which it is."""
-    with with_tls(private_ca, faults.FaultyRegistry()) as verified:
+    with faults.FaultyRegistry(private_ca) as verified:
         verified.add(IMAGE, "team/app", "v1")
         faulty.fail("/manifests/", faults.status(307, {
             "Location": f"https://{verified.address}/v2/team/app/manifests/v1"}))
@@ -202,7 +198,7 @@ def test_a_connection_without_verification_is_not_used_with(faulty, private_ca, 
 def test_no_login_leaves_tls(private_ca, storage, tmp_path, challenge):
     """From https to http, also where certificates are not verified; and to a place of tokens without TLS."""
     shown = []
-    with with_tls(private_ca, faults.FaultyRegistry()) as secure:
+    with faults.FaultyRegistry(private_ca) as secure:
         def own(handler, right):
             shown.append(handler.headers.get("Authorization"))
             if shown[-1]:

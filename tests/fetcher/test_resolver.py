@@ -381,21 +381,23 @@ def test_long_wait_ends_the_registry_for_this_run(faulty, resolve, image):
     message = refuse("rate-limited", resolver.digest, ref(faulty, "limited/app:v1"))
     assert "3600 s" in message
     refuse("rate-limited", resolver.digest, ref(faulty, "limited/other:v1"))
-    assert resolver.statistics.requests == 1
+    # Only GET is believed.
+    assert [one.method for one in faulty.log] == ["HEAD", "GET"]
 
 
-def test_rate_headers(faulty, resolve, image):
+def test_rate_headers(private_ca, resolve, tmp_path, image):
     content = image("headers")
-    faulty.add(content, "headers/app", "v1")
     headers = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "0;w=21600"}
-    faulty.fail("/manifests/", lambda handler, answer: handler.send(
-        faults.Answer(200, {**answer.headers, **headers}, answer.body)))
-    resolver = resolve()
-    assert resolver.digest(ref(faulty, "headers/app:v1")) == content.digest
-    assert resolver.statistics.rate_limits == {faulty.address: {"limit": 100, "remaining": 0, "window_s": 21600}}
-    # HEAD goes on, what would count is not even asked.
-    refuse("rate-limited", resolver.document, ref(faulty, "headers/app:v1"))
-    assert resolver.statistics.requests == 1
+    with faults.FaultyRegistry(private_ca) as server:
+        server.add(content, "headers/app", "v1")
+        server.fail("/manifests/", lambda handler, answer: handler.send(
+            faults.Answer(200, {**answer.headers, **headers}, answer.body)))
+        resolver = resolve(tls_verify=True, cert_dir=str(private_ca.cert_dir(tmp_path / "certs")))
+        assert resolver.digest(ref(server, "headers/app:v1")) == content.digest
+        assert resolver.statistics.rate_limits == {server.address: {"limit": 100, "remaining": 0, "window_s": 21600}}
+        # HEAD goes on, what would count is not even asked.
+        refuse("rate-limited", resolver.document, ref(server, "headers/app:v1"))
+        assert resolver.statistics.requests == 1
 
 
 def test_dead_registry_costs_its_retries_once(resolve):

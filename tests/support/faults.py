@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Callable, Mapping
 
 from support import images
-from support.registry import Request, Requests
+from support.registry import PrivateCA, Request, Requests
 
 PULL_PREFIX = "/v2/"
 
@@ -231,7 +231,7 @@ class _Server(http.server.ThreadingHTTPServer):
 class FaultyRegistry:
     """A registry on loopback whose answers can be spoilt. Use as a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: PrivateCA | None = None) -> None:
         self.log = Requests()
         self.ending = threading.Event()
         self._blobs: dict[str, images.Blob] = {}
@@ -241,6 +241,8 @@ class FaultyRegistry:
         self._lock = threading.Lock()
         handler = type("BoundHandler", (Handler,), {"registry": self, "ending": self.ending})
         self._server = _Server(("127.0.0.1", 0), handler)
+        if tls:
+            self._server.socket = tls.server_context().wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )

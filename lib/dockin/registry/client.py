@@ -190,15 +190,15 @@ class Client:
     def head(self, reference: ImageReference) -> tuple[str, str] | None:
         """Return digest and media type of what a reference names, None where the registry does not tell it without a GET.
 
-        Costs no counted pull. Registries and what stands before them answer HEAD with any error where GET works: only a GET
-        tells of an error. Raises ResolveError.
+        Costs no counted pull. Registries and what stands before them answer HEAD with any error, or not at all, where GET
+        works: only a GET tells of an error. Raises ResolveError.
         """
         if self._site(reference).headless:
             return None
         try:
             answer = self._ask(reference, "HEAD", _manifest_path(reference), {"Accept": ACCEPT})
         except ResolveError as error:
-            if isinstance(error, Certain) or error.kind not in ("network", "server"):
+            if isinstance(error, Certain) or error.kind not in ("network", "server", "rate-limited"):
                 raise
         else:
             digest = answer.headers.get("Docker-Content-Digest", "")
@@ -309,12 +309,14 @@ class Client:
                 # Of a header or document that http.client, urllib or json does not take; they quote it, a token as well.
                 raise ResolveError("content", f"{host} sends what can't be understood") from None
             most = _retries(failure, 0 if site.failing else self._retries)
-            if method == "HEAD" and not isinstance(failure, Certain):
-                most = min(most, 1)  # a GET is tried next
-            if wait > LONGEST_WAIT:
+            if method == "HEAD" and not _is_of_host(failure, host):
+                # A GET is tried next.
+                most = min(most, 0 if isinstance(failure.__cause__, socket.timeout) else 1)
+                failure = ResolveError(failure.kind, str(failure))
+            elif wait > LONGEST_WAIT:
                 failure = Certain(failure.kind, str(failure))
             if attempt >= most or wait > LONGEST_WAIT:
-                if wait > LONGEST_WAIT or (isinstance(failure, Certain) and failure.kind == "network"):
+                if isinstance(failure, Certain) and (wait > LONGEST_WAIT or failure.kind == "network"):
                     site.down = failure
                 elif method != "HEAD":
                     # What fails for good costs its retries once.
@@ -473,7 +475,9 @@ class Client:
             if not redirected:
                 if url.scheme == "https":
                     site.encrypted = True
-                self.statistics.note(host, answer.headers)
+                if not access.insecure:
+                    # Anybody on an insecure way could refuse by it what is asked for in a secure one.
+                    self.statistics.note(host, answer.headers)
             answer = replace(answer, redirected=redirected)
             if answer.status not in _REDIRECTS or not answer.headers.get("Location"):
                 if method == "GET" and "/manifests/" in path and answer.status == 200:
@@ -749,6 +753,13 @@ def _retries(failure: ResolveError, most: int) -> int:
         # Nothing listens there, or there is no such name: seldom for seconds only.
         return min(most, 2)
     return most
+
+
+def _is_of_host(failure: ResolveError, host: str) -> bool:
+    """Tell whether a failure of HEAD would be that of GET, too: nobody is there, or Docker Hub's limit is used up."""
+    if failure.kind == "rate-limited":
+        return host == _HUB
+    return isinstance(failure, Certain) and not isinstance(failure.__cause__, socket.timeout)
 
 
 def _retry_after(headers: http.client.HTTPMessage) -> float:

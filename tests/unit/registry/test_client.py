@@ -138,6 +138,45 @@ def test_what_is_learnt_in_an_insecure_way_counts_for_that_alone(monkeypatch, ch
     assert attacker.seen == []
 
 
+def answering(monkeypatch, answer_to, retries=0, insecure=False):
+    """Return a client whose requests a function answers, by method and host, with status and headers."""
+    access = registry_client.Access(ssl.create_default_context(), insecure=insecure)
+    client = registry_client.Client(Everywhere(), lambda named: access, registry_client.Statistics(), retries=retries)
+
+    def exchange(scheme, netloc, context, method, path, headers, limit, body=None):
+        status, named = answer_to(method, netloc)
+        answer = email.message.Message()
+        for name, value in named.items():
+            answer[name] = value
+        return registry_client.Answer(status, answer, b"document")
+
+    monkeypatch.setattr(client, "_exchange", exchange)
+    return client
+
+
+@pytest.mark.parametrize("insecure", [True, False])
+def test_a_limit_counts_where_it_comes_from_the_registry(monkeypatch, insecure):
+    """On an insecure way anybody can say that nothing is left, also for what is asked for in a secure one."""
+    client = answering(monkeypatch, lambda method, host: (200, {"ratelimit-remaining": "0;w=60"}), insecure=insecure)
+    client.manifest(IMAGE)
+    assert client.statistics.remaining("registry.example:5000") == (None if insecure else 0)
+
+
+@pytest.mark.parametrize("wait", ["1", "3600"])
+def test_docker_hub_is_not_asked_again_where_head_is_limited(monkeypatch, wait):
+    """There HEAD is counted only where too much has been asked for."""
+    asked = []
+
+    def limited(method, host):
+        asked.append(method)
+        return 429, {"Retry-After": wait}
+
+    client = answering(monkeypatch, limited)
+    with pytest.raises(registry_client.Certain, match="limits requests"):
+        client.head(reference.parse("busybox:1"))
+    assert asked == ["HEAD"]
+
+
 PASSWORD = credentials.Login("user", "hunter2-hunter2"), ["hunter2-hunter2", "dXNlcjpodW50ZXIyLWh1bnRlcjI="]
 IDENTITY = credentials.Login("", "", "identity.token-1"), ["identity.token-1"]
 TOKEN = credentials.Login("user", "hunter2"), ["a token of this run"]
