@@ -12,12 +12,14 @@ import re
 _SECRETS = (
     # What a server has seen in a header, however it quotes it; not "Bearer realm" or "basic authentication".
     re.compile(
-        r"((?:\b|%20)(?:basic|bearer)(?:\s|%20|\+)+[\"'\\]*)"
+        r"((?:\b|%20)(?:basic|bearer)(?:\s|[+:=]|%20|%3A|%3D)+[\"'\\]*)"
         r"(?!(?:auth|authentication|authorization|challenge|credentials?|realm|scheme|tokens?)(?:[\s=:,;)\"'\]]|\.?(?:\s|$)))"
         r"[^\s\"',;`)\]}]+",
         re.IGNORECASE,
     ),
     re.compile(r"(authorization[\"']?\s*[:=]\s*[\[\"']*(?:token\s)?)(?!(?:basic|bearer)\b)[^\s\"',;`)\]}]+", re.IGNORECASE),
+    # A token that says itself what it is, after whatever words.
+    re.compile(r"(\b)eyJ[^\s\"',;`)\]}]{18,}"),
     # Parameters, and the same in JSON.
     re.compile(
         r"((?:passw(?:or)?d|secret|(?<![a-z])[a-z]{1,20}_token|identitytoken)(?:=|[\"']\s*:\s*)[\"']?)[^\s\"'&,;`)\]}]+",

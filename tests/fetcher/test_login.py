@@ -179,6 +179,9 @@ def test_no_secret_anywhere(private, login_file):
         "docker://{address}/private/app;tag=v1;user={user};PASS={password}",
         "docker://{user}%3A{password}%40{address}/private/app;tag=v1",
         "docker://{user}:{password}@{address}/private/app@sha256:1234",
+        "docker://{address}/private/app?{user}:{password};tag=v1",
+        "docker://{address}/private/app;tag=v1#{password}",
+        "docker://{address}/private/app%3Fpassword={password}",
     ],
 )
 def test_no_password_in_the_url(bench, form):

@@ -113,6 +113,9 @@ def parse(text: str) -> ImageReference:
             "Invalid image reference: '@' is followed by a digest, sha256:…; user and password have no place in it, log in"
             " with 'skopeo login REGISTRY'"
         )
+    if "?" in text or "#" in text:
+        # Nor is what stands behind them shown.
+        raise InvalidReference("Invalid image reference: '?' and '#' have no place in it")
     if at:
         check_digest(digest, text)
     tag = None

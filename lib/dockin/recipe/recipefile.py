@@ -46,6 +46,7 @@ _TARGETS = re.compile(r"(?:-native|-cross|-initial|-intermediate|-crosssdk|-cros
 _FAMILIES = re.compile(r"^(?:nativesdk-|lib(?:32|64|x32)-)")
 _LOGIN = re.compile(r"(?<=docker://)[^;\s]*@(?!sha256:)")
 _PARAMETER = re.compile(r";([^;=]*)=[^;]*")
+_QUERY = re.compile(r"([?#]|%3F|%23)[^;]+", re.IGNORECASE)
 _SCHEME = re.compile(r"((?<![a-z0-9])[a-z0-9]+|\})://")
 # Entries of these have their checksum in a flag of SRC_URI: bitbake/lib/bb/fetch2/__init__.py, FetchData.configure_checksum.
 _CHECKED = ("http", "https", "ftp", "ftps", "sftp", "s3", "az", "crate", "gs", "gomod", "npm", "}")
@@ -925,12 +926,12 @@ class _Reader:
 
 
 def _shown(entry: str) -> str:
-    """Return an entry as it may be printed: without a login, and without the values of parameters that there are not."""
+    """Return an entry as it may be printed: without a login, a query, and values of parameters that there are not."""
 
     def value(match: re.Match[str]) -> str:
         return match[0] if match[1] in source.PARAMETERS else f";{match[1]}=…"
 
-    return _PARAMETER.sub(value, _LOGIN.sub("…@", entry))
+    return _QUERY.sub(r"\1…", _PARAMETER.sub(value, _LOGIN.sub("…@", entry)))
 
 
 def _problem(image: Image, text: str) -> Image:

@@ -182,6 +182,8 @@ def _parameters(parameters: list[str], entry: str) -> dict[str, str]:
             )
         if not equals or not value:
             raise InvalidSource(f"Parameter {key!r} without a value in {entry!r}: write ;{key}=VALUE or leave it out")
+        if "?" in value or "#" in value:
+            raise InvalidSource(f"Invalid value of {key!r} in {entry.partition(';')[0]!r}: '?' and '#' have no place in it")
         if key in values:
             raise InvalidSource(f"Parameter {key!r} stands twice in {entry!r}: keep one")
         values[key] = value

@@ -108,7 +108,7 @@ _NAMES = re.compile(r"(?:docker|oci|https?)://[^\s\"]*|\b(?:manifest \S+ in|cont
 
 # What gives access to a blob: signatures in the address that a registry redirects to, a password in any address; and what a
 # credential helper that failed has printed all the same.
-_ADDRESS = re.compile(r"(https?://)(?:[^/\s\"@]*@)?([^\s\"?#]*)(?:[?#][^\s\"]*)?")
+_ADDRESS = re.compile(r"((?:https?|docker)://)(?:[^/\s\"@]*@)?([^\s\"?#]*)(?:[?#][^\s\"]*)?")
 _ANSWER = re.compile(r"`[^`]*(?:secret|password|token)[^`]*(?:`|$)", re.IGNORECASE)
 
 _FATAL = re.compile(r'level=fatal msg="((?:[^"\\]|\\.)*)"')

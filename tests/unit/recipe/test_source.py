@@ -152,6 +152,13 @@ def test_refused(entry, error, said):
         "docker://user:secret@host.example/app;tga=v1",
         "docker://user:secret@busybox;tag=v1",
         "docker://busybox;pswd=secret;user=user",
+        "docker://host.example/app?password=secret;tag=v1",
+        "docker://host.example/app:v1#secret",
+        "docker://host.example/app%3Fpassword=secret",
+        "docker://host.example/app?a=b;tag=secret",
+        "docker://host.example/app;tag=v1?password=secret",
+        "docker://host.example/app;name=a#secret",
+        "docker://user:secret?@sha/app",
     ],
 )
 def test_a_password_is_not_repeated(entry):

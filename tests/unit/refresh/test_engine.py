@@ -384,12 +384,13 @@ def test_one_tag_for_two_platforms(run):
 def test_no_password_is_printed(run):
     report, _, _ = run({"x_1.bb": '''
         SRC_URI = "docker://user:hush@h.io/x;tag=1;password=hush"
-        SRC_URI += "docker://user:hush@${HOST}/x docker://h.io/y;auth=hush"
+        SRC_URI += "docker://user:hush@${HOST}/x docker://h.io/y;auth=hush docker://h.io/a?hush;tag=1"
+        SRC_URI += "docker://h.io/b;tag=1#hush docker://h.io/c%3fhush docker://h.io/${D}?a=hush"
         python () {
-            d.appendVar("SRC_URI", " docker://user:hush@h.io/z")
+            d.appendVar("SRC_URI", " docker://user:hush@h.io/z docker://h.io/e?hush")
         }
         '''}, {})
-    assert len(report.results) == 4
+    assert len(report.results) == 9
     for show in (refresh_report.as_text, refresh_report.as_json, refresh_report.as_markdown):
         assert "hush" not in show(report, client.Statistics())
 

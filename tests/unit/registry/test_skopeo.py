@@ -332,7 +332,8 @@ def test_a_long_message_is_cut_in_its_middle(words):
         "Authorization={}", "Basic%20{}", "Bearer   {}, and more", "(Bearer {})", "refresh_token={}&scope=x", "password={}",
         '{{"password": "{}"}}', '"identitytoken":"{}"', "http://user:{}@host/x", "http://host/x?signature={}",
         "BASIC {}", "passwd={}", 'Basic "{}"', "Authorization%3A%20Basic%20{}", "Authorization: token {}", "Bearer token-{}",
-        "Bearer auth.{}",
+        "Bearer auth.{}", "Basic: {}", "Bearer:{}", "basic={}", "Bearer%3A%20{}", "docker://host/x?password={}",
+        "docker://host/x#{}", "docker://user:{}@host/x",
     ],
 )
 @pytest.mark.parametrize("secret", ["dXNlcjpodW50ZXIy", "dTpwYXNzdw==", "eyJhbGciOi.eyJp-c3M_i.x~y+z="])
@@ -343,11 +344,19 @@ def test_a_login_is_not_repeated(text, secret):
     assert failure.kind == "denied"
 
 
+@pytest.mark.parametrize("text", ["Bearer token {}", "token={}", "{}", "sent '{}'", "Bearer tokens: {}, {}", "x-{}"])
+def test_a_token_is_known_by_its_beginning(text):
+    token = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJ4In0."
+    said = errors.without_secrets(f"denied: {text.format(token, token)} end")
+    assert "eyJ" not in said and said.startswith("denied: ") and said.endswith(" end")
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "unauthorized: basic authentication required", "requesting bearer token: invalid status code from registry 403",
         "Bearer realm missing", "basic auth is off", "the password: wrong", "a basic credential", "invalid token: x",
+        "basic: authentication failed", "bearer: token expired", "heyJude and eyJshort",
     ],
 )
 def test_words_about_logins_are_kept(text):
