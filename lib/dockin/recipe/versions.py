@@ -14,6 +14,7 @@ _LONGEST = 128
 _NUMBER = re.compile(r"[0-9]+")
 # A year with month, day and time of day as far as they are there.
 _DATE = re.compile(r"20[0-9]{2}(?:[0-9]{2}){0,5}")
+_YEAR_LENGTH = 4
 _VERSION_TAG = re.compile(r"(?P<prefix>v?)(?P<version>[0-9]+(?:\.[0-9]+)*)(?P<suffix>(?:[-_+.][A-Za-z].*)?)")
 
 
@@ -107,15 +108,18 @@ def _may_follow(candidate: int, current: int, leads: bool) -> bool:
     """Tell whether a number may stand where another one stood: no date for a count, no commit or build for a version.
 
     The number that leads a version has at most three digits, those behind it at most five, as 10.0.17763 has. What is
-    counted further gains a digit at a time. A year alone is one only where it leads: 24.8.4.2048 ends with a build.
+    counted further gains a digit at a time. A year alone is one only where it leads: 24.8.4.2048 ends with a build. Beside
+    another number of four digits it need not be one: 2001 comes after 1998.
     """
     new, old = str(candidate), str(current)
+    if len(new) == len(old) == _YEAR_LENGTH:
+        return True
     fits = len(new) <= max(3 if leads else 5, len(old) + 1)
     return fits and _date_length(new, leads) == _date_length(old, leads)
 
 
 def _date_length(number: str, leads: bool) -> int:
-    return len(number) if _DATE.fullmatch(number) and (leads or len(number) > 4) else 0
+    return len(number) if _DATE.fullmatch(number) and (leads or len(number) > _YEAR_LENGTH) else 0
 
 
 def _matches(tags: list[str], regex: str) -> list[str]:
