@@ -9,6 +9,7 @@ target is refused.
 
 from __future__ import annotations
 
+import collections.abc
 import contextlib
 import os
 import pathlib
@@ -58,6 +59,8 @@ class ServiceImage:
     """What the file says, None where it leaves it to the machine."""
     text: Scalar
     """How the file names it."""
+    mounted: bool = False
+    """Whether a volume has it, which can't state a platform."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ class ComposeFile:
 def read(path: str, env_file: str = "") -> ComposeFile:
     """Return what matters of a Compose file; env_file is what is to be its .env on the target. Raises DockinError."""
     env_text = _load(env_file, "env file") if env_file else ""
-    found = parse(_load(path, "Compose file"), path, variables(env_text, env_file))
+    given, used = variables(env_text, env_file), uses(env_text, env_file)
+    found = parse(_load(path, "Compose file"), path, given, used)
     beside = os.path.join(os.path.dirname(path), ".env")
     notes = found.notes
     if env_file:
@@ -111,6 +115,24 @@ def _load(path: str, what: str) -> str:
 def variables(text: str, path: str) -> Variables:
     """Return the variables that an env file sets. Raises InvalidCompose."""
     found: Variables = {}
+    for name, written in _assignments(text, path):
+        value = _ENV_VALUE.fullmatch(written) if "\n" not in written else None
+        found[name] = "".join(filter(None, value.groups())) if value else None
+    return found
+
+
+def uses(text: str, path: str) -> set[str]:
+    """Return the variables that the values in an env file use without a default. Raises InvalidCompose."""
+    found: set[str] = set()
+    for _, written in _assignments(text, path):
+        if not written.startswith("'"):
+            value = re.sub(r"\\.", "", written)
+            found.update(_used(value[1:].partition('"')[0] if value.startswith('"') else value.partition(" #")[0]))
+    return found
+
+
+def _assignments(text: str, path: str) -> typing.Iterator[tuple[str, str]]:
+    """Yield the names in an env file, and what is written as their values. Raises InvalidCompose."""
     lines = iter(enumerate(text.lstrip("\ufeff").splitlines(), 1))
     for number, line in lines:
         line = line.strip()
@@ -119,18 +141,24 @@ def variables(text: str, path: str) -> Variables:
             if line and not line.startswith("#") and not re.fullmatch(r"[A-Za-z_][\w.-]*", line):
                 raise InvalidCompose(f"{path}:{number}: expected NAME=value")
             continue
-        written = match["value"].strip()
-        value = _ENV_VALUE.fullmatch(written)
-        found[match["name"]] = "".join(filter(None, value.groups())) if value else None
-        quote = written[:1]
-        if quote in ("'", '"') and quote not in written[1:]:
+        written = [match["value"].strip()]
+        quote = written[0][:1]
+        if quote in ("'", '"') and quote not in written[0][1:]:
             # It goes on to the line with the other quote.
-            next((number for number, more in lines if quote in more), None)
-    return found
+            for _, more in lines:
+                written.append(more)
+                if quote in more:
+                    break
+        yield match["name"], "\n".join(written)
 
 
-def parse(text: str, path: str, given: Variables | None = None) -> ComposeFile:
-    """Return what matters of a Compose file's text; given are the variables that have a value. Raises DockinError."""
+def parse(
+    text: str, path: str, given: Variables | None = None, used: collections.abc.Iterable[str] = ()
+) -> ComposeFile:
+    """Return what matters of a Compose file's text.
+
+    given are the variables that have a value, used those that are needed beside the file's own. Raises DockinError.
+    """
     given = given or {}
     document = markedyaml.parse(text, path)
     if not isinstance(document, dict) or not isinstance(document.get("services"), dict) or not document["services"]:
@@ -141,8 +169,11 @@ def parse(text: str, path: str, given: Variables | None = None) -> ComposeFile:
     images: dict[str, ServiceImage] = {}
     spelled: dict[str, str] = {}
     notes: list[str] = []
+    of_services = {name: list(_images(services, name, path, given)) for name in services}
+    own = {one.reference: one.platform for found in of_services.values() for one in found if not one.mounted}
     for name in services:
-        for found in _images(services, name, path, given):
+        for found in of_services[name]:
+            found = replace(found, platform=own.get(found.reference)) if found.mounted else found
             registry = found.reference.registry
             if spelled.setdefault(registry.lower(), registry) != registry:
                 raise InvalidCompose(
@@ -159,7 +190,7 @@ def parse(text: str, path: str, given: Variables | None = None) -> ComposeFile:
     if not images:
         raise InvalidCompose(f"{path}: no service has an image")
     notes += _file_notes(document, path)
-    missing = sorted(set(_needed(document)).difference(given))
+    missing = sorted({*_needed(document), *used}.difference(given))
     if missing:
         notes.append(
             f"{path} leaves {', '.join(missing)} to its environment, where nothing gives a value: write it into a file that"
@@ -238,7 +269,8 @@ def _images(
     for number, volume in enumerate(_entries(own.get("volumes")), 1):
         if isinstance(volume, dict) and volume.get("type") == _IMAGE_VOLUME:
             what, text = f"volume {number} of service {name}", volume.get("source")
-            yield _image(text, f"{name}-volume-{number}", what, f"{path}: {what} has no source", None, path, given)
+            image = _image(text, f"{name}-volume-{number}", what, f"{path}: {what} has no source", None, path, given)
+            yield replace(image, mounted=True)
     for hook in _HOOKS:
         for number, entry in enumerate(_entries(own.get(hook)), 1):
             if isinstance(entry, dict) and "image" in entry:
@@ -285,6 +317,12 @@ def _expand(text: str, what: str, given: Variables) -> str:
     return expanded
 
 
+def _used(text: str) -> typing.Iterator[str]:
+    """Return the variables that a text uses without a default."""
+    found = _USE.finditer(text)
+    return (use["name"] for use in found if use["name"] and not (use["brace"] and use["sign"]))
+
+
 def _needed(document: dict[str, typing.Any]) -> typing.Iterator[str]:
     """Yield the variables that the file uses without a default."""
     seen: set[int] = set()
@@ -292,8 +330,7 @@ def _needed(document: dict[str, typing.Any]) -> typing.Iterator[str]:
     while left:
         node = left.pop()
         if isinstance(node, str):
-            uses = _USE.finditer(node)
-            yield from (use["name"] for use in uses if use["name"] and not (use["brace"] and use["sign"]))
+            yield from _used(node)
         elif id(node) not in seen:
             # What aliases name is there once.
             seen.add(id(node))

@@ -223,6 +223,24 @@ def test_errors(text, message):
         compose.parse(text, "/x/compose.yml")
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_volume_has_the_platform_of_the_service_with_its_image(order):
+    services = ["  a: {image: x, platform: linux/arm/v7}\n", "  b: {image: y, volumes: [{type: image, source: x}]}\n"]
+    images = parse("\n" + "".join(services[::order])).images
+    assert {(image.reference.repository, str(image.platform)) for image in images} == {
+        ("library/x", "linux/arm/v7"), ("library/y", "None")}
+
+
+@pytest.mark.parametrize("text", [
+    "a: {image: x, platform: linux/arm/v7}, b: {image: x}",
+    "a: {image: x, platform: linux/arm/v7}, b: {image: y, volumes: [{type: image, source: x}]}, c: {image: x}",
+    f"a: {{image: x, platform: linux/arm/v7}}, b: {{image: y, volumes: [{{type: image, source: 'x@sha256:{HEX}'}}]}}",
+])
+def test_what_a_volume_can_not_have(text):
+    with pytest.raises(DockinError, match="in one archive"):
+        compose.parse(f"services: {{{text}}}", "/x/compose.yml")
+
+
 def test_project():
     assert parse("  a: {image: x}\n").project == "myshop"
     assert parse("  a: {image: x}\n", "name: other\n").project == "other"
@@ -291,6 +309,19 @@ def test_variables_without_a_value(text, expected):
 ])
 def test_env_file(line, value):
     assert compose.variables(f"{line}\n# x\n\nALONE\n", ".env") == {"T": value}
+
+
+@pytest.mark.parametrize(("env", "expected"), [
+    ("A=${B}", "B"), ("A=$B", "B"), ('A="x $B"', "B"), ('A="x\n$B\n"', "B"), ("A=${B:?must}${C}", "B, C"), ("D=$B", "B"),
+    ("A=${B:-c}", ""), ("A='$B'", ""), ("A='x\n$B\n'", ""), ("A=$B\nB=1", ""), ("A=1 # $B", ""), ('A="1" # $B', ""),
+    ("# $B\nA=1", ""), (r'A="\$B"', ""), ("A=$$B", ""),
+])
+def test_variables_that_the_env_file_leaves_open(tmp_path, env, expected):
+    (tmp_path / "compose.yml").write_text("name: shop\nservices: {a: {image: x, command: '${A:-}'}}\n")
+    (tmp_path / "my.env").write_text(env + "\n")
+    notes = compose.read(str(tmp_path / "compose.yml"), str(tmp_path / "my.env")).notes
+    found = [re.search(r"leaves (.*) to its", note) for note in notes]
+    assert [one[1] for one in found if one] == ([expected] if expected else [])
 
 
 def test_env_file_over_lines():
