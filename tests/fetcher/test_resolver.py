@@ -614,6 +614,20 @@ def test_list_that_is_not_given_in_pages(faulty, resolve, code):
         assert resolve(mode).tags(ref(faulty, "pages/app")) == ["b", "a", "c"]
 
 
+@pytest.mark.parametrize("total", [999, 1000, 1001, 1500])
+def test_list_that_is_cut_at_n_without_a_link(faulty, resolve, total):
+    """And that may have names of which none is a tag."""
+    names = ["-", *(f"v{number}" for number in range(total - 1))]
+
+    def cut(handler, usual):
+        sent = names[:1000] if "n=1000" in handler.path else names
+        handler.send(faults.Answer(200, {"Content-Type": "application/json"}, json.dumps({"tags": sent}).encode()))
+    faulty.fail("/tags/list", cut)
+    resolver = resolve("http")
+    assert resolver.tags(ref(faulty, "pages/app")) == names[1:] == resolve("skopeo").tags(ref(faulty, "pages/app"))
+    assert resolver.statistics.requests == (1 if total < 1000 else 2)
+
+
 @pytest.mark.parametrize(("code", "kind"), [(400, "other"), (403, "denied"), (404, "not-found")])
 def test_list_that_is_refused_altogether(faulty, resolve, code, kind):
     faulty.fail("/tags/list", faults.error(code, "X", "not for you"))

@@ -36,6 +36,8 @@ ACCEPT = ", ".join((*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES))
 
 MAX_REDIRECTS = 5
 MAX_PAGES = 1000
+PAGE = 1000
+"""How many tags are asked for at once."""
 MAX_LIST = 64 << 20
 """Bytes of all pages of a list: a million tags."""
 MAX_ANSWER = 1 << 20
@@ -230,19 +232,24 @@ class Client:
     def tags(self, reference: ImageReference) -> list[str]:
         """Return all tags of a repository, in the registry's order. Raises ResolveError."""
         path = f"/v2/{reference.repository}/tags/list"
-        pages = list(self._pages(reference, path + "?n=1000", {}, MAX_LIST))
+        pages = list(self._pages(reference, f"{path}?n={PAGE}", {}, MAX_LIST))
         if pages[0].status != 200:
             # It may not like n, or one as large.
             pages = list(self._pages(reference, path, {}, MAX_LIST))
-        tags: dict[str, None] = {}
-        for answer in pages:
-            self._check(answer, reference)
-            try:
-                tags.update(dict.fromkeys(tags_in(json.loads(answer.body)["tags"], reference.name)))
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                # skopeo would take some of it for an empty list.
-                raise Certain("content", f"{_host(reference)} answers with no list of tags") from error
-        return list(tags)
+        elif self._listed(pages[-1], reference)[1] >= PAGE:
+            # It may have ended the list there, without a link to the rest.
+            pages += self._pages(reference, path, {}, MAX_LIST)
+        return list(dict.fromkeys(tag for answer in pages for tag in self._listed(answer, reference)[0]))
+
+    def _listed(self, answer: Answer, reference: ImageReference) -> tuple[list[str], int]:
+        """Return the tags in a page of a list, and how many names it has, tags or not. Raises ResolveError."""
+        self._check(answer, reference)
+        try:
+            names = json.loads(answer.body)["tags"]
+            return tags_in(names, reference.name), len(names or ())
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            # skopeo would take some of it for an empty list.
+            raise Certain("content", f"{_host(reference)} answers with no list of tags") from error
 
     def referrers(self, reference: ImageReference) -> list[bytes] | None:
         """Return the pages of a registry's list of what is attached to a digest, None where it has no such lists.
