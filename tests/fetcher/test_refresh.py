@@ -495,6 +495,8 @@ def test_platform_that_is_missing_now(server, layer):
     ("=linux/arm/v7", "linux/amd64", ["linux/arm/v7"]),
     ("=linux/amd64", "linux/amd64 linux/arm64/v8", []),
     ("=linux/amd64", "=linux/amd64", []),
+    ("=linux/amd64", "=linux/arm64", ["linux/amd64"]),
+    ("=linux/arm64", "=linux/arm64/v8", []),
 ])
 @pytest.mark.parametrize("arguments", [[], ["--index-changes", "update"], ["--upgrade", "patch"]], ids=str)
 def test_platforms_that_are_gone(server, layer, before, after, gone, arguments):

@@ -286,8 +286,6 @@ class _Comparison:
 
     def _gone(self, old: ImageReference, new: ImageReference) -> tuple[str, ...]:
         """Return for which platforms a pinned index or image is and another one is not, as far as they tell."""
-        if "index" not in [self._resolver.document_kind(one.digest or "") for one in (old, new)]:
-            return ()
         with contextlib.suppress(DockinError):
             before, after = self._platforms(old), self._platforms(new)
             if None not in after:

@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from dockin import exitcodes
+from dockin.image import manifests
 from dockin.recipe import recipefile
 from dockin.refresh import engine, findings, report as refresh_report
 from dockin.registry import client
@@ -47,6 +48,9 @@ class Registry:
 
     def document(self, reference):
         return DOCUMENT.encode()
+
+    def config(self, reference):
+        return "", "", manifests.Config("linux", "amd64", "", (), {}, "")
 
     def tags(self, reference):
         return [name.partition(":")[2] for name in self._tags if name.startswith(reference.repository + ":")]
