@@ -8,6 +8,7 @@ import importlib.machinery
 import importlib.util
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -153,6 +154,17 @@ def script():
     loader.exec_module(module)
     yield module
     del sys.modules[loader.name]
+
+
+@pytest.mark.parametrize("name", [".github/workflows/ci.yml", ".gitlab-ci.yml"])
+def test_ci_gives_the_time_that_the_tiers_may_take(script, name):
+    """Beside what the set-up into an empty cache takes, half an hour at most."""
+    text = (TREE / name).read_text()
+    minutes = [int(found) for found in re.findall(r"^ +timeout(?:-minutes)?: (\d+)", text, re.MULTILINE)]
+    tiers, stages = script.TIERS, script.STAGES
+    longest = [max(sum(tiers[tier].seconds for tier in sequence) for sequence in stage) for stage in stages]
+    assert [tiers["lint"].seconds / 60 + 25 <= minutes[0], sum(longest) / 60 + 30 <= minutes[1]] == [True, True]
+    assert len(minutes) == 2
 
 
 @pytest.fixture(autouse=True)

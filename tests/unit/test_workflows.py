@@ -55,6 +55,18 @@ def test_ci_starts_with_an_empty_cache(name):
     assert not re.search(r"actions/cache|^\s*cache:", (TREE / name).read_text(), re.MULTILINE)
 
 
+@pytest.mark.parametrize("name", ["contrib/github/dockin-refresh.yml", "contrib/gitlab/dockin-refresh.yml"])
+def test_both_jobs_can_read_compose_files(name):
+    document = read(name)
+    if "jobs" in document:
+        jobs = document["jobs"]
+    else:
+        jobs = {job: {**document[one["extends"]], **one} for job, one in document.items() if "extends" in one}
+    assert len(jobs) == 2
+    for job in jobs.values():
+        assert "python3-yaml" in " ".join([*commands(job), *job.get("before_script", [])])
+
+
 def scripts():
     """Return the shell scripts in the files for other layers, by file and job."""
     github, gitlab = read("contrib/github/dockin-refresh.yml")["jobs"], read("contrib/gitlab/dockin-refresh.yml")

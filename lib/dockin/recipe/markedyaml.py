@@ -26,6 +26,10 @@ class InvalidYaml(DockinError):
     """A text is no YAML, or something of YAML that is not accepted."""
 
 
+class NoYaml(InvalidYaml):
+    """PyYAML is not installed."""
+
+
 class Scalar(str):
     """The text of a scalar; that of a null is ""."""
 
@@ -41,7 +45,7 @@ def parse(text: str, path: str) -> Node:
     try:
         import yaml
     except ImportError as error:
-        raise InvalidYaml(f"Reading {path} needs PyYAML: install python3-yaml") from error
+        raise NoYaml(f"Reading {path} needs PyYAML: install python3-yaml") from error
 
     class Loader(yaml.BaseLoader):
         """Gives up where nodes are nested too deep, before Python does."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from dockin.errors import DockinError
 from dockin.image import reference
 from dockin.image.reference import ImageReference
-from dockin.recipe import bitbaketext, compose
+from dockin.recipe import bitbaketext, compose, markedyaml
 from dockin.recipe.recipefile import Recipe, values_of_name
 from dockin.recipe.yoctolayers import CLASS, walk
 from dockin.target import units
@@ -273,6 +273,8 @@ class _Search:
             return []
         try:
             names = compose.names(text, self._shown(path), given)
+        except markedyaml.NoYaml:
+            raise
         except DockinError as error:
             if not _SERVICES.search(text):
                 return []

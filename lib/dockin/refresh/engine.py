@@ -25,6 +25,7 @@ from dockin.image import platforms
 from dockin.image.reference import ImageReference
 from dockin.recipe import includes, mentions, recipefile, versions
 from dockin.recipe.bitbaketext import Spot
+from dockin.recipe.markedyaml import NoYaml
 from dockin.recipe.recipefile import Edit, Image, Recipe
 from dockin.recipe.yoctolayers import APPEND, Layers, around, is_own, layer_of, layers_of
 from dockin.refresh import findings
@@ -307,6 +308,11 @@ def _take_back(
     while True:
         stale = [result for result in results if result.status == STALE]
         refused = [(result, why) for result, why in drafts.refused(stale) if result.upgraded]
+        unread = [(result, why) for result, why in refused if isinstance(why, NoYaml)]
+        for result, reason in unread:
+            result.fail("unsupported-expression", str(reason))
+        if unread:
+            continue
         # Those that share a tag may still meet at the lower one.
         refused = [(result, why) for result, why in refused if not users.above(result)] or refused
         if not refused:

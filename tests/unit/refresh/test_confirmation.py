@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from dockin.image.reference import parse
@@ -107,6 +109,26 @@ def test_what_names_the_image_moves_with_it(run, name):
     assert {result.status for result in report.results} == {"updated"}, [report.notes, report.results[0].found.message]
     expected = {(name if name != "x_1.0.9.bb" else "x_1.0.10.bb"): refreshed(text) for name, text in files.items()}
     assert after == {name: text.replace(UNIT, NEW_UNIT) for name, text in expected.items()}
+
+
+@pytest.mark.parametrize(("files", "tags", "upgrade"), [
+    (with_compose("h.io/x:1.0.9"), None, "patch"),
+    (with_compose(f"h.io/x:1.0.9@{SHA}"), {"x:1.0.9": NEW}, ""),
+])
+def test_without_pyyaml_a_compose_file_is_not_passed_over(run, monkeypatch, files, tags, upgrade):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    report, after = run(files, tags, upgrade=upgrade)
+    [result] = report.results
+    assert result.status == "error" and "Reading" in result.found.message
+    assert result.found.message.endswith("compose.yml needs PyYAML: install python3-yaml")
+    assert after == files
+
+
+def test_without_pyyaml_what_names_no_image_is_no_matter(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    files = with_compose("")
+    report, _ = run({**files, "files/compose.yml": "services: {a: {image: h.io/other}}\n"})
+    assert [result.status for result in report.results] == ["updated"]
 
 
 STAYS = {
