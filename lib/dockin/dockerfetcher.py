@@ -54,7 +54,7 @@ import dockin.image.reference
 import dockin.image.tarball
 import dockin.recipe.source
 import dockin.recipe.versions
-import dockin.registry.logins
+import dockin.registry.credentials
 import dockin.registry.remedies
 import dockin.registry.resolver
 import dockin.registry.settings
@@ -474,8 +474,8 @@ class _Skopeo:
 
     def _explain(self, failure):
         registry = self.reference.registry
-        paths = dockin.registry.logins.candidates(self.options.authfile, self.environment, os.getuid())
-        logins = dockin.registry.logins.describe(paths, registry)
+        paths = dockin.registry.credentials.candidates(self.options.authfile, self.environment, os.getuid())
+        logins = dockin.registry.credentials.describe(paths, registry)
         remedy = dockin.registry.remedies.remedy(failure.kind, registry, logins, self.options)
         return f"{self.reference.canonical}: {failure.message}" + (f"\n{remedy}" if remedy else "")
 

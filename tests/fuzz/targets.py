@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from dockin.errors import DockinError
 from dockin.image import archive, attachments as image_attachments, layertar, manifests, platforms, reference, tarball
 from dockin.recipe import compose, markedyaml, recipefile, source, versions
-from dockin.registry import client as registry_client, credentials, logins, registriesconf, skopeo
+from dockin.registry import client as registry_client, credentials, registriesconf, skopeo
 from dockin.target import dockersave, imageinfo
 from fuzz import chains
 from support import attachments, images, layers
@@ -361,7 +361,7 @@ def read_registries_conf(data: bytes) -> None:
 def read_logins(data: bytes) -> None:
     """Read a login file and look a login up in it; none of its helpers is there."""
     try:
-        logins.read(scratch(data))
+        credentials.read(scratch(data))
     except ValueError:
         pass  # credentials and messages expect it of a file that can't be read
     credentials.Credentials(scratch(data), {"PATH": "/nonexistent"}).find("docker.io", "library/busybox")

@@ -15,7 +15,7 @@ import pytest
 from dockin.errors import DockinError
 from dockin.image import manifests
 from dockin.recipe import versions
-from dockin.registry import credentials, logins, registriesconf, settings
+from dockin.registry import credentials, registriesconf, settings
 
 LIB = Path(manifests.__file__).resolve().parents[2]
 MODULES = {".".join(path.relative_to(LIB).with_suffix("").parts) for path in (LIB / "dockin").rglob("*.py")
@@ -146,7 +146,7 @@ def test_a_login_does_not_show_itself(tmp_path):
     login = login_file(tmp_path, {"auths": {"quay.io": entry}}).find("quay.io", "x")
     assert (login.user, login.password, login.identity_token) == ("me", "hunter2", "token3")
     assert "hunter2" not in repr(login) and "token3" not in repr(login)
-    assert logins.describe([login.origin], "quay.io") == f"{login.origin} (has a login for quay.io)"
+    assert credentials.describe([login.origin], "quay.io") == f"{login.origin} (has a login for quay.io)"
 
 
 @pytest.mark.parametrize(("text", "expected"), [

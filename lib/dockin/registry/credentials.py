@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The login for an image: from the files that skopeo reads, in its order, and from credential helpers.
 
-What is found is kept in objects that do not show it. A helper is a program docker-credential-NAME:
+What is found is kept in objects that do not show it. Order of the files, and what in them is for an image:
+https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md. A helper is a program docker-credential-NAME:
 https://github.com/docker/docker-credential-helpers#development
 """
 
@@ -20,7 +21,10 @@ import typing
 from dataclasses import dataclass, field
 
 from dockin.errors import DockinError, know_secret
-from dockin.registry import logins
+
+HUB_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io")
+HUB_KEY = "https://index.docker.io/v1/"
+"""The name of Docker Hub in Docker's own files and credential helpers."""
 
 HELPER_SECONDS = 60
 # What a helper calls a user whose secret is a token to be exchanged, not a password.
@@ -49,11 +53,40 @@ class Login:
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode(errors="surrogateescape")).decode()
 
 
+@dataclass(frozen=True)
+class LoginFile:
+    """A login file's content; never shown."""
+
+    path: str
+    auths: dict[str, typing.Any]
+    helpers: dict[str, typing.Any]
+    store: str
+    """Docker's helper for all registries that nothing else is said of. skopeo does not ask it, so nothing here does."""
+
+    def entry(self, registry: str, repository: str) -> dict[str, typing.Any] | None:
+        """Return the entry of auths for a repository: the longest path that it begins with, then the host alone."""
+        path = f"{registry}/{repository}" if repository else registry
+        while path:
+            value = self.auths.get(path)
+            if isinstance(value, dict):
+                return value
+            path = path.rpartition("/")[0]
+        for key, value in self.auths.items():
+            if _host(key) == _host(registry) and _is_host(key) and isinstance(value, dict):
+                return value
+        return None
+
+    def helper(self, registry: str) -> tuple[str, str] | None:
+        """Return the credential helper for a registry and the name by which it knows it."""
+        names = (registry, HUB_KEY, *HUB_HOSTS) if _host(registry) == HUB_HOSTS[0] else (registry,)
+        return next(((str(self.helpers[name]), name) for name in names if self.helpers.get(name)), None)
+
+
 class Credentials:
     """Logins of one user; each is looked up once. Thread-safe."""
 
     def __init__(self, authfile: str, environment: collections.abc.Mapping[str, str]) -> None:
-        self.paths = logins.candidates(authfile, environment, os.getuid())
+        self.paths = candidates(authfile, environment, os.getuid())
         self._environment = dict(environment)
         self._found: dict[tuple[str, str], Login | None] = {}
         self._lock = threading.Lock()
@@ -68,12 +101,12 @@ class Credentials:
 
     def describe(self, registry: str) -> str:
         """Return where logins were looked for and what is there, in words; nothing secret."""
-        return logins.describe(self.paths, registry)
+        return describe(self.paths, registry)
 
     def _find(self, registry: str, repository: str) -> Login | None:
         for path in self.paths:
             try:
-                file = logins.read(path)
+                file = read(path)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
@@ -85,7 +118,7 @@ class Credentials:
                 return login
         return None
 
-    def _in_file(self, file: logins.LoginFile, registry: str, repository: str) -> Login | None:
+    def _in_file(self, file: LoginFile, registry: str, repository: str) -> Login | None:
         helper = file.helper(registry)
         if helper:
             return self._ask(*helper, file.path)
@@ -123,6 +156,81 @@ class Credentials:
         if user == _TOKEN_USER:
             return Login("", "", secret, name)
         return Login(user, secret, "", name)
+
+
+def candidates(authfile: str, environment: collections.abc.Mapping[str, str], uid: int) -> list[str]:
+    """Return the login files in the order in which skopeo looks into them.
+
+    authfile is DOCKIN_AUTHFILE; where it or REGISTRY_AUTH_FILE is set, it is the only one.
+    """
+    chosen = authfile or environment.get("REGISTRY_AUTH_FILE", "")
+    if chosen:
+        return [chosen]
+    home = environment.get("HOME", "") or os.path.expanduser("~")
+    runtime = environment.get("XDG_RUNTIME_DIR", "")
+    config = environment.get("XDG_CONFIG_HOME", "") or os.path.join(home, ".config")
+    docker = environment.get("DOCKER_CONFIG", "") or os.path.join(home, ".docker")
+    return [
+        os.path.join(runtime, "containers/auth.json") if runtime else f"/run/containers/{uid}/auth.json",
+        os.path.join(config, "containers/auth.json"),
+        os.path.join(docker, "config.json"),
+    ]
+
+
+def read(path: str) -> LoginFile:
+    """Return a login file's content. Raises OSError, ValueError where it is no JSON object."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            document = json.load(file)
+        except (ValueError, RecursionError):
+            # It may quote the file.
+            raise ValueError("no JSON") from None
+    if not isinstance(document, dict):
+        raise ValueError("no JSON object")
+    auths, helpers, store = (document.get(key) for key in ("auths", "credHelpers", "credsStore"))
+    return LoginFile(
+        path,
+        auths if isinstance(auths, dict) else {},
+        helpers if isinstance(helpers, dict) else {},
+        store if isinstance(store, str) else "",
+    )
+
+
+def describe(paths: list[str], registry: str) -> str:
+    """Return what the login files have for a registry, in words; never anything secret of them."""
+    return ", ".join(f"{path} ({_state(path, registry)})" for path in paths)
+
+
+def _state(path: str, registry: str) -> str:
+    try:
+        file = read(path)
+    except FileNotFoundError:
+        return "not there"
+    except OSError as error:
+        return str(error.strerror)
+    except ValueError as error:
+        return str(error)
+    helper = file.helper(registry)
+    if helper:
+        return f"asks the credential helper {helper[0]!r} for {registry}"
+    # An empty entry is what docker login leaves beside the login in a credential store.
+    if any(value and _host(key) == _host(registry) for key, value in file.auths.items()):
+        return f"has a login for {registry}"
+    if file.store:
+        return f"its credsStore {file.store!r} is not asked by skopeo: log in with 'skopeo login'"
+    return f"no login for {registry}"
+
+
+def _host(key: str) -> str:
+    """Return the host of a key of auths, which may be a URL, a host or a host with a path; Docker Hub has several."""
+    host = key.partition("://")[2] or key
+    host = host.partition("/")[0]
+    return HUB_HOSTS[0] if host in HUB_HOSTS else host
+
+
+def _is_host(key: str) -> bool:
+    """Tell whether a key of auths is for a whole registry: a host, or a URL, whose path Docker ignores."""
+    return "://" in key or "/" not in key
 
 
 def _decode(entry: dict[str, typing.Any], path: str, registry: str) -> Login | None:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""dockin.registry.logins: where a login is looked for, told in words that hold no secret."""
+"""dockin.registry.credentials: where a login is looked for, told in words that hold no secret."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from dockin.registry import logins
+from dockin.registry import credentials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -48,7 +48,7 @@ LOGIN = {"auth": SECRET}
     ids=["home", "all set", "all empty", "DOCKIN_AUTHFILE", "REGISTRY_AUTH_FILE", "REGISTRY_AUTH_FILE empty"],
 )
 def test_candidates(authfile, environment, expected):
-    found = logins.candidates(authfile, environment, 1000)
+    found = credentials.candidates(authfile, environment, 1000)
     if expected is None:
         assert len(found) == 3 and found[1] == "/c/containers/auth.json"
     else:
@@ -57,7 +57,7 @@ def test_candidates(authfile, environment, expected):
 
 @pytest.mark.parametrize("environment", [{}, {"HOME": ""}])
 def test_candidates_without_a_home(environment):
-    assert all(os.path.isabs(path) for path in logins.candidates("", environment, 0))
+    assert all(os.path.isabs(path) for path in credentials.candidates("", environment, 0))
 
 
 # What is said of it
@@ -94,7 +94,7 @@ def test_candidates_without_a_home(environment):
 def test_state(tmp_path, document, registry, said):
     path = tmp_path / "auth.json"
     path.write_text(json.dumps(document))
-    text = logins.describe([str(path)], registry)
+    text = credentials.describe([str(path)], registry)
     assert text.startswith(f"{path} ({said}")
     assert SECRET not in text
 
@@ -112,12 +112,12 @@ def test_state(tmp_path, document, registry, said):
 def test_damaged_file(tmp_path, data, said):
     path = tmp_path / "auth.json"
     path.write_bytes(data)
-    assert logins.describe([str(path)], "ghcr.io") == f"{path} ({said})"
+    assert credentials.describe([str(path)], "ghcr.io") == f"{path} ({said})"
 
 
 def test_files_that_can_not_be_read(tmp_path):
     paths = [str(tmp_path / "none" / "auth.json"), str(tmp_path)]
-    first, second = logins.describe(paths, "ghcr.io").split(", ")
+    first, second = credentials.describe(paths, "ghcr.io").split(", ")
     assert first == f"{paths[0]} (not there)"
     assert second == f"{paths[1]} (Is a directory)"
 
@@ -135,4 +135,4 @@ VALUES = st.recursive(
 def test_any_file_is_told_of(tmp_path, document):
     path = tmp_path / "auth.json"
     path.write_text(json.dumps(document))
-    assert logins.describe([str(path)], "ghcr.io").startswith(str(path))
+    assert credentials.describe([str(path)], "ghcr.io").startswith(str(path))
