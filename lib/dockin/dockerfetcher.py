@@ -23,14 +23,9 @@ import hashlib
 import logging
 import os
 import pathlib
-import random
 import re
 import shlex
-import signal
 import stat
-import subprocess
-import tempfile
-import threading
 import time
 
 import bb
@@ -57,6 +52,7 @@ import dockin.recipe.versions
 import dockin.registry.credentials
 import dockin.registry.remedies
 import dockin.registry.resolver
+import dockin.registry.runner
 import dockin.registry.settings
 import dockin.registry.skopeo
 import dockin.sbom.elements
@@ -80,15 +76,8 @@ PIN_CHOICES = ("warn", "require", "ignore")
 # Variables that hold a number, and their defaults.
 _NUMBERS = {"DOCKIN_FETCH_TIMEOUT": 300, "DOCKIN_FETCH_RETRIES": 3}
 
-# Seconds before the first retry; doubled for each further one up to the longest, and varied so that parallel fetches
-# spread out.
-_FIRST_DELAY = 1.0
-_LONGEST_DELAY = 30.0
-
 # Bytes that a download may have beside the blobs: manifest, index and what skopeo notes.
 _SLACK = 16 << 20
-
-_checked_commands = set()
 
 
 class Docker(FetchMethod):
@@ -312,10 +301,6 @@ def check_settings(d):
         _number(d, name)
 
 
-class _Silence(Exception):
-    """Nothing was heard of a registry until the time limit."""
-
-
 class _Skopeo:
     """Runs skopeo for one url."""
 
@@ -330,7 +315,10 @@ class _Skopeo:
         if self.options.registries_d and not os.path.isdir(self.options.registries_d):
             raise DockinError(f"Invalid DOCKIN_REGISTRIES_D = {self.options.registries_d!r}: there is no such directory")
         self.environment = self._environment()
-        self.admitted = False
+        self.logins = dockin.registry.credentials.Credentials(self.options.authfile, self.environment)
+        self.runner = dockin.registry.runner.Runner(
+            self.options, self.environment, self.timeout, self.retries, _end_with_parent
+        )
 
     def inspect(self, reference):
         """Return the bytes of an index or manifest."""
@@ -360,97 +348,11 @@ class _Skopeo:
         mode = self.d.getVar("DOCKIN_RESOLVER") or "auto"
         return dockin.registry.resolver.Resolver(self.options, self.environment, mode, self.timeout, self.retries)
 
-    def run(self, argv, progress=lambda: None, begin=lambda: None):
-        """
-        Run a command that talks to the registry and return what it prints; retry what may pass.
-
-        begin() is called before each try. progress() is called once a second, and returns a number that grows while there
-        is progress.
-        """
+    def run(self, argv, progress=lambda: 0, begin=lambda: None):
+        """Run a command that talks to the registry and return what it prints; see runner.Runner.run()."""
         bb.fetch2.check_network_access(self.d, shlex.join(argv), self.ud.url)
-        self._check_version()
-        attempt = 0
-        while True:
-            try:
-                begin()
-                status, output, errors = self._run_once(argv, progress)
-                if status == 0:
-                    self.admitted = True
-                    return output
-                failure = dockin.registry.skopeo.classify(errors, -status)
-            except _Silence as error:
-                failure = dockin.registry.skopeo.Failure(dockin.registry.skopeo.SILENT, str(error))
-            # What was let in before has a token that ran out: skopeo asks for another one when it is started again.
-            retries = 1 if self.admitted and failure.kind == "auth" else failure.retries
-            if attempt >= min(self.retries, retries):
-                fault = FetchError(self._explain(failure), self.ud.url)
-                fault.kind = failure.kind
-                raise fault
-            delay = min(_FIRST_DELAY * 2**attempt, _LONGEST_DELAY) * random.uniform(0.5, 1.5)
-            bb.note(f"{self.reference.familiar}: {failure.message}; trying again in {delay:.1f} s")
-            time.sleep(delay)
-            attempt += 1
-
-    def _run_once(self, argv, progress):
-        """Return exit code, output and error output of a command that is ended when it makes no progress for too long."""
-        logger.debug("Running %s", shlex.join(argv))
-        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                env=self.environment,
-                preexec_fn=_end_with_parent,
-            )
-            try:
-                self._wait(process, progress)
-            finally:
-                # Where it has ended by itself, its number may be another process's by now.
-                helpers = _descendants(process.pid) if process.poll() is None else ()
-                process.kill()
-                process.wait()
-                for pid in helpers:
-                    with contextlib.suppress(OSError):
-                        os.kill(pid, signal.SIGKILL)
-            output.seek(0)
-            errors.seek(0)
-            return process.returncode, output.read(), errors.read().decode(errors="replace")
-
-    def _wait(self, process, progress):
-        seen, deadline = progress(), time.monotonic() + self.timeout
-        # Popen.wait() with a time limit looks now and then, and sees the end up to 0.05 s late.
-        waiting = threading.Thread(target=process.wait, daemon=True)
-        waiting.start()
-        while True:
-            waiting.join(1)
-            if not waiting.is_alive():
-                return
-            now = progress()
-            if now != seen:
-                seen, deadline = now, time.monotonic() + self.timeout
-            elif time.monotonic() > deadline:
-                raise _Silence(
-                    f"{self.reference.registry} has sent nothing of {self.reference.familiar} for {self.timeout} s"
-                    " (DOCKIN_FETCH_TIMEOUT), or has told skopeo to wait because of too many requests"
-                )
-
-    def _check_version(self):
-        if self.options.command in _checked_commands:
-            return
-        try:
-            argv = dockin.registry.skopeo.version_argv(self.options)
-            output = subprocess.check_output(argv, env=self.environment, stdin=subprocess.DEVNULL, timeout=60).decode()
-        except FileNotFoundError as error:
-            raise FetchError(
-                f"{self.options.command[0]} is not there: install skopeo on this host"
-                " (Debian, Ubuntu, Fedora: package skopeo)",
-                self.ud.url,
-            ) from error
-        except (OSError, subprocess.SubprocessError) as error:
-            raise FetchError(f"{shlex.join(argv)} failed: {error}", self.ud.url) from error
-        dockin.registry.skopeo.check_version(output)
-        _checked_commands.add(self.options.command)
+        with dockin.registry.remedies.explained(self.reference, self.logins, self.options):
+            return self.runner.run(argv, self.reference, begin, progress)
 
     def _environment(self):
         """
@@ -469,15 +371,7 @@ class _Skopeo:
         path = original.getVar("PATH", False) if original else None
         environment["PATH"] = os.pathsep.join(filter(None, (environment.get("PATH"), path)))
         environment["PSEUDO_DISABLED"] = "1"
-        environment["LC_ALL"] = "C"
         return environment
-
-    def _explain(self, failure):
-        registry = self.reference.registry
-        paths = dockin.registry.credentials.candidates(self.options.authfile, self.environment, os.getuid())
-        logins = dockin.registry.credentials.describe(paths, registry)
-        remedy = dockin.registry.remedies.remedy(failure.kind, registry, logins, self.options)
-        return f"{self.reference.canonical}: {failure.message}" + (f"\n{remedy}" if remedy else "")
 
 
 class _Download:
@@ -586,8 +480,8 @@ class _Download:
         tagged = dataclasses.replace(name, tag=digest.replace(":", "-"), digest=None)
         try:
             return [self.skopeo.inspect(tagged)]
-        except FetchError as error:
-            if getattr(error, "kind", "") != "not-found":
+        except dockin.registry.resolver.ResolveError as error:
+            if error.kind != "not-found":
                 raise
             return []
 
@@ -926,24 +820,6 @@ def _number(d, variable):
     if not value.isdecimal():
         raise DockinError(f"Invalid {variable} = {value!r}: a whole number is expected")
     return int(value)
-
-
-def _descendants(pid):
-    """Return the processes that a process has started, and they: skopeo's credential helpers, which would wait for ever.
-
-    They are not told by a process group of their own: BitBake ends a task's whole group, and they have to be in it.
-    """
-    parents = {}
-    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            # pid (command) state parent …; a command may have spaces and brackets
-            parents[int(path.parent.name)] = int(path.read_text(errors="replace").rpartition(")")[2].split()[1])
-    found = {pid}
-    while True:
-        more = {child for child, parent in parents.items() if parent in found} - found
-        if not more:
-            return found - {pid}
-        found |= more
 
 
 def _end_with_parent():

@@ -514,7 +514,7 @@ def _load(directory: Path, layer: Path) -> Any:
     if "dockin" not in bb.utils._context:
         raise RunError(f"{layer}/conf/layer.conf did not load the package dockin")
     # What tests look at is that there are retries, and how many.
-    sys.modules["dockin.dockerfetcher"]._FIRST_DELAY = RETRY_SECONDS
+    sys.modules["dockin.registry.retries"]._FIRST_DELAY = RETRY_SECONDS
     return base
 
 

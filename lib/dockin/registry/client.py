@@ -16,7 +16,6 @@ import contextlib
 import email.utils
 import http.client
 import json
-import random
 import re
 import socket
 import ssl
@@ -29,7 +28,7 @@ from dataclasses import dataclass, field, replace
 from dockin.errors import DockinError, know_secret, one_line, without_secrets
 from dockin.image import manifests
 from dockin.image.reference import ImageReference, is_digest, tags_in
-from dockin.registry import credentials
+from dockin.registry import credentials, retries
 
 ACCEPT = ", ".join((*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES))
 """All four: with fewer, a registry converts what it has, and answers with another digest."""
@@ -42,12 +41,8 @@ MAX_LIST = 64 << 20
 """Bytes of all pages of a list: a million tags."""
 MAX_ANSWER = 1 << 20
 """Bytes of a token or an error."""
-LONGEST_WAIT = 60
-"""Seconds; a registry that wants a longer one is not asked again in this run."""
-_MAX_DELAY = 20.0
 
 _HUB = "registry-1.docker.io"
-_RETRIED = {408, 429, 499, 500, 502, 503, 504, 522}
 _NO_REFERRERS = {400, 404, 405, 406, 501}
 _PARAMETER = re.compile(r'(?<![A-Za-z0-9_-])([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _LINK = re.compile(r"[\s,]*<([!-;=?-~]*)>\s*")
@@ -175,7 +170,7 @@ class Client:
         self._logins = logins
         self._access = access
         self._timeout = timeout
-        self._retries = retries
+        self._most = retries
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[http.client.HTTPConnection] = []
@@ -303,7 +298,7 @@ class Client:
             failure, wait, answer = None, 0.0, None
             try:
                 answer = self._authorised(reference, method, path, headers, limit)
-                if answer.status not in _RETRIED:
+                if answer.status not in retries.STATUSES:
                     site.failing = False
                     return answer
                 wait = 0.0 if answer.redirected else _retry_after(answer.headers)
@@ -315,21 +310,21 @@ class Client:
             except (ValueError, RecursionError):
                 # Of a header or document that http.client, urllib or json does not take; they quote it, a token as well.
                 raise ResolveError("content", f"{host} sends what can't be understood") from None
-            most = _retries(failure, 0 if site.failing else self._retries)
+            most = retries.of_client(failure.__cause__, 0 if site.failing else self._most)
             if method == "HEAD" and not _is_of_host(failure, host):
                 # A GET is tried next.
                 most = min(most, 0 if isinstance(failure.__cause__, socket.timeout) else 1)
                 failure = ResolveError(failure.kind, str(failure))
-            elif wait > LONGEST_WAIT:
+            elif wait > retries.LONGEST_WAIT:
                 failure = Certain(failure.kind, str(failure))
-            if attempt >= most or wait > LONGEST_WAIT:
-                if isinstance(failure, Certain) and (wait > LONGEST_WAIT or failure.kind == "network"):
+            if attempt >= most or wait > retries.LONGEST_WAIT:
+                if isinstance(failure, Certain) and (wait > retries.LONGEST_WAIT or failure.kind == "network"):
                     site.down = failure
                 elif method != "HEAD":
                     # What fails for good costs its retries once.
                     site.failing = True
                 raise failure
-            time.sleep(max(wait, random.uniform(0, min(_MAX_DELAY, 2.0**attempt))))
+            time.sleep(max(wait, retries.delay(attempt)))
             attempt += 1
 
     def _authorised(
@@ -748,18 +743,6 @@ def _transport_error(host: str, error: Exception, timeout: float, redirected: bo
     if isinstance(error, OSError) and not isinstance(error, (ConnectionResetError, BrokenPipeError)):
         return unreachable("network", f"{host} can't be reached: {error.strerror or error}")
     return ResolveError("network", f"{host} does not answer as a web server does: {type(error).__name__}")
-
-
-def _retries(failure: ResolveError, most: int) -> int:
-    """Return how often a failure is worth another try."""
-    cause = failure.__cause__
-    if isinstance(cause, socket.timeout):
-        # Silence has cost the whole time limit.
-        return min(most, 1)
-    if isinstance(cause, (ConnectionRefusedError, socket.gaierror)):
-        # Nothing listens there, or there is no such name: seldom for seconds only.
-        return min(most, 2)
-    return most
 
 
 def _is_of_host(failure: ResolveError, host: str) -> bool:

@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
-from dockin.registry import skopeo
+import contextlib
+import typing
+
+from dockin.image.reference import ImageReference
+from dockin.registry import credentials, skopeo
+from dockin.registry.client import ResolveError
 
 _REMEDIES = {
     "auth": "log in with 'skopeo login {registry}' or name a login file in DOCKIN_AUTHFILE; some registries answer like"
@@ -34,6 +39,21 @@ _REMEDIES = {
     "network": "the registry could not be reached: check its name, the network and the proxy variables",
     "server": "the registry has a fault of its own: try again later or use a mirror",
 }
+
+
+@contextlib.contextmanager
+def explained(
+    reference: ImageReference, logins: credentials.Credentials, options: skopeo.Options
+) -> typing.Iterator[None]:
+    """Add to a ResolveError what can be done about it."""
+    try:
+        yield
+    except ResolveError as error:
+        host = reference.registry
+        advice = remedy(error.kind, host, logins.describe(host), options)
+        if not advice or "\n" in str(error):
+            raise
+        raise ResolveError(error.kind, f"{error}\n{advice}") from error
 
 
 def remedy(kind: str, registry: str, logins: str, options: skopeo.Options) -> str:

@@ -10,14 +10,10 @@ registries.conf, client certificates, proxies, a login that can't be read), and 
 from __future__ import annotations
 
 import collections.abc
-import contextlib
 import os
 import pathlib
-import random
 import ssl
-import subprocess
 import threading
-import time
 import types
 import typing
 import urllib.request
@@ -26,8 +22,9 @@ from dataclasses import dataclass, replace
 from dockin.errors import DockinError
 from dockin.image import manifests, platforms, tarball
 from dockin.image.reference import ImageReference
-from dockin.registry import client, credentials, registriesconf, remedies, skopeo
+from dockin.registry import client, credentials, registriesconf, remedies, runner, skopeo
 from dockin.registry.client import ResolveError
+from dockin.registry.retries import SILENT
 
 __all__ = ["MODES", "ResolveError", "Resolver"]
 
@@ -37,7 +34,6 @@ MODES = ("auto", "http", "skopeo")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 # skopeo waits out a rate limit itself, for half a minute, before it gives up.
 _SKOPEO_PATIENCE = 60.0
-
 
 _Answer = typing.TypeVar("_Answer")
 
@@ -74,7 +70,8 @@ class Resolver:
         self._credentials = credentials.Credentials(options.authfile, self._environment)
         self._conf = registriesconf.RegistriesConf(options.registries_conf, self._environment)
         self._client = client.Client(self._credentials, self._access, self.statistics, timeout, retries)
-        self._skopeo = _Skopeo(options, self._environment, self.statistics, timeout, retries)
+        self._patience = timeout + _SKOPEO_PATIENCE
+        self._runner = runner.Runner(options, self._environment, self._patience, retries)
         self._ways: dict[str, _Way] = {}
         self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
         self._lock = threading.Lock()
@@ -109,7 +106,7 @@ class Resolver:
 
     def document(self, reference: ImageReference) -> bytes:
         """Return the bytes of an index or manifest; they have the reference's digest if it has one. Raises ResolveError."""
-        with _explained(reference, self._credentials, self._options):
+        with remedies.explained(reference, self._credentials, self._options):
             return self._fetch(reference)
 
     def image(self, reference: ImageReference, platform: platforms.Platform) -> tarball.Image:
@@ -145,7 +142,7 @@ class Resolver:
             document = manifests.parse(self.document(reference))
         if not isinstance(document, manifests.Manifest):
             raise manifests.InvalidManifest(f"Unsupported index {reference}: its entry is an index again")
-        with _explained(reference, self._credentials, self._options):
+        with remedies.explained(reference, self._credentials, self._options):
             data = self._config(reference, document.config)
         tarball.check_bytes(data, document.config.digest, "config")
         manifest_digest = reference.digest or manifests.digest_of(self.document(reference))
@@ -153,8 +150,8 @@ class Resolver:
 
     def tags(self, reference: ImageReference) -> list[str]:
         """Return the tags of a reference's repository. Raises ResolveError."""
-        with _explained(reference, self._credentials, self._options):
-            return self._ask(reference, self._client.tags, self._skopeo.tags)
+        with remedies.explained(reference, self._credentials, self._options):
+            return self._ask(reference, self._client.tags, self._skopeo_tags)
 
     def referrers(self, reference: ImageReference) -> list[bytes] | None:
         """Return the registry's lists, in pages, of what is attached to a reference's digest.
@@ -162,7 +159,7 @@ class Resolver:
         None where they can't be had: the registry keeps no such lists, or only skopeo may be let in, which has no command
         for that. Raises ResolveError.
         """
-        with _explained(reference, self._credentials, self._options):
+        with remedies.explained(reference, self._credentials, self._options):
             if self._by_skopeo(reference):
                 return None
             try:
@@ -202,13 +199,13 @@ class Resolver:
             if blob.media_type in manifests.MANIFEST_TYPES:
                 manifest = replace(manifest, tag=None, digest=blob.digest)
                 return self.document(manifest)
-            with _explained(manifest, self._credentials, self._options):
+            with remedies.explained(manifest, self._credentials, self._options):
                 return self._config(manifest, blob)
 
         return read_blob
 
     def _digest(self, reference: ImageReference) -> str:
-        with _explained(reference, self._credentials, self._options):
+        with remedies.explained(reference, self._credentials, self._options):
             found = self._ask(reference, self._client.head, lambda _: None)
             if found:
                 digest, self._types[found[0]] = found
@@ -230,7 +227,7 @@ class Resolver:
                 known = self._documents.get(key)
             if known is not None:
                 return known
-            data = _matching(reference, self._ask(reference, self._manifest, self._skopeo.inspect))
+            data = _matching(reference, self._ask(reference, self._manifest, self._skopeo_manifest))
             with self._lock:
                 self._documents[key] = self._documents[replace(key, tag=None, digest=manifests.digest_of(data))] = data
             return data
@@ -244,7 +241,34 @@ class Resolver:
         return data
 
     def _config(self, manifest: ImageReference, blob: manifests.Descriptor) -> bytes:
-        return self._ask(manifest, lambda _: self._client.blob(manifest, blob.digest, blob.size), self._skopeo.config)
+        return self._ask(
+            manifest, lambda _: self._client.blob(manifest, blob.digest, blob.size), self._skopeo_config
+        )
+
+    def _skopeo_manifest(self, reference: ImageReference) -> bytes:
+        return self._skopeo(skopeo.inspect_argv(self._options, reference), reference, 2, 1)
+
+    def _skopeo_config(self, reference: ImageReference) -> bytes:
+        return self._skopeo(skopeo.config_argv(self._options, reference), reference, 3, 1)
+
+    def _skopeo_tags(self, reference: ImageReference) -> list[str]:
+        output = self._skopeo(skopeo.list_tags_argv(self._options, reference), reference, 2, 0)
+        try:
+            return skopeo.parse_tags(output.decode(errors="replace"))
+        except skopeo.SkopeoError as error:
+            raise ResolveError("content", str(error)) from error
+
+    def _skopeo(self, argv: list[str], reference: ImageReference, requests: int, counted_pulls: int) -> bytes:
+        """Return what skopeo prints; requests and counted_pulls are what the call costs at least. Raises ResolveError."""
+        try:
+            output = self._runner.run(argv, reference, lambda: self.statistics.count(requests))
+        except ResolveError as error:
+            if error.kind == SILENT:
+                text = f"{reference.registry}: skopeo got no answer within {self._patience:g} s"
+                raise ResolveError("network", text) from error
+            raise ResolveError(error.kind, f"{reference.pinned.canonical}: {error}") from error
+        self.statistics.count(0, counted_pulls)
+        return output
 
     def _ask(
         self,
@@ -319,124 +343,12 @@ class Resolver:
         return ""
 
 
-class _Skopeo:
-    """Runs skopeo, outside of BitBake."""
-
-    def __init__(
-        self,
-        options: skopeo.Options,
-        environment: dict[str, str],
-        statistics: client.Statistics,
-        timeout: float,
-        retries: int,
-    ) -> None:
-        self._options = options
-        self._environment = {**environment, "LC_ALL": "C"}
-        self._statistics = statistics
-        self._seconds = timeout + _SKOPEO_PATIENCE
-        self._retries = retries
-        self._lock = threading.Lock()
-        self._checked = False
-        self._down: dict[str, str] = {}
-        self._failing: set[str] = set()
-
-    def inspect(self, reference: ImageReference) -> bytes:
-        """Return the bytes of an index or manifest. Raises ResolveError."""
-        return self._run(skopeo.inspect_argv(self._options, reference), reference, 2, 1)
-
-    def config(self, reference: ImageReference) -> bytes:
-        """Return the bytes of a config. Raises ResolveError."""
-        return self._run(skopeo.config_argv(self._options, reference), reference, 3, 1)
-
-    def tags(self, reference: ImageReference) -> list[str]:
-        """Return the tags of a repository. Raises ResolveError."""
-        output = self._run(skopeo.list_tags_argv(self._options, reference), reference, 2, 0)
-        try:
-            return skopeo.parse_tags(output.decode(errors="replace"))
-        except skopeo.SkopeoError as error:
-            raise ResolveError("content", str(error)) from error
-
-    def _run(self, argv: list[str], reference: ImageReference, requests: int, counted_pulls: int) -> bytes:
-        """Return what skopeo prints; requests and counted_pulls are what the call costs at least."""
-        self._check_version()
-        attempt = 0
-        while True:
-            if reference.registry in self._down:
-                raise ResolveError("network", self._down[reference.registry])
-            status, output, errors = self._run_once(argv, reference)
-            self._statistics.count(requests, 0 if status else counted_pulls)
-            if status == 0:
-                self._failing.discard(reference.registry)
-                return output
-            failure = skopeo.classify(errors, -status)
-            most = 0 if reference.registry in self._failing else self._retries
-            if attempt >= min(most, failure.retries):
-                if attempt:
-                    # What fails for good costs its retries once.
-                    self._failing.add(reference.registry)
-                if failure.kind == "network":
-                    self._down[reference.registry] = f"{reference.registry}: {failure.message}"
-                raise ResolveError(failure.kind, f"{reference.pinned.canonical}: {failure.message}")
-            time.sleep(2**attempt * random.uniform(0.5, 1.5))
-            attempt += 1
-
-    def _run_once(self, argv: list[str], reference: ImageReference) -> tuple[int, bytes, str]:
-        try:
-            done = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                env=self._environment,
-                timeout=self._seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            self._down[reference.registry] = f"{reference.registry}: skopeo got no answer within {self._seconds:g} s"
-            raise ResolveError("network", self._down[reference.registry]) from error
-        except OSError as error:
-            raise ResolveError("other", f"{argv[0]} can't be run: {error.strerror}") from error
-        return done.returncode, done.stdout, done.stderr.decode(errors="replace")
-
-    def _check_version(self) -> None:
-        with self._lock:
-            if self._checked:
-                return
-            argv = skopeo.version_argv(self._options)
-            try:
-                done = subprocess.run(
-                    argv, stdin=subprocess.DEVNULL, capture_output=True, env=self._environment, timeout=60, check=False
-                )
-                skopeo.check_version(done.stdout.decode(errors="replace"))
-            except (OSError, subprocess.SubprocessError) as error:
-                raise ResolveError(
-                    "other", f"{argv[0]} is needed here, but can't be run ({error}): install skopeo on this host"
-                ) from error
-            except skopeo.SkopeoError as error:
-                raise ResolveError("other", str(error)) from error
-            self._checked = True
-
-
 def _matching(reference: ImageReference, data: bytes) -> bytes:
     """Return a document that was sent for a reference. Raises ResolveError where it is not that of its digest."""
     actual = manifests.digest_of(data)
     if reference.digest and actual != reference.digest:
         raise ResolveError("content", f"{reference.registry} sent {actual} for {reference.digest}")
     return data
-
-
-@contextlib.contextmanager
-def _explained(
-    reference: ImageReference, logins: credentials.Credentials, options: skopeo.Options
-) -> typing.Iterator[None]:
-    """Add to a ResolveError what can be done about it."""
-    try:
-        yield
-    except ResolveError as error:
-        host = reference.registry
-        remedy = remedies.remedy(error.kind, host, logins.describe(host), options)
-        if not remedy or "\n" in str(error):
-            raise
-        raise ResolveError(error.kind, f"{error}\n{remedy}") from error
 
 
 def _certificates(chosen: str, host: str, environment: collections.abc.Mapping[str, str]) -> str:

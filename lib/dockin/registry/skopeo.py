@@ -45,21 +45,10 @@ class Failure:
     """Why skopeo failed."""
 
     kind: str
-    """One of the kinds in _KINDS, "signal" or "other"."""
+    """One of the kinds in _KINDS, "signal", "other" or retries.SILENT."""
     message: str
     """skopeo's own last words, in one line."""
 
-    @property
-    def retries(self) -> int:
-        """How often it makes sense to try the same call again, a little later."""
-        return _RETRIES.get(self.kind, 0)
-
-
-SILENT = "silent"
-"""The kind of a failure where nothing was heard until a time limit, which another try costs once more."""
-
-# skopeo has waited for a rate limit itself, up to minutes, before it gives up.
-_RETRIES = {"rate-limited": 1, SILENT: 1, "server": 10, "network": 10}
 
 # How skopeo names a status, in all its versions: "StatusCode: 403", "HTTP status: 503", "status code from registry 404".
 _STATUS = r"(?:StatusCode:|HTTP status:|from registry) "

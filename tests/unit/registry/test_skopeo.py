@@ -373,20 +373,6 @@ def test_ended_by_a_signal(number, name):
     assert skopeo.classify("half a li", number) == skopeo.Failure("signal", f"skopeo was ended by {name}")
 
 
-@pytest.mark.parametrize(
-    ("kind", "most"),
-    [
-        ("network", 10), ("server", 10), ("rate-limited", 1), (skopeo.SILENT, 1),
-        *((kind, 0) for kind in (
-            "auth", "denied", "not-found", "tls", "login", "policy", "unsigned", "signer", "moved", "replaced", "sigstore",
-            "signal", "disk", "file", "content", "other")),
-    ],
-)
-def test_what_may_pass_is_tried_again(kind, most):
-    """After a rate limit once, as skopeo has waited itself; after a time limit once, as each try lasts as long."""
-    assert skopeo.Failure(kind, "").retries == most
-
-
 @SETTINGS
 @given(st.text())
 def test_any_error_output(stderr):
