@@ -27,7 +27,6 @@ import dockin.image.platforms  # noqa: E402
 import dockin.image.reference  # noqa: E402
 import dockin.image.tarball  # noqa: E402
 import dockin.recipe.source  # noqa: E402
-import dockin.recipe.valuecache  # noqa: E402
 import dockin.recipe.yoctolayers  # noqa: E402
 import dockin.refresh.command  # noqa: E402
 import dockin.refresh.completion  # noqa: E402
@@ -153,7 +152,6 @@ class _Gatherer:
         self.data_roots = {}
         self.notes = []
         self.aside = True
-        self.cache = dockin.recipe.valuecache.ValueCache(*_cache_place(tinfoil.config_data))
 
     def run(self, patterns, image):
         """Return the statuses, and what there is to say of the whole. Raises DockinError."""
@@ -165,7 +163,6 @@ class _Gatherer:
                 unmatched.difference_update(matching)
                 if matching or not patterns:
                     found += self._statuses(pn, fn, mc)
-        self.cache.save()
         for pattern in sorted(unmatched):
             raise DockinError(self._why_not(pattern))
         notes = []
@@ -182,7 +179,7 @@ class _Gatherer:
                 yield pn, fn
 
     def _statuses(self, pn, fn, mc):
-        d = _Recipe(self.tinfoil, fn, mc, self.cache)
+        d = self.tinfoil.parse_recipe_file(fn)
         try:
             sources = dockin.recipe.source.parse_src_uri(d.getVar("SRC_URI") or "")
             flags = {source.pin_flag: d.getVarFlag("SRC_URI", source.pin_flag) for source in sources}
@@ -194,9 +191,7 @@ class _Gatherer:
                 sources = [dockin.recipe.source.DockerSource(dockin.image.reference.parse(text)) for text in texts]
         except DockinError as error:
             raise DockinError(f"{pn}: {error}") from error
-        statuses = [self._status(pn, fn, mc, d, source, external) for source in sources]
-        d.keep()
-        return statuses
+        return [self._status(pn, fn, mc, d, source, external) for source in sources]
 
     def _status(self, pn, fn, mc, d, source, external):
         machine = d.getVar("MACHINE")
@@ -316,52 +311,6 @@ class _Gatherer:
         if best and len(best) > 3 and best[3]:
             return f"Recipe {pattern} has no Docker image: {best[3]} does not inherit dockin"
         return f"No recipe {pattern}: see bitbake-layers show-recipes"
-
-
-class _Recipe:
-    """A recipe's datastore, as far as it is looked at: what is known from an earlier call is not parsed again."""
-
-    def __init__(self, tinfoil, fn, mc, cache):
-        self.tinfoil = tinfoil
-        self.fn = fn
-        self.cache = cache
-        self.appends = list(tinfoil.get_file_appends(fn, mc))
-        self.values = cache.get(fn, self.appends)
-        self.datastore = None
-
-    def getVar(self, name):  # noqa: N802 - BitBake's name
-        """Return a variable's value"""
-        return self._value(name, lambda d: d.getVar(name))
-
-    def getVarFlag(self, name, flag):  # noqa: N802 - BitBake's name
-        """Return the value of a variable's flag"""
-        return self._value(f"{name}[{flag}]", lambda d: d.getVarFlag(name, flag))
-
-    def keep(self):
-        """Leave for later calls what has been read"""
-        if self.datastore is not None:
-            files = [*(self.datastore.getVar("BBINCLUDED") or "").split(), *self.appends, *_code()]
-            self.cache.put(self.fn, self.appends, files, self.values)
-
-    def _value(self, key, read):
-        if key not in self.values:
-            if self.datastore is None:
-                self.datastore = self.tinfoil.parse_recipe_file(self.fn)
-            self.values[key] = read(self.datastore)
-        return self.values[key]
-
-
-def _code():
-    """Return the layer's own code, by which values are computed."""
-    return sorted(str(path) for path in (_LAYER / "lib").rglob("*.py"))
-
-
-def _cache_place(d):
-    """Return where values are kept, and what they depend on that no file says."""
-    names = f"{d.getVar('BB_ENV_PASSTHROUGH') or ''} {d.getVar('BB_ENV_PASSTHROUGH_ADDITIONS') or ''}".split()
-    environment = {name: os.environ.get(name) for name in sorted(names)}
-    configuration = {name: d.getVar(name) for name in ("MACHINE", "DISTRO", "TMPDIR", "DL_DIR", "BBPATH", "BB_VERSION")}
-    return os.path.join(d.getVar("CACHE") or d.getVar("TMPDIR"), "dockin-status.json"), [environment, configuration]
 
 
 def _information(path):
