@@ -32,7 +32,6 @@ import dockin.refresh.completion  # noqa: E402
 import dockin.dockerfetcher  # noqa: E402
 import dockin.image.platforms  # noqa: E402
 import dockin.image.reference  # noqa: E402
-import dockin.recipe.names  # noqa: E402
 import dockin.recipe.newrecipe  # noqa: E402
 import dockin.recipe.yoctolayers  # noqa: E402
 import dockin.refresh.command  # noqa: E402

@@ -428,3 +428,9 @@ def test_refusals(desk):
         result = desk.devtool("add-docker", *arguments, "--recipe-name", name).failed(message)
         assert "Traceback" not in result.output, result.output
         assert desk.left() == before
+    broken = desk.layer / "recipes-containers" / "broken" / "broken_1.0.bb"
+    desk.bench.write(broken, "inherit nosuchclass\n")
+    result = desk.devtool("add-docker", f"{desk.image}:1.0.0", "--recipe-name", "fresh")
+    shutil.rmtree(broken.parent)
+    result.failed("Could not inherit file classes/nosuchclass", "Whether fresh is free is not known: BitBake can't parse")
+    assert "Traceback" not in result.output, result.output

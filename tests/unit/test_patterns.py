@@ -21,7 +21,6 @@ LINES = 120
 # Expressions that are put together when they are needed, and why they can't hurt.
 HARMLESS = {
     "dockin.target.acceptance:parse": "the user's own patterns of repositories, for names of at most 255 characters",
-    "dockin.recipe.names:_silent": "a name, which is escaped, between assertions",
     "dockin.refresh.command:_regex": "the user's own, of the command line",
     "dockin.recipe.versions:_compile": "the recipe's own UPSTREAM_CHECK_REGEX, for tags of at most 128 characters",
 }

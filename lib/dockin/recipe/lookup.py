@@ -13,7 +13,7 @@ import sys
 import bb.utils
 
 from dockin.errors import DockinError
-from dockin.recipe import licences as licence_rules, names, newrecipe
+from dockin.recipe import licences as licence_rules, newrecipe
 from dockin.registry import resolver, settings
 
 _LICENCES = pathlib.Path(__file__).resolve().parents[3] / "licenses"
@@ -23,19 +23,29 @@ def check_free(pn, tinfoil, option):
     """
     Refuse a name that no recipe can have, or that a recipe or a package of any configured layer has.
 
-    option is where the user gives another one. Recipes are parsed only if their text does not tell. Raises DockinError.
+    option is where the user gives another one. Parses all recipes. Raises DockinError.
     """
+    import bb.tinfoil
     import oe.recipeutils
 
     reason = oe.recipeutils.validate_pn(pn)
     if reason:
         raise DockinError(f"{reason}; give another one with {option}")
-    d = tinfoil.config_data
-    bbpath = d.getVar("BBPATH").split(":")
-    shared = names.shared_files(d.getVar("BBLAYERS").split(), bbpath)
-    if not names.certainly_free(pn, names.recipe_files(d.getVar("BBFILES") or ""), shared, bbpath):
+    try:
         tinfoil.parse_recipes()
-        _check_provided(pn, tinfoil, option)
+    except bb.tinfoil.TinfoilUIException as error:
+        raise DockinError(f"Whether {pn} is free is not known: BitBake can't parse all recipes, see above") from error
+    remedy = f"choose another name with {option}, as {pn}-image; one of them would hide the other"
+    best = tinfoil.find_best_provider(pn)
+    if best and len(best) > 3 and best[3]:
+        raise DockinError(f"Recipe name {pn} is taken: {best[3]} provides it; {remedy}")
+    for fn, skipped in tinfoil.get_skipped_recipes().items():
+        if pn == getattr(skipped, "pn", None):
+            raise DockinError(f"Recipe name {pn} is taken: {fn} has it, which this configuration skips; {remedy}")
+    for package in (pn, f"{pn}-preload"):
+        providers, _ = tinfoil.get_runtime_providers(package)
+        if providers:
+            raise DockinError(f"Recipe name {pn} is taken: {providers[0]} makes a package {package}; {remedy}")
 
 
 def lookup(references, platforms, getvar, authfile=""):
@@ -76,17 +86,3 @@ def licences(getvar):
     # Since this module is there, LICENSE is an SPDX expression.
     words = any((pathlib.Path(path) / "oe" / "spdx_license.py").is_file() for path in sys.path)
     return licence_rules.Table(checksum, unreviewed, words)
-
-
-def _check_provided(pn, tinfoil, option):
-    remedy = f"choose another name with {option}, as {pn}-image; one of them would hide the other"
-    best = tinfoil.find_best_provider(pn)
-    if best and len(best) > 3 and best[3]:
-        raise DockinError(f"Recipe name {pn} is taken: {best[3]} provides it; {remedy}")
-    for fn, skipped in tinfoil.get_skipped_recipes().items():
-        if pn == getattr(skipped, "pn", None):
-            raise DockinError(f"Recipe name {pn} is taken: {fn} has it, which this configuration skips; {remedy}")
-    for package in (pn, f"{pn}-preload"):
-        providers, _ = tinfoil.get_runtime_providers(package)
-        if providers:
-            raise DockinError(f"Recipe name {pn} is taken: {providers[0]} makes a package {package}; {remedy}")

@@ -135,6 +135,15 @@ def settings(root: str) -> dict[str, str]:
     return found
 
 
+def taken_in(bbfiles: str, ending: str) -> list[str]:
+    """Return the files with an ending that BBFILES takes in, as BitBake does: of directories, or patterns of files."""
+    found: set[str] = set()
+    for entry in bbfiles.split():
+        paths = walk(entry, (ending,)) if os.path.isdir(entry) else glob.iglob(entry)
+        found.update(os.path.normpath(path) for path in paths if path.endswith(ending))
+    return sorted(found)
+
+
 def is_recipe_place(bbfiles: str, path: str) -> bool:
     """Tell whether BBFILES takes in a file, which need not be there."""
     parts = os.path.normpath(path).split(os.sep)
@@ -209,9 +218,9 @@ class Layers:
         if not always.strip() or "${" in always + sometimes:
             yield from walk(root, (APPEND,))
             return
-        taken = sorted(_taken_in(always))
+        taken = taken_in(always, APPEND)
         yield from taken
-        for path in sorted(_taken_in(sometimes).difference(taken)):
+        for path in sorted(set(taken_in(sometimes, APPEND)).difference(taken)):
             self._optional.add(os.path.realpath(path))
             yield path
 
@@ -293,12 +302,3 @@ def _words(text: str) -> list[str]:
 def _line(joined: str, offset: int) -> int:
     """Return the number of the line that an offset is in, of a text with \\v for continuations."""
     return 1 + joined.count("\n", 0, offset) + joined.count("\v", 0, offset)
-
-
-def _taken_in(entries: str) -> set[str]:
-    """Return the appends that entries of BBFILES take in, as BitBake does: directories, or patterns of files."""
-    found: set[str] = set()
-    for entry in entries.split():
-        paths = walk(entry, (APPEND,)) if os.path.isdir(entry) else glob.iglob(entry)
-        found.update(os.path.normpath(path) for path in paths if path.endswith(APPEND))
-    return found

@@ -16,7 +16,7 @@ import threading
 import typing
 
 from dockin.errors import DockinError
-from dockin.recipe import includes, names, newrecipe, recipefile, yoctolayers as at_hand
+from dockin.recipe import includes, newrecipe, recipefile, yoctolayers as at_hand
 from dockin.registry import resolver, settings
 
 SECONDS = 2.0
@@ -79,7 +79,7 @@ def _recipes(directories: list[str]) -> set[str]:
             wanted, _, pattern = entry.partition(":")
             if wanted.startswith("!") != (wanted.lstrip("!") in collections):
                 patterns.append(pattern)
-        for path in names.recipe_files(" ".join(patterns)):
+        for path in at_hand.taken_in(" ".join(patterns), at_hand.RECIPE):
             if including.of(path).uses_class:
                 found.add(recipefile.values_of_name(path)["PN"])
     return found
