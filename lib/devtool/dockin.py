@@ -153,11 +153,6 @@ class _Wishes:
     platform: object
     composition: object = None
 
-    @property
-    def what(self):
-        """The images in words."""
-        return ", ".join(reference.familiar for reference in self.references)
-
 
 def _wishes(args):
     platform = dockin.image.platforms.parse(args.platform) if args.platform else None

@@ -269,16 +269,6 @@ def load(path: str) -> str:
         raise RecipeError(f"Can't read {path}: {error.strerror}") from error
 
 
-def store(path: str, old: str, new: str) -> None:
-    """Do one Write that keeps the file's name. Raises RecipeError."""
-    write([Write(path, old, new)])
-
-
-def move(path: str, renamed: str, old: str, new: str) -> None:
-    """Do one Write that changes the file's name. Raises RecipeError."""
-    write([Write(path, old, new, renamed)])
-
-
 def write(writes: list[Write]) -> None:
     """Put new texts in the places of old ones, in this order: all of them, or none where one fails.
 

@@ -21,7 +21,7 @@ import pytest
 
 from dockin.recipe import bitbaketext, recipefile
 from dockin.recipe.bitbaketext import Spot
-from dockin.recipe.recipefile import Edit, RecipeError
+from dockin.recipe.recipefile import Edit, RecipeError, Write
 
 OLD, NEW = "0123456789abcdef" * 4, "fedcba9876543210" * 4
 LIB = Path(recipefile.__file__).resolve().parents[2]
@@ -390,7 +390,7 @@ def refresh(layer):
                 edits.setdefault(spot.path, []).append(Edit(spot, NEW))
                 texts[spot.path] = recipe.files[spot.path]
     for path, changes in edits.items():
-        recipefile.store(path, texts[path], recipefile.apply(texts[path], changes))
+        recipefile.write([Write(path, texts[path], recipefile.apply(texts[path], changes))])
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -498,34 +498,34 @@ def test_statement_ends(layer):
     assert found == [("B", 3, 'B = "2"\n'), ("code", 4, "def f():\n    pass\n"), ("C", 6, 'C = "3"\n')]
 
 
-def test_store_keeps_mode_and_links(layer):
+def test_write_keeps_mode_and_links(layer):
     target, link = layer / "real.bb", layer / "app_1.0.bb"
     target.write_text("old")
     target.chmod(0o640)
     link.symlink_to("real.bb")
-    recipefile.store(str(link), "old", "new")
+    recipefile.write([Write(str(link), "old", "new")])
     assert link.is_symlink()
     assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o640)
     assert sorted(os.listdir(layer)) == ["app_1.0.bb", "conf", "real.bb"]
 
 
-def test_store_refuses_what_somebody_changed(layer):
+def test_write_refuses_what_somebody_changed(layer):
     path = layer / "app_1.0.bb"
     path.write_text("theirs")
     with pytest.raises(RecipeError, match="meanwhile"):
-        recipefile.store(str(path), "old", "new")
+        recipefile.write([Write(str(path), "old", "new")])
     assert path.read_text() == "theirs"
 
 
-def test_move(layer):
+def test_write_renames(layer):
     path, other = layer / "app_1.0.bb", layer / "app_1.1.bb"
     path.write_text("old")
     path.chmod(0o600)
-    recipefile.move(str(path), str(other), "old", "new")
+    recipefile.write([Write(str(path), "old", "new", str(other))])
     assert (path.exists(), other.read_text(), other.stat().st_mode & 0o777) == (False, "new", 0o600)
     path.write_text("old")
     with pytest.raises(RecipeError, match="already"):
-        recipefile.move(str(path), str(other), "old", "newer")
+        recipefile.write([Write(str(path), "old", "newer", str(other))])
     assert (path.read_text(), other.read_text()) == ("old", "new")
 
 
@@ -537,7 +537,7 @@ paths = sys.argv[2:]
 print("ready", flush=True)
 for path in paths:
     old = recipefile.load(path)
-    recipefile.store(path, old, old.replace("0", "1"))
+    recipefile.write([recipefile.Write(path, old, old.replace("0", "1"))])
 """
 
 
@@ -559,7 +559,7 @@ def test_killed_while_it_writes_30_recipes(tmp_path, number):
     # What was left does not pile up, and the run can be made again.
     recipefile.remove_leftovers(map(str, paths))
     for path in paths:
-        recipefile.store(str(path), path.read_text(), new)
+        recipefile.write([Write(str(path), path.read_text(), new)])
     assert sorted(os.listdir(tmp_path)) == sorted(path.name for path in paths)
 
 
@@ -576,7 +576,7 @@ def test_rename(tmp_path, monkeypatch, linking):
     monkeypatch.setattr(os, "link", linking)
     old, new = tmp_path / "app_1.bb", tmp_path / "app_2.bb"
     old.write_text("old")
-    recipefile.move(str(old), str(new), "old", "new")
+    recipefile.write([Write(str(old), "old", "new", str(new))])
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"app_2.bb": "new"}
 
 
@@ -591,7 +591,7 @@ def test_rename_onto_a_file_that_came_meanwhile(tmp_path, monkeypatch, linking):
     monkeypatch.setattr(os, "link", late)
     (tmp_path / "app_1.bb").write_text("old")
     with pytest.raises(recipefile.RecipeError, match="File exists"):
-        recipefile.move(str(tmp_path / "app_1.bb"), str(other), "old", "new")
+        recipefile.write([Write(str(tmp_path / "app_1.bb"), "old", "new", str(other))])
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"app_1.bb": "old", "app_2.bb": "other"}
 
 
@@ -603,7 +603,7 @@ def test_rename_that_fails_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", fail)
     (tmp_path / "app_1.bb").write_text("old")
     with pytest.raises(recipefile.RecipeError, match="Input/output error"):
-        recipefile.move(str(tmp_path / "app_1.bb"), str(tmp_path / "app_2.bb"), "old", "new")
+        recipefile.write([Write(str(tmp_path / "app_1.bb"), "old", "new", str(tmp_path / "app_2.bb"))])
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"app_1.bb": "old"}
 
 
