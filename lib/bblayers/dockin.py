@@ -99,7 +99,7 @@ class DockinPlugin(LayerPlugin):
     def _ask(self, statuses):
         """Return the statuses with what the registries say."""
         d = self.tinfoil.config_data
-        mode = dockin.registry.settings.user_first(d.getVar)("DOCKIN_RESOLVER") or "auto"
+        mode = dockin.registry.settings.user_first(d.getVar)("DOCKIN_RESOLVER")
         options, downloads = dockin.registry.settings.options(d.getVar), d.getVar("DL_DIR")
         with dockin.registry.resolver.Resolver(options, dict(os.environ), mode) as resolver:
             return dockin.refresh.status.look_up(statuses, resolver, downloads=downloads)

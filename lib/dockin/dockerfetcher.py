@@ -345,7 +345,7 @@ class _Skopeo:
             return resolver.tags(reference)
 
     def _resolver(self):
-        mode = self.d.getVar("DOCKIN_RESOLVER") or "auto"
+        mode = self.d.getVar("DOCKIN_RESOLVER")
         return dockin.registry.resolver.Resolver(self.options, self.environment, mode, self.timeout, self.retries)
 
     def run(self, argv, progress=lambda: 0, begin=lambda: None):

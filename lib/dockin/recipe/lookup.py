@@ -60,7 +60,7 @@ def lookup(references, platforms, getvar, authfile=""):
     if None in platforms:
         default = settings.target_platform(getvar)
         platforms = [platform or default for platform in platforms]
-    mode = os.environ.get("DOCKIN_RESOLVER") or getvar("DOCKIN_RESOLVER") or "auto"
+    mode = settings.user_first(getvar)("DOCKIN_RESOLVER")
     with resolver.Resolver(options, dict(os.environ), mode) as registries:
         return [registries.image(reference, platform) for reference, platform in zip(references, platforms)]
 

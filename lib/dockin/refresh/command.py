@@ -130,7 +130,7 @@ def _run(
         if os.path.isdir(arguments.output) or not os.access(folder, os.W_OK | os.X_OK):
             # Before recipes are changed, which then would be neither reported nor committed.
             raise DockinError(f"Can't write {arguments.output}: --output wants a file in a directory that is there")
-    mode = getvar("DOCKIN_RESOLVER") or "auto"
+    mode = getvar("DOCKIN_RESOLVER")
     with Resolver(settings.options(getvar, arguments.authfile or ""), environment, mode, arguments.timeout) as resolver:
         before_write = gitcommit.check if arguments.commit else lambda changes: None
         report = engine.run(tasks, _options(arguments), resolver, before_write)

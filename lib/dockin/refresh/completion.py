@@ -94,7 +94,7 @@ def _tags(image: str) -> list[str]:
             reference = newrecipe.image_reference(image)
             environment = dict(os.environ)
             options = settings.options(environment.get)
-            mode = environment.get("DOCKIN_RESOLVER", "auto")
+            mode = environment.get("DOCKIN_RESOLVER")
             with resolver.Resolver(options, environment, mode, timeout=SECONDS, retries=0) as resolving:
                 answer.extend(resolving.tags(reference))
         except (DockinError, OSError):

@@ -29,7 +29,7 @@ from dockin.registry.retries import SILENT
 __all__ = ["MODES", "ResolveError", "Resolver"]
 
 MODES = ("auto", "http", "skopeo")
-"""Values of DOCKIN_RESOLVER."""
+"""Values of DOCKIN_RESOLVER; the first is the default."""
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 # skopeo waits out a rate limit itself, for half a minute, before it gives up.
@@ -53,14 +53,15 @@ class Resolver:
         self,
         options: skopeo.Options,
         environment: collections.abc.Mapping[str, str],
-        mode: str = "auto",
+        mode: str | None = None,
         timeout: float = 30,
         retries: int = 3,
     ) -> None:
         """environment is the user's: logins, proxies and skopeo's settings are taken from it. Raises DockinError.
 
-        timeout is in seconds, for one request; mode is one of MODES.
+        timeout is in seconds, for one request; mode is the value of DOCKIN_RESOLVER, None or "" for the default.
         """
+        mode = mode or MODES[0]
         if mode not in MODES:
             raise DockinError(f"Invalid resolver {mode!r}: expected {', '.join(MODES)}")
         self.statistics = client.Statistics()
