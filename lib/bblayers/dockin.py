@@ -30,6 +30,7 @@ import dockin.recipe.source  # noqa: E402
 import dockin.recipe.yoctolayers  # noqa: E402
 import dockin.refresh.command  # noqa: E402
 import dockin.refresh.completion  # noqa: E402
+import dockin.refresh.findings  # noqa: E402
 import dockin.refresh.parsedrecipes  # noqa: E402
 import dockin.refresh.status  # noqa: E402
 import dockin.refresh.stdout  # noqa: E402
@@ -65,7 +66,8 @@ class DockinPlugin(LayerPlugin):
                 code = dockin.exitcodes.FINE
                 if args.remote or args.check:
                     statuses = self._ask(statuses)
-                    code = dockin.refresh.status.exit_code(statuses, args.check)
+                    counted = [status.remote for status in statuses if not status.aside]
+                    code = dockin.refresh.findings.exit_code(counted, args.check)
                 d = self.tinfoil.config_data
                 if args.json:
                     about = {name.lower(): d.getVar(name) for name in ("MACHINE", "TMPDIR", "DL_DIR")}

@@ -839,7 +839,11 @@ def test_status_of_what_is_named(server, layer):
     assert [(one["recipe"], one["platform"]) for one in document["images"]] == [("one", "linux/arm64/v8")]
     layer.run("status", "--check", "--platform", "linux/amd64", path)
     unknown = str(layer.recipe("odd_1.bb", 'SRC_URI = "docker://${UNKNOWN}/x"\n'))
-    for paths, code in (([unknown], 1), ([unknown, path], 4)):
+    # The text does not tell the pin; the registry knows the image.
+    doubtful = f'SRC_URI = "docker://{server.address}/refresh/named;tag=v1"\nSRC_URI[sha256sum] = "${{PIN}}"\n'
+    doubt = str(layer.recipe("doubt_1.bb", doubtful))
+    gone = str(layer.recipe("gone_1.bb", f'SRC_URI = "docker://{server.address}/refresh/gone;tag=v1"\n'))
+    for paths, code in (([unknown], 1), ([unknown, path], 4), ([doubt], 1), ([doubt, path], 4), ([doubt, gone], 1)):
         layer.run("status", "--check", "--platform", "linux/amd64", *paths, code=code)
         layer.run("check", "--platform", "linux/amd64", *paths, code=code)
 

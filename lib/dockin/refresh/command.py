@@ -138,7 +138,7 @@ def _run(
     if arguments.commit:
         for subject in gitcommit.commit(report, arguments.commit, arguments.signoff):
             print(f"committed: {subject}", file=stderr)
-    return refresh_report.exit_code(report)
+    return findings.exit_code([result.found for result in report.results], arguments.check)
 
 
 def _print(

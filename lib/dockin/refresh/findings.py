@@ -146,7 +146,7 @@ def compare(
 
 
 def exit_code(findings: collections.abc.Sequence[Finding], check: bool) -> int:
-    """Return the exit code of a command that has these findings; check says that nothing was to be changed."""
+    """Return the exit code of a command, a refresh or a status, by the findings that count; check stands for --check."""
     if any(finding.status == LOST or (check and finding.pin_gone) for finding in findings):
         return exitcodes.LOST
     failed = sum(finding.failed for finding in findings)

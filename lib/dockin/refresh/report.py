@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""A refresh's outcome, for people, for pull requests and for programs; and as an exit code.
+"""A refresh's outcome, for people, for pull requests and for programs.
 
 The same registries and files give the same output: sorted, and without times.
 """
@@ -38,11 +38,6 @@ _COUNTED = {
     "lost": (findings.LOST,),
     "errors": (findings.ERROR, findings.TAG_GONE),
 }
-
-
-def exit_code(report: Report) -> int:
-    """Return the exit code of a run."""
-    return findings.exit_code([result.found for result in report.results], report.options.check)
 
 
 def mode(report: Report) -> str:

@@ -158,11 +158,6 @@ def look_up(
         return list(pool.map(lambda status: _with_age(status, resolving, downloads), asked))
 
 
-def exit_code(statuses: list[Status], check: bool) -> int:
-    """Return the exit code after look_up(): that of a refresh, which finds the same."""
-    return refresh_findings.exit_code([status.remote for status in statuses if status.remote and not status.aside], check)
-
-
 def table(statuses: list[Status], today: datetime.date) -> str:
     """Return the table and below it the notes; columns in which nothing is known are left out."""
     if not statuses:
