@@ -241,55 +241,31 @@ def dockin_dataroot_comment(d):
 
 def dockin_name_dataroot_in_spdx_22(d, packages):
     """Say in the bill of materials that create-spdx has just written that the images in packages are in the data-root."""
-    import bb.compress.zstd
-    import dockin.sbom.elements
-    import io
+    import dockin.sbom.spdx22
     import oe.sbom
     import pathlib
 
     folder, archs = pathlib.Path(d.getVar('DEPLOY_DIR_SPDX')), d.getVar('SPDX_MULTILIB_SSTATE_ARCHS').split()[::-1]
-    path = pathlib.Path(d.expand('${SPDXIMAGEWORK}/${IMAGE_NAME}.spdx.json'))
-    document, _ = oe.sbom.read_doc(path)
-    rootfs = oe.sbom.get_image_spdxid(d.getVar('IMAGE_NAME'))
-    documents = {one.externalDocumentId: one.spdxDocument for one in document.externalDocumentRefs}
-    for package in packages:
-        reference = 'DocumentRef-' + package
-        described, _ = oe.sbom.read_doc(oe.sbom.doc_find_by_namespace(folder, archs, documents[reference]))
-        for image in described.packages:
-            if image.SPDXID != oe.sbom.get_package_spdxid(package):
-                document.add_relationship(
-                    rootfs, 'CONTAINS', '%s:%s' % (reference, image.SPDXID), comment=dockin_dataroot_comment(d))
-    data = io.BytesIO()
-    document.to_json(data, sort_keys=True, indent=get_json_indent(d))
-    path.write_bytes(data.getvalue())
-    archive = d.expand('${IMGDEPLOYDIR}/${IMAGE_NAME}.spdx.tar.zst')
-    with bb.compress.zstd.open(archive, 'r') as old, bb.compress.zstd.open(archive + '.new', 'w') as new:
-        dockin.sbom.elements.replace(old, new, document.name + '.spdx.json', data.getvalue())
-    os.rename(archive + '.new', archive)
+    path, indent = pathlib.Path(d.expand('${SPDXIMAGEWORK}/${IMAGE_NAME}.spdx.json')), get_json_indent(d)
+    with dockin.sbom.spdx22.changed(path, indent) as document:
+        dockin.sbom.spdx22.add_data_root(
+            document, d.getVar('IMAGE_NAME'), packages,
+            lambda namespace: oe.sbom.doc_find_by_namespace(folder, archs, namespace), dockin_dataroot_comment(d))
+    dockin.sbom.spdx22.replace_in_archive(d.expand('${IMGDEPLOYDIR}/${IMAGE_NAME}.spdx.tar.zst'), document, indent)
 
 dockin_name_dataroot_in_spdx_22[vardepsexclude] += "SPDX_MULTILIB_SSTATE_ARCHS"
 
 python dockin_name_dataroot_in_spdx_30 () {
-    import oe.sbom30
-    import oe.spdx30
+    import dockin.sbom.spdx30
     import pathlib
 
     packages = pathlib.Path(d.getVar('DOCKIN_DATAROOT_WORKDIR'), 'packages')
     if not packages.exists() or not packages.read_text():
         return
-    folder, place = pathlib.Path(d.getVar('SPDXROOTFSDEPLOY')), 'rootfs'
-    name = d.expand('${IMAGE_BASENAME}-${MACHINE}-rootfs')
-    path = oe.sbom30.jsonld_arch_path(d, d.getVar('SSTATE_PKGARCH'), place, name, deploydir=folder)
-    document = oe.sbom30.load_jsonld(d, path, required=True)
-    images = []
-    for package in packages.read_text().split():
-        described, _ = oe.sbom30.find_jsonld(d, 'packages', 'package-' + package, required=True)
-        images += [oe.sbom30.get_element_link_id(one) for one in described.foreach_type(oe.spdx30.software_Package)
-                   if one.software_primaryPurpose == oe.spdx30.software_SoftwarePurpose.container]
-    [relationship] = document.new_relationship(
-        [document.find_root(oe.spdx30.software_Package)], oe.spdx30.RelationshipType.contains, sorted(images))
-    relationship.comment = dockin_dataroot_comment(d)
-    oe.sbom30.write_recipe_jsonld_doc(d, document, place, folder, create_spdx_id_links=False)
+    with dockin.sbom.spdx30.changed(
+            d, d.getVar('SPDXROOTFSDEPLOY'), d.getVar('SSTATE_PKGARCH'), 'rootfs',
+            d.expand('${IMAGE_BASENAME}-${MACHINE}-rootfs')) as document:
+        dockin.sbom.spdx30.add_data_root(d, document, packages.read_text().split(), dockin_dataroot_comment(d))
 }
 dockin_name_dataroot_in_spdx_30[vardepsexclude] += "SPDXROOTFSDEPLOY"
 

@@ -130,7 +130,7 @@ RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN DOCKIN_FETCH_SBOM"
 do_fetch[file-checksums] += "${@dockin_code('image/platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS DOCKIN_FETCH_SBOM"
-do_unpack[file-checksums] += "${@dockin_code('image/* target/imageinfo target/runtimes recipe/source sbom/* dockerfetcher', d)}"
+do_unpack[file-checksums] += "${@dockin_code('image/* target/imageinfo target/runtimes recipe/source sbom/elements dockerfetcher', d)}"
 do_compile[file-checksums] += "${@dockin_code('image/* target/*', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
@@ -401,64 +401,23 @@ do_create_spdx[file-checksums] += "${@dockin_code('image/* target/imageinfo targ
 
 def dockin_name_in_spdx_22(name, elements, d):
     """Add elements to the document of a package."""
+    import dockin.sbom.spdx22
     import oe.sbom
-    import oe.spdx
     import pathlib
 
     path = oe.sbom.doc_path(pathlib.Path(d.getVar('SPDXDEPLOY')), name, d.getVar('SSTATE_PKGARCH'), 'packages')
-    document, _ = oe.sbom.read_doc(path)
-    for number, element in enumerate(elements, 1):
-        image = oe.spdx.SPDXPackage(
-            SPDXID='SPDXRef-Image-%d' % number, name=element.name, versionInfo=element.version,
-            downloadLocation=element.download_location or 'NOASSERTION')
-        image.checksums.append(oe.spdx.SPDXChecksum(algorithm='SHA256', checksumValue=element.sha256))
-        for purl in element.purls:
-            image.externalRefs.append(oe.spdx.SPDXExternalReference(
-                referenceCategory='PACKAGE-MANAGER', referenceType='purl', referenceLocator=purl))
-        for one in element.attached:
-            image.externalRefs.append(oe.spdx.SPDXExternalReference(
-                referenceCategory='OTHER', referenceType='sbom', referenceLocator=one.location))
-        if element.attached:
-            image.sourceInfo = '; '.join(dockin.sbom.elements.comment(one) for one in element.attached)
-        document.packages.append(image)
-        document.add_relationship(oe.sbom.get_package_spdxid(name), 'CONTAINS', image)
-    with path.open('wb') as file:
-        document.to_json(file, sort_keys=True, indent=get_json_indent(d))
+    with dockin.sbom.spdx22.changed(path, get_json_indent(d)) as document:
+        dockin.sbom.spdx22.add_images(document, name, elements)
 
 dockin_name_in_spdx_22[vardepsexclude] += "SPDXDEPLOY"
 
 def dockin_name_in_spdx_30(name, elements, d):
     """Add elements to the document of a package."""
-    import oe.sbom30
-    import oe.spdx30
-    import pathlib
+    import dockin.sbom.spdx30
 
-    folder, place = pathlib.Path(d.getVar('SPDXDEPLOY')), 'packages-staging'
-    path = oe.sbom30.jsonld_arch_path(d, d.getVar('SSTATE_PKGARCH'), place, 'package-' + name, deploydir=folder)
-    document = oe.sbom30.load_jsonld(d, path, required=True)
-    kind = oe.spdx30.ExternalIdentifierType.packageUrl
-    images = []
-    for number, element in enumerate(elements, 1):
-        image = document.add(oe.spdx30.software_Package(
-            _id=document.new_spdxid('package', name, 'image', str(number)), creationInfo=document.doc.creationInfo,
-            name=element.name, software_packageVersion=element.version,
-            software_primaryPurpose=oe.spdx30.software_SoftwarePurpose.container))
-        image.verifiedUsing.append(oe.spdx30.Hash(
-            algorithm=oe.spdx30.HashAlgorithm.sha256, hashValue=element.sha256))
-        if element.download_location:
-            image.software_downloadLocation = element.download_location
-            image.software_packageUrl = element.purls[0]
-        for purl in element.purls:
-            image.externalIdentifier.append(
-                oe.spdx30.ExternalIdentifier(externalIdentifierType=kind, identifier=purl))
-        for one in element.attached:
-            image.externalRef.append(oe.spdx30.ExternalRef(
-                externalRefType=oe.spdx30.ExternalRefType.other, locator=[one.location], contentType=one.media_type,
-                comment=dockin.sbom.elements.comment(one)))
-        images.append(image)
-    package = document.find_root(oe.spdx30.software_Package)
-    document.new_relationship([package], oe.spdx30.RelationshipType.contains, images)
-    oe.sbom30.write_recipe_jsonld_doc(d, document, place, folder, create_spdx_id_links=False)
+    with dockin.sbom.spdx30.changed(
+            d, d.getVar('SPDXDEPLOY'), d.getVar('SSTATE_PKGARCH'), 'packages-staging', 'package-' + name) as document:
+        dockin.sbom.spdx30.add_images(document, name, elements)
 
 dockin_name_in_spdx_30[vardepsexclude] += "SPDXDEPLOY"
 
