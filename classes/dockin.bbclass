@@ -130,7 +130,7 @@ RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN DOCKIN_FETCH_SBOM"
 do_fetch[file-checksums] += "${@dockin_code('image/platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS DOCKIN_FETCH_SBOM"
-do_unpack[file-checksums] += "${@dockin_code('image/* target/imageinfo target/runtimes recipe/source sbom/elements dockerfetcher', d)}"
+do_unpack[file-checksums] += "${@dockin_code('image/* target/unpacked recipe/source dockerfetcher', d)}"
 do_compile[file-checksums] += "${@dockin_code('image/* target/*', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
@@ -172,15 +172,16 @@ def dockin_references(d):
     """Return the references of the recipe's images, without their pins."""
     return [dockin.image.reference.parse(text) for text in d.getVar('DOCKIN_REFERENCES').split()]
 
-def dockin_external_references(d):
-    """Return the references of the images in an external source tree, where devtool modify has put archives."""
-    import pathlib
-    found = sorted(pathlib.Path(d.getVar('EXTERNALSRC') or '/nonexistent').glob('*' + dockin.target.imageinfo.SUFFIX))
-    texts = {path: path.read_text() for path in found}
-    return [
-        dockin.image.reference.parse(dockin.target.imageinfo.parse(text, str(path)).reference) for path,
-        text in texts.items()
-    ]
+def dockin_is_external(d):
+    """Tell whether the archives are in a source tree of devtool, where users replace them by their own."""
+    return bb.data.inherits_class('externalsrc', d) and bool(d.getVar('EXTERNALSRC'))
+
+def dockin_packaged_images(d):
+    """Return the content of the recipe's image information files, as it was packaged."""
+    folder, stems = d.expand('${PKGDATA_DIR}/dockin/${PN}/'), d.getVar('DOCKIN_STEMS').split()
+    return [dockin.target.imageinfo.read(folder + stem + dockin.target.imageinfo.SUFFIX) for stem in stems]
+
+dockin_packaged_images[vardepsexclude] += "PKGDATA_DIR"
 
 def dockin_choice(variable, choices, d):
     value = d.getVar(variable)
@@ -219,7 +220,7 @@ python () {
         # externalsrc has emptied SRC_URI where it was inherited before, but for what devtool modify has marked; or it will.
         references = [source.reference.tagged for source in sources]
         if not references or dockin.recipe.source.DEVTOOL_MARK in d.getVar('SRC_URI'):
-            references = dockin_external_references(d) or references
+            references = dockin.target.packaged.external_references(d.getVar('EXTERNALSRC') or '/nonexistent') or references
         if not references:
             raise dockin.errors.DockinError("SRC_URI has no docker:// entry: add one, or do not inherit dockin")
         dockin_choice('DOCKIN_PIN', dockin.dockerfetcher.PIN_CHOICES, d)
@@ -264,15 +265,16 @@ dockin_do_compile () {
     done
 }
 
-# Writes beside each archive what there is to know of it, and its unit.
+# Writes an information file and a unit for each archive.
 python dockin_write_descriptions () {
-    import dataclasses
-    import dockin.target.dockersave
-    import os
-    import pathlib
-
-    build = pathlib.Path(d.getVar('B'))
-    images = pathlib.Path(d.getVar('S'))
+    archives = dockin.target.packaged.Archives(
+        unpacked=d.getVar('S'),
+        build=d.getVar('B'),
+        installed=d.getVar('docker_archivedir'),
+        suffix=d.getVar('DOCKIN_ARCHIVE_SUFFIX'),
+        compression=d.getVar('COMPRESSION_TYPE'),
+        external=dockin_is_external(d),
+    )
     preload = dockin.target.units.Preload(
         runtime=dockin.target.runtimes.parse(d.getVar('DOCKIN_RUNTIME')),
         data_root=d.getVar('DOCKIN_DATAROOT_DIR'),
@@ -282,29 +284,11 @@ python dockin_write_descriptions () {
         keep_previous=bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_KEEP_PREVIOUS')),
         helper=d.expand('${bindir}/dockin-preload'),
     )
-    loads = {}
-    for reference in dockin_references(d):
-        archive = build / (reference.stem + d.getVar('DOCKIN_ARCHIVE_SUFFIX'))
-        with archive.open('rb') as file:
-            if not dockin.image.archive.is_loadable(file.read(512)):
-                bb.fatal("%s: targets can't read what COMPRESSION_CMD:%s has written: it has to be xz, zstd, gzip, bzip2 or a plain "
-                         "tar" % (archive.name, d.getVar('COMPRESSION_TYPE')))
-        name = reference.stem + dockin.target.imageinfo.SUFFIX
-        information = dockin.target.imageinfo.parse((images / name).read_text(), str(images / name))
-        if bb.data.inherits_class('externalsrc', d) and d.getVar('EXTERNALSRC'):
-            information = dockin.target.dockersave.describe(str(images / (reference.stem + '.tar')), information)
-        information = dataclasses.replace(
-            information, archive=archive.name, archive_size=archive.stat().st_size, runtime=preload.runtime.name)
-        (build / (name + '.new')).write_text(information.render())
-        os.replace(build / (name + '.new'), build / name)
-        loads[reference] = dockin.target.space.Load(information, preload.flush)
-        bb.note(dockin.target.space.describe(information))
-    earlier = None
-    for reference in sorted(loads, key=lambda reference: loads[reference].rank):
-        installed = os.path.join(d.getVar('docker_archivedir'), reference.stem + dockin.target.imageinfo.SUFFIX)
-        unit = dockin.target.units.render_unit(reference, installed, preload, earlier)
-        (build / dockin.target.units.unit_name(reference)).write_text(unit)
-        earlier = reference
+    try:
+        for information in dockin.target.packaged.write(archives, dockin_references(d), preload):
+            bb.note(dockin.target.space.describe(information))
+    except dockin.errors.DockinError as error:
+        bb.fatal(str(error))
 }
 do_compile[postfuncs] += "dockin_write_descriptions"
 
@@ -348,20 +332,13 @@ PACKAGEFUNCS += "dockin_write_pkgdata"
 
 # In this task another budget or store costs no other build, and is checked also where the packages come from sstate.
 python dockin_check_budget () {
-    import pathlib
-
-    folder = pathlib.Path(d.getVar('PKGDATA_DIR'), 'dockin', d.getVar('PN'))
-    paths = [folder / (stem + dockin.target.imageinfo.SUFFIX) for stem in d.getVar('DOCKIN_STEMS').split()]
-    found = [dockin.target.imageinfo.parse(path.read_text(), str(path)) for path in paths]
-    flush, store = bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_FLUSH')), d.getVar('DOCKIN_RUNTIME_STORE')
-    planned = dockin.target.space.plan([dockin.target.space.Load(image, flush, store) for image in found])
-    bb.note("Archives: %d bytes, %d unpacked; at the peak of the loads: %d, once all are loaded: %d" % (
-        planned.archive_size, planned.unpacked_size, planned.peak_size, planned.final_size))
+    planned = dockin.target.space.plan_images(
+        dockin_packaged_images(d), bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_FLUSH')), d.getVar('DOCKIN_RUNTIME_STORE'))
+    bb.note(dockin.target.space.describe_plan(planned))
     error = dockin.target.space.budget_error(planned, d.getVar('DOCKIN_SIZE_BUDGET'))
     if error:
         bb.fatal(error)
 }
-dockin_check_budget[vardepsexclude] += "PKGDATA_DIR"
 do_package_qa[postfuncs] += "dockin_check_budget"
 do_package_qa[file-checksums] += "${@dockin_code('image/* target/*', d)}"
 
@@ -371,22 +348,17 @@ python dockin_name_images_in_spdx () {
     import os
     import pathlib
 
-    folder = pathlib.Path(d.getVar('PKGDATA_DIR'), 'dockin', d.getVar('PN'))
-    found = []
-    for stem in d.getVar('DOCKIN_STEMS').split():
-        path = folder / (stem + dockin.target.imageinfo.SUFFIX)
-        information = dockin.target.imageinfo.parse(path.read_text(), str(path))
-        if bb.data.inherits_class('externalsrc', d) and d.getVar('EXTERNALSRC'):
-            element = dockin.sbom.elements.of_ones_own(information)
-        else:
-            element = dockin.sbom.elements.parse(
-                pathlib.Path(d.getVar('DOCKIN_IMAGEDIR'), stem + dockin.sbom.elements.SUFFIX).read_text()
-            )
-        found.append((information.archive, element))
+    found = {}
+    if dockin_is_external(d):
+        found = {image.archive: dockin.sbom.elements.of_ones_own(image) for image in dockin_packaged_images(d)}
+    else:
+        for stem in d.getVar('DOCKIN_STEMS').split():
+            image = dockin.target.unpacked.read(d.getVar('DOCKIN_IMAGEDIR') + '/' + stem + dockin.target.unpacked.SUFFIX)
+            found[stem + d.getVar('DOCKIN_ARCHIVE_SUFFIX')] = dockin.sbom.elements.from_registry(image)
     bb.build.exec_func('read_subpackage_metadata', d)
     for package in d.getVar('PACKAGES').split():
         installed = pathlib.Path(d.getVar('PKGDEST'), package + d.getVar('docker_archivedir'))
-        elements = [element for archive, element in found if os.path.lexists(installed / archive)]
+        elements = [element for archive, element in found.items() if os.path.lexists(installed / archive)]
         if not elements:
             continue
         name = d.getVar('PKG:' + package) or package
@@ -395,9 +367,10 @@ python dockin_name_images_in_spdx () {
         else:
             dockin_name_in_spdx_30(name, elements, d)
 }
-dockin_name_images_in_spdx[vardepsexclude] += "PKGDATA_DIR PKGDEST"
+dockin_name_images_in_spdx[vardepsexclude] += "PKGDEST"
 do_create_spdx[postfuncs] += "dockin_name_images_in_spdx"
-do_create_spdx[file-checksums] += "${@dockin_code('image/* target/imageinfo target/runtimes recipe/source sbom/*', d)}"
+do_create_spdx[file-checksums] += "${@dockin_code('image/* recipe/source sbom/*', d)}"
+do_create_spdx[file-checksums] += "${@dockin_code('target/imageinfo target/runtimes target/unpacked', d)}"
 
 def dockin_name_in_spdx_22(name, elements, d):
     """Add elements to the document of a package."""

@@ -12,6 +12,8 @@ import dockin.recipe.newrecipe
 import dockin.recipe.source
 import dockin.target.acceptance
 import dockin.target.imageinfo
+import dockin.target.packaged
 import dockin.target.runtimes
 import dockin.target.space
 import dockin.target.units
+import dockin.target.unpacked

@@ -55,10 +55,8 @@ import dockin.registry.resolver
 import dockin.registry.runner
 import dockin.registry.settings
 import dockin.registry.skopeo
-import dockin.sbom.elements
 import dockin.store.deeptree
-import dockin.target.imageinfo
-import dockin.target.runtimes
+import dockin.target.unpacked
 
 from dockin.errors import DockinError
 
@@ -190,9 +188,8 @@ class Docker(FetchMethod):
         Assemble the archive for docker load, and what there is to know of it:
 
             <rootdir>/docker-images/<stem>.tar
-            <rootdir>/docker-images/<stem>.image
-            <rootdir>/docker-images/<stem>.json     for bills of materials: the image as it is in the registry
-            <rootdir>/docker-images/sbom/<stem>…    the ones that are attached to it, where they are wanted
+            <rootdir>/docker-images/<stem>.image.json    the image (lib/dockin/target/unpacked.py)
+            <rootdir>/docker-images/sbom/<stem>…         bills of materials that are attached to it, where they are wanted
         """
         directory = os.path.join(rootdir, UNPACK_SUBDIR)
         bb.utils.mkdirhier(directory)
@@ -206,15 +203,11 @@ class Docker(FetchMethod):
             _unpinned_sbom(ud, d, image)
             mode = d.getVar("DOCKIN_LAYERS") or dockin.image.archive.DECOMPRESSED
             result = dockin.image.archive.assemble(ud.localpath, image, reference, mode, target)
-            text = _information(ud, image, result).render()
-            pathlib.Path(directory, reference.stem + dockin.target.imageinfo.SUFFIX).write_text(text, encoding="ascii")
             bills = _write_bills(ud, image, os.path.join(directory, SBOM_SUBDIR))
             if ud.sbom and ud.sbom.required and not bills:
                 raise DockinError(f"{ud.localpath} has no bill of materials, which DOCKIN_FETCH_SBOM = 'require' asks for")
-            element = dockin.sbom.elements.from_registry(reference, ud.platform, image.manifest_digest, image.digest, bills)
-            pathlib.Path(directory, reference.stem + dockin.sbom.elements.SUFFIX).write_text(
-                element.render(), encoding="ascii"
-            )
+            text = _description(ud, image, result, bills).render()
+            pathlib.Path(directory, reference.stem + dockin.target.unpacked.SUFFIX).write_text(text, encoding="ascii")
         except (DockinError, OSError) as error:
             _remove(target)
             raise UnpackError(str(error), ud.url) from error
@@ -737,25 +730,22 @@ def _write_bills(ud, image, directory):
         name = dockin.image.attachments.file_name(ud.source.reference.stem, suffix, numbers[suffix])
         pathlib.Path(directory, name).write_bytes(data)
         location = f"{dockin.recipe.source.SCHEME}://{ud.source.reference.name}@{attachment.digest}"
-        bills.append(dockin.sbom.elements.Attached(name, media_type, hashlib.sha256(data).hexdigest(), location))
+        bills.append(dockin.target.unpacked.Attached(name, media_type, hashlib.sha256(data).hexdigest(), location))
     return tuple(bills)
 
 
-def _information(ud, image, result):
+def _description(ud, image, result, bills):
     """Return what there is to know of an archive that is not compressed yet."""
-    reference = ud.source.reference.tagged
-    return dockin.target.imageinfo.ImageInformation(
-        reference=reference.canonical,
-        name=reference.familiar,
+    return dockin.target.unpacked.UnpackedImage(
+        reference=ud.source.reference.tagged.canonical,
         platform=str(ud.platform),
-        runtime=dockin.target.runtimes.DOCKER.name,  # the class replaces what it knows better, as it does size and suffix
-        archive=reference.stem + ".tar",
-        archive_size=result.size,
-        unpacked_size=result.size,
-        layers_size=result.layers_size,
         image_id=image.manifest.config.digest,
         manifest_digest=result.manifest_digest,
+        registry_digest=image.manifest_digest,
         source_digest=image.digest,
+        unpacked_size=result.size,
+        layers_size=result.layers_size,
+        attached=bills,
     )
 
 

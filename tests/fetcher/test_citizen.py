@@ -9,6 +9,7 @@ import tarfile
 
 import pytest
 
+from dockin.target import unpacked
 from support import faults, images, registry
 from support.fetching import Bench
 from support.fixtures import LOGIN
@@ -119,11 +120,15 @@ def test_unpack(bench, url, content, server):
     assert listed[0]["RepoTags"] == [f"{server.address}/citizen/app:v1"]
     wanted = content.manifest("linux/amd64")
     assert listed[0]["Config"].endswith(wanted.config.hex)
-    lines = (folder / "docker-images" / f"{stem}.image").read_text().splitlines()
-    about = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
-    assert about["source_digest"] == content.digest
-    assert about["image_id"] == wanted.config.digest
-    assert about["name"] == f"{server.address}/citizen/app:v1"
+    path = folder / "docker-images" / f"{stem}.image.json"
+    about = unpacked.read(str(path))
+    assert about.source_digest == content.digest
+    assert about.image_id == wanted.config.digest
+    assert about.reference == f"{server.address}/citizen/app:v1"
+    assert about.registry_digest == wanted.digest
+    assert about.unpacked_size == archive.stat().st_size
+    # An information file is written once, by do_compile.
+    assert sorted(archive.parent.iterdir()) == [path, archive]
 
 
 def test_unpack_without_network(bench, url, content):
@@ -302,7 +307,8 @@ def test_case_of_the_registry(bench, secure_server, private_ca, image):
         bench.fetch(url, DOCKIN_TLS_VERIFY=None, BB_ALLOWED_NETWORKS=name)
         assert bench.only_file().name == f"docker_{host.lower().replace(':', '=')}+case+app=v1_linux-amd64.tar"
     bench.run(url, ("unpack", str(bench.directory / "unpack")), BB_NO_NETWORK="1")
-    assert f"\nname={host}/case/app:v1\n" in next((bench.directory / "unpack").rglob("*.image")).read_text()
+    [described] = (bench.directory / "unpack").rglob("*.image.json")
+    assert unpacked.read(str(described)).reference == f"{host}/case/app:v1"
     mirror = Bench(bench.runner, bench.directory / "mirrored")
     rule = f"docker://localhost:[0-9]+/(.*) file://{bench.dl_dir}/"
     mirror.fetch(url, BB_NO_NETWORK="1", PREMIRRORS=rule)

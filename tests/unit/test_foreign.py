@@ -24,7 +24,7 @@ from dockin.refresh import engine, findings, gitcommit, report as refresh_report
 from dockin.registry import client, skopeo
 from dockin.registry.resolver import ResolveError
 from dockin.sbom import elements
-from dockin.target import imageinfo, units
+from dockin.target import imageinfo, units, unpacked
 from support import hostile
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
@@ -108,16 +108,25 @@ def merged(*several):
     return {place: [value for one in several if place in one for value in all_of(one[place])] for place in places}
 
 
+def unpacked_image(named, bills=()):
+    return unpacked.UnpackedImage(named.canonical, "linux/amd64", NEW, NEW, NEW, OLD, 1, 1, bills)
+
+
+def element_of(image):
+    return json.dumps(dataclasses.asdict(elements.from_registry(image)))
+
+
 def name_of_an_image(named):
     unit = units.render_unit(named, f"/usr/share/dockin/archive/{named.stem}.image", units.Preload())
     service = newrecipe.Service("web", newrecipe.Image(dataclasses.replace(named, digest=NEW), config()))
     composed = newrecipe.for_composition(newrecipe.Composition("shop", "c.yml", "", (service,)), "shop-docker", TABLE)
-    element = elements.from_registry(named, AMD64, NEW, OLD)
+    image = unpacked_image(named)
     info = imageinfo.ImageInformation(
         named.canonical, named.familiar, "linux/amd64", "docker", named.stem + ".tar", 1, 1, 1, NEW, NEW, OLD)
     return merged(
         recipe(named), {"recipe": composed.text, "Compose unit": composed.files["shop-docker.service"], "unit": unit},
-        {"file": named.stem, "SPDX": element.render()}, {"file": units.unit_name(named), "information": info.render()},
+        {"file": named.stem, "SPDX": [image.render(), element_of(image)]},
+        {"file": units.unit_name(named), "information": info.render()},
         refreshed(named, finding(state=findings.STALE)), listed(named))
 
 
@@ -214,16 +223,16 @@ def bill(text):
                        "annotations": annotations}).encode()
     found = attachments.Attachment(NEW, data, manifests.parse_artifact(data), False, True)
     bills = [
-             elements.Attached(
+             unpacked.Attached(
                                attachments.file_name("app-1.0", attachments.SUFFIXES[kind], number), kind, document.digest[
                                    7:
                                ],
                            f"docker://docker.io/team/app@{one.digest}")
              for number, (one, document, kind) in enumerate(attachments.documents([found]), 1)]
     named = reference.parse("team/app:1.0")
-    element = elements.from_registry(named, AMD64, NEW, OLD, tuple(bills))
+    image = unpacked_image(named, tuple(bills))
     comments = json.dumps([elements.comment(one) for one in bills])
-    return {"SPDX": [element.render(), comments], "file": [one.file for one in bills]}
+    return {"SPDX": [image.render(), element_of(image), comments], "file": [one.file for one in bills]}
 
 
 def words(text):

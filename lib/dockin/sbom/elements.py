@@ -12,29 +12,14 @@ import io
 import json
 import tarfile
 import urllib.parse
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import IO
 
-from dockin.image import reference
-from dockin.image.platforms import Platform
+from dockin.image import platforms, reference
 from dockin.image.reference import ImageReference
 from dockin.recipe import source
 from dockin.target.imageinfo import ImageInformation
-
-SUFFIX = ".json"
-
-
-@dataclass(frozen=True)
-class Attached:
-    """A bill of materials of an image's contents, by its publisher, that was fetched with it."""
-
-    file: str
-    """Its name in the package and among what is deployed: busybox-1.36.1.spdx.json"""
-    media_type: str
-    sha256: str
-    """Of the file, 64 hex digits."""
-    location: str
-    """docker://docker.io/library/busybox@sha256:…, of the manifest that it is in."""
+from dockin.target.unpacked import Attached, UnpackedImage
 
 
 @dataclass(frozen=True)
@@ -53,24 +38,15 @@ class Element:
     """docker://docker.io/library/busybox@sha256:…, as skopeo takes it; "" for an image that is in no registry."""
     attached: tuple[Attached, ...] = ()
 
-    def render(self) -> str:
-        """Return the element as JSON."""
-        return json.dumps(asdict(self), indent=2) + "\n"
 
-
-def from_registry(
-    named: ImageReference,
-    platform: Platform,
-    manifest_digest: str,
-    source_digest: str,
-    attached: tuple[Attached, ...] = (),
-) -> Element:
-    """Return the element for a platform's image; source_digest is that of the index, or the manifest's again."""
-    purls = [purl(named, manifest_digest, platform.architecture)]
-    if source_digest != manifest_digest:
-        purls.append(purl(named, source_digest))
-    location = f"{source.SCHEME}://{named.name}@{source_digest}"
-    return Element(named.name, named.tag or "", _hex(manifest_digest), tuple(purls), location, attached)
+def from_registry(image: UnpackedImage) -> Element:
+    """Return the element for an image as the registry has it. Raises DockinError."""
+    named = reference.parse(image.reference)
+    purls = [purl(named, image.registry_digest, platforms.parse(image.platform).architecture)]
+    if image.source_digest != image.registry_digest:
+        purls.append(purl(named, image.source_digest))
+    location = f"{source.SCHEME}://{named.name}@{image.source_digest}"
+    return Element(named.name, named.tag or "", _hex(image.registry_digest), tuple(purls), location, image.attached)
 
 
 def of_ones_own(information: ImageInformation) -> Element:
@@ -111,13 +87,6 @@ def replace(old: IO[bytes], new: IO[bytes], name: str, document: bytes) -> None:
                 data = json.dumps(index, sort_keys=True).encode()
                 content, member.size = io.BytesIO(data), len(data)
             after.addfile(member, content)
-
-
-def parse(text: str) -> Element:
-    """Return the element that render() has written."""
-    values = json.loads(text)
-    attached = tuple(Attached(**one) for one in values["attached"])
-    return Element(**{**values, "purls": tuple(values["purls"]), "attached": attached})
 
 
 def purl(named: ImageReference, digest: str, architecture: str = "") -> str:

@@ -52,8 +52,7 @@ class Source(typing.NamedTuple):
 
 def read_source(path: str) -> Source:
     """Return the image of an image information file and the archive beside it. Raises DockinError, OSError."""
-    with open(path, encoding="utf-8") as file:
-        described = imageinfo.parse(file.read(), path)
+    described = imageinfo.read(path)
     stem = os.path.basename(path)[: -len(imageinfo.SUFFIX)]
     return Source(stem, described, os.path.join(os.path.dirname(path), described.archive))
 

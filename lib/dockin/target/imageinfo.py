@@ -8,6 +8,7 @@ dockin-preload, a shell script: no value holds anything that a reference, a dige
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -100,6 +101,12 @@ def parse(text: str, path: str) -> ImageInformation:
             raise InvalidInformation(f"Damaged image information file {path}: {field.name} = {value!r}")
         arguments[field.name] = int(value) if _is_size(field.name) else value
     return ImageInformation(**arguments)  # type: ignore[arg-type]
+
+
+def read(path: str | os.PathLike[str]) -> ImageInformation:
+    """Return the content of the image information file at path. Raises InvalidInformation, OSError."""
+    with open(path, encoding="utf-8") as file:
+        return parse(file.read(), os.fspath(path))
 
 
 def _is_size(key: str) -> bool:

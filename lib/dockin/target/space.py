@@ -12,7 +12,7 @@ last byte.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dockin.errors import DockinError
@@ -82,6 +82,11 @@ def load_need(image: ImageInformation) -> int:
     return written + written // RESERVE_DIVISOR + RESERVE_SIZE
 
 
+def plan_images(images: Iterable[ImageInformation], flush: bool, store: str) -> Plan:
+    """Return what images need that are loaded in the same way, as Load has it."""
+    return plan([Load(image, flush, store) for image in images])
+
+
 def plan(loads: Sequence[Load]) -> Plan:
     """Return what images need.
 
@@ -125,6 +130,12 @@ def budget_error(planned: Plan, budget: str) -> str:
         " loaded. Take smaller images, spread them over recipes with budgets of their own, or raise the budget if the target"
         " has the space.",
     ])
+
+
+def describe_plan(planned: Plan) -> str:
+    """Return the sizes of a plan as they stand in a task's log."""
+    return (f"Archives: {planned.archive_size} bytes, {planned.unpacked_size} unpacked; at the peak of the loads:"
+            f" {planned.peak_size}, once all are loaded: {planned.final_size}")
 
 
 def describe(image: ImageInformation) -> str:
