@@ -55,6 +55,7 @@ do_rootfs[cleandirs] += "${DOCKIN_DATAROOT_WORKDIR}"
 do_rootfs[file-checksums] += "${@dockin_code('image/* target/* store/* recipe/source sbom/*', d) \
     if dockin_dataroot_wanted(d) else ''}"
 do_create_rootfs_spdx[postfuncs] += "dockin_name_dataroot_in_spdx_30"
+do_image[file-checksums] += "${@dockin_code('store/rootfs', d) if dockin_dataroot_wanted(d) else ''}"
 do_image[prefuncs] += "dockin_take_dataroot_out"
 do_image[postfuncs] += "dockin_put_dataroot_in"
 
@@ -100,89 +101,11 @@ def dockin_information_files(d):
         found |= informations
     return sorted(packages), sorted(found)
 
-def dockin_in_rootfs(path, remedy, d):
-    """Return the path in the root file system of one on the target. Raises DockinError where a link leads elsewhere.
-
-    Here an absolute link would lead out of it.
-    """
-    place = rootfs = d.getVar('IMAGE_ROOTFS')
-    for name in path.strip('/').split('/'):
-        place = os.path.join(place, name)
-        if os.path.islink(place):
-            raise dockin.errors.DockinError("%s: %s is a link to %s in the root file system; %s" % (
-                path, place[len(rootfs):], os.readlink(place), remedy))
-    return place
-
-def dockin_dataroot_place(d):
-    """Return the path of the data-root in the root file system. Raises DockinError where that could be elsewhere, or is taken."""
-    remedy = "set DOCKIN_DATAROOT_DIR, or with Podman DOCKIN_IMAGESTORE_DIR, to another directory"
-    place = dockin_in_rootfs(d.getVar('DOCKIN_DATAROOT_TARGET'), remedy, d)
-    if os.path.isdir(place) and os.listdir(place):
-        raise dockin.errors.DockinError(
-            "%s in the root file system is not empty (%s): images can't be put there; leave out the package that fills it, or %s"
-            % (d.getVar('DOCKIN_DATAROOT_TARGET'), ', '.join(sorted(os.listdir(place))[:3]), remedy))
-    return place
-
-def dockin_text_in_rootfs(path, d):
-    """Return what a file on the target has in the root file system, None where it isn't there; links are followed in that."""
-    import oe.path
-
-    rootfs = d.getVar('IMAGE_ROOTFS')
-    try:
-        with open(oe.path.realpath(rootfs + path, rootfs), encoding='utf-8', errors='replace') as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-def dockin_check_docker(d):
-    """Raise DockinError where the root file system's Docker would not use the data-root, or its units wait for another."""
-    import dockin.store.daemonjson
-    import glob
-
-    rootfs, directory = d.getVar('IMAGE_ROOTFS'), d.getVar('DOCKIN_DATAROOT_DIR')
-    service = dockin.target.runtimes.DOCKER.service
-    folders = d.expand('${systemd_system_unitdir} ${sysconfdir}/systemd/system').split()
-    drop_in = '%s/%s.d/%s' % (folders[0], service, dockin.target.units.DROP_IN)
-    waited = dockin_text_in_rootfs(drop_in, d)
-    if waited not in (None, dockin.target.units.render_drop_in(directory)):
-        raise dockin.errors.DockinError(
-            "the image recipe has DOCKIN_DATAROOT_DIR = %r, but its packages were built for another (%s says %s): set it in the"
-            " configuration, for all recipes" % (directory, drop_in, waited.split()[-1]))
-    patterns = [glob.escape('%s%s/%s' % (rootfs, folder, service)) + files for folder in folders for files in ('', '.d/*.conf')]
-    units = [path[len(rootfs):] for pattern in patterns for path in glob.glob(pattern)]
-    told = any('--data-root' in (dockin_text_in_rootfs(path, d) or '') for path in units)
-    dockin.store.daemonjson.check(dockin_text_in_rootfs(dockin.store.daemonjson.PATH, d), directory, told)
-
 python () {
     if d.getVar('DOCKIN_DATAROOT') == '0':
         return
     try:
-        for variable, choices in (
-            ('DOCKIN_DATAROOT', ('0', '1')),
-            ('DOCKIN_RUNTIME_STORE', dockin.target.runtimes.STORES),
-            ('DOCKIN_DATAROOT_KEEP_ARCHIVES', ('0', '1')),
-        ):
-            if d.getVar(variable) not in choices:
-                raise dockin.errors.DockinError(
-                    "Invalid %s = %r: expected %s" % (variable, d.getVar(variable), ' or '.join(choices)))
-        if not d.getVar('DOCKIN_DATAROOT_EXTRA_SPACE').isdigit():
-            raise dockin.errors.DockinError(
-                "Invalid DOCKIN_DATAROOT_EXTRA_SPACE = %r: expected a number of KiB" % d.getVar('DOCKIN_DATAROOT_EXTRA_SPACE'))
-        if d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.CONTAINERD.name:
-            raise dockin.errors.DockinError(
-                "DOCKIN_RUNTIME = %r has no data-root that can be written: only Docker and Podman have; set DOCKIN_DATAROOT ="
-                " \"0\"" % d.getVar('DOCKIN_RUNTIME'))
-        dockin.target.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
-        for variable in ('DOCKIN_DATAROOT_DIR', 'DOCKIN_IMAGESTORE_DIR'):
-            dockin.target.units.check_directory(variable, d.getVar(variable) or '')
-        if dockin_has_partition(d) and not dockin_dataroot_wanted(d):
-            raise dockin.errors.DockinError(
-                "IMAGE_FSTYPES has dockin-ext4, but DOCKIN_RUNTIME_STORE = %r means that no data-root is written: leave one out"
-                % d.getVar('DOCKIN_RUNTIME_STORE'))
-        for variable in ('INC_RPM_IMAGE_GEN', 'INC_IPK_IMAGE_GEN'):
-            if dockin_dataroot_wanted(d) and d.getVar(variable) == '1':
-                raise dockin.errors.DockinError(
-                    "%s = '1' keeps a root file system of which the archives are gone: unset it" % variable)
+        dockin.recipe.settings.check_image(d.getVar, dockin_dataroot_wanted(d), dockin_has_partition(d))
     except dockin.errors.DockinError as error:
         bb.fatal("%s: %s" % (d.getVar('PN'), error))
     docker = d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.DOCKER.name
@@ -194,28 +117,27 @@ python () {
 
 # Runs when all packages are installed, while the package manager still knows which.
 python dockin_write_dataroot () {
+    import dockin.store.engineconf
+    import dockin.store.rootfs
     import dockin.store.writer
 
-    work = d.getVar('DOCKIN_DATAROOT_WORKDIR')
     packages, paths = dockin_information_files(d)
     if not paths:
         bb.warn("No package with Docker images is installed, so there is nothing to write into a data-root: add one to"
                 " IMAGE_INSTALL, or set DOCKIN_DATAROOT = \"0\" for this image")
         return
+    work, rootfs, runtime = d.getVar('DOCKIN_DATAROOT_WORKDIR'), d.getVar('IMAGE_ROOTFS'), d.getVar('DOCKIN_RUNTIME')
     try:
-        dockin_dataroot_place(d)
-        if d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.DOCKER.name:
-            dockin_check_docker(d)
-        remedy = "set docker_archivedir to the directory that it leads to"
-        sources = [dockin.store.writer.read_source(dockin_in_rootfs(path, remedy, d)) for path in paths]
-        for source in sources:
-            if source.information.runtime != d.getVar('DOCKIN_RUNTIME'):
-                raise dockin.errors.DockinError("the package with %s has it for %s, but the image recipe has DOCKIN_RUNTIME = %r:"
-                    " set it for all recipes" % (
-                        source.information.name, source.information.runtime, d.getVar('DOCKIN_RUNTIME')))
+        dockin.store.rootfs.free_place(rootfs, d.getVar('DOCKIN_DATAROOT_TARGET'))
+        if runtime == dockin.target.runtimes.DOCKER.name:
+            folders = d.expand('${systemd_system_unitdir} ${sysconfdir}/systemd/system').split()
+            dockin.store.engineconf.check_docker(rootfs, d.getVar('DOCKIN_DATAROOT_DIR'), folders)
+        sources = dockin.store.writer.read_sources(rootfs, paths, runtime)
         added = dockin.store.writer.write(os.path.join(work, 'tree'), sources, dockin_dataroot_epoch(d), work)
-        if d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.PODMAN.name:
-            dockin_name_image_store(d)
+        if runtime == dockin.target.runtimes.PODMAN.name:
+            dockin.store.engineconf.add_image_store(
+                rootfs, d.getVar('sysconfdir'), d.getVar('datadir'), d.getVar('DOCKIN_IMAGESTORE_DIR'),
+                d.getVar('DOCKIN_DATAROOT_DIR'))
     except (dockin.errors.DockinError, OSError) as error:
         bb.fatal("The images for %s can't be written: %s" % (d.getVar('DOCKIN_DATAROOT_TARGET'), error))
     keep = d.getVar('DOCKIN_DATAROOT_KEEP_ARCHIVES') == '1'
@@ -269,30 +191,6 @@ python dockin_name_dataroot_in_spdx_30 () {
 }
 dockin_name_dataroot_in_spdx_30[vardepsexclude] += "SPDXROOTFSDEPLOY"
 
-def dockin_name_image_store(d):
-    """Name the additional image store in the storage.conf that Podman will read, and not in that of users."""
-    import dockin.store.storageconf
-
-    ours, text = True, dockin.store.storageconf.default(d.getVar('DOCKIN_DATAROOT_DIR'))
-    # Before Podman 6 one of them counts, the first that is there, and no directory of further files is read.
-    for path in d.expand('${sysconfdir}/containers/storage.conf ${datadir}/containers/storage.conf').split():
-        place = dockin_in_rootfs(path, "install a file there, to which the image store can be added", d)
-        if os.path.exists(place):
-            with open(place, encoding='utf-8') as file:
-                ours, text = False, file.read()
-            break
-    store = d.getVar('DOCKIN_IMAGESTORE_DIR')
-    files = {
-        'storage.conf': dockin.store.storageconf.add_store(text, store, path),
-        'storage.rootless.conf.d/50-dockin.conf': dockin.store.storageconf.for_users(text, store, path, ours),
-    }
-    for name, content in files.items():
-        place = d.expand('${IMAGE_ROOTFS}${sysconfdir}/containers/') + name
-        bb.utils.mkdirhier(os.path.dirname(place))
-        with open(place, 'w', encoding='utf-8') as file:
-            file.write(content)
-        os.chmod(place, 0o644)
-
 def dockin_report_dataroot(d, sources, size):
     """Write what is in the data-root beside the image's manifest, for bitbake-layers dockin-status and other tools."""
     import json
@@ -315,38 +213,24 @@ def dockin_report_dataroot(d, sources, size):
         os.symlink(d.expand('${IMAGE_NAME}.dockin.json'), link)
 
 python dockin_take_dataroot_out () {
+    import dockin.store.rootfs
+
     tree = d.getVar('DOCKIN_DATAROOT_WORKDIR') + '/tree'
-    place = d.getVar('IMAGE_ROOTFS') + d.getVar('DOCKIN_DATAROOT_TARGET')
-    # After an earlier run of this task.
-    if os.path.isdir(place + '/dockin') and not os.path.exists(tree):
-        os.rename(place, tree)
+    dockin.store.rootfs.take_out(tree, d.getVar('IMAGE_ROOTFS'), d.getVar('DOCKIN_DATAROOT_TARGET'))
 }
 
 python dockin_put_dataroot_in () {
+    import dockin.store.rootfs
+
     tree = d.getVar('DOCKIN_DATAROOT_WORKDIR') + '/tree'
     if not os.path.isdir(tree):
         return
     try:
-        place = dockin_dataroot_place(d)
+        dockin.store.rootfs.put_in(
+            tree, d.getVar('IMAGE_ROOTFS'), d.getVar('DOCKIN_DATAROOT_TARGET'), dockin_has_partition(d),
+            dockin_dataroot_epoch(d))
     except dockin.errors.DockinError as error:
         bb.fatal(str(error))
-    parent, made = os.path.dirname(place), []
-    while not os.path.isdir(parent):
-        made.append(parent)
-        parent = os.path.dirname(parent)
-    for folder in reversed(made):
-        bb.utils.mkdirhier(folder)
-    before = os.stat(parent)
-    if dockin_has_partition(d):
-        bb.utils.mkdirhier(place)
-        os.chmod(place, 0o710)
-        made.insert(0, place)
-    else:
-        os.rename(tree, place)
-    epoch = dockin_dataroot_epoch(d)
-    for folder in made:
-        os.utime(folder, (epoch, epoch))
-    os.utime(parent, ns=(before.st_atime_ns, before.st_mtime_ns))
 }
 
 python dockin_set_partition_size () {

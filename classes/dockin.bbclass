@@ -183,11 +183,6 @@ def dockin_packaged_images(d):
 
 dockin_packaged_images[vardepsexclude] += "PKGDATA_DIR"
 
-def dockin_choice(variable, choices, d):
-    value = d.getVar(variable)
-    if value not in choices:
-        raise dockin.errors.DockinError("Invalid %s = %r: expected %s" % (variable, value, ', '.join(map(repr, choices))))
-
 # What can be known to be wrong is said when the recipe is parsed, and before base.bbclass reads the entries with bb.fetch2.URI,
 # which takes the tag of docker://busybox:1.36 for a port and has no word about what to do.
 addhandler dockin_check_src_uri
@@ -223,21 +218,9 @@ python () {
             references = dockin.target.packaged.external_references(d.getVar('EXTERNALSRC') or '/nonexistent') or references
         if not references:
             raise dockin.errors.DockinError("SRC_URI has no docker:// entry: add one, or do not inherit dockin")
-        dockin_choice('DOCKIN_PIN', dockin.dockerfetcher.PIN_CHOICES, d)
-        dockin_choice('DOCKIN_LAYERS', dockin.image.archive.LAYER_MODES, d)
-        dockin_choice('DOCKIN_FETCH_SBOM', dockin.image.attachments.CHOICES, d)
-        for variable in ('DOCKIN_PRELOAD_FLUSH', 'DOCKIN_PRELOAD_PRUNE', 'DOCKIN_PRELOAD_KEEP_PREVIOUS'):
-            dockin_choice(variable, ('0', '1'), d)
-        dockin.target.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
-        dockin_choice('DOCKIN_RUNTIME_STORE', dockin.target.runtimes.STORES, d)
-        for variable in ('docker_archivedir', 'DOCKIN_DATAROOT_DIR', 'DOCKIN_IMAGESTORE_DIR'):
-            dockin.target.units.check_directory(variable, d.getVar(variable) or '')
-        dockin.target.space.parse_budget(d.getVar('DOCKIN_SIZE_BUDGET'))
-        prefix = 'COMPRESSION_CMD:'
-        dockin_choice('COMPRESSION_TYPE', sorted(key[len(prefix):] for key in d.keys() if key.startswith(prefix)), d)
+        dockin.recipe.settings.check_choice('DOCKIN_PIN', d.getVar('DOCKIN_PIN'), dockin.dockerfetcher.PIN_CHOICES)
+        dockin.recipe.settings.check_recipe(d.getVar, d.keys())
         dockin.dockerfetcher.check_settings(d)
-        if d.getVar('DOCKIN_PLATFORM'):
-            dockin.image.platforms.parse(d.getVar('DOCKIN_PLATFORM'))
         units = [dockin.target.units.unit_name(reference) for reference in references]
         accepted = d.getVar('DOCKIN_LICENSE_ACCEPTED')
         refusal = '' if accepted is None else dockin.target.acceptance.refusal(references, accepted)

@@ -4,11 +4,9 @@
 
 # ruff: noqa: F401
 import dockin.errors
-import dockin.image.archive
-import dockin.image.attachments
-import dockin.image.platforms
 import dockin.image.reference
 import dockin.recipe.newrecipe
+import dockin.recipe.settings
 import dockin.recipe.source
 import dockin.target.acceptance
 import dockin.target.imageinfo

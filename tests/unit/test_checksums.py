@@ -29,6 +29,7 @@ TASKS = {
     (DOCKIN, "do_package_qa"): (("dockin_check_budget",), set()),
     (DOCKIN, "do_create_spdx"): (("dockin_name_images_in_spdx",), set()),
     (DATAROOT, "do_rootfs"): (("dockin_write_dataroot", "dockin_name_dataroot_in_spdx_30"), set()),
+    (DATAROOT, "do_image"): (("dockin_take_dataroot_out", "dockin_put_dataroot_in"), set()),
     (DATAROOT, "do_image_dockin_ext4"): (("dockin_set_partition_size",), set()),
     (PRELOAD, "do_compile"): (("do_compile",), set()),
 }

@@ -28,7 +28,7 @@ from dataclasses import replace
 
 from dockin.errors import DockinError
 from dockin.image import archive, layertar, manifests, reference, tarball
-from dockin.store import base, docker, layertree, podman, tarsplit
+from dockin.store import base, docker, layertree, podman, rootfs, tarsplit
 from dockin.store.base import ArchivedImage, InvalidDataRoot, Unpacked
 from dockin.target import dockersave, imageinfo, runtimes
 from dockin.target.imageinfo import ImageInformation
@@ -55,6 +55,21 @@ def read_source(path: str) -> Source:
     described = imageinfo.read(path)
     stem = os.path.basename(path)[: -len(imageinfo.SUFFIX)]
     return Source(stem, described, os.path.join(os.path.dirname(path), described.archive))
+
+
+def read_sources(root: str, paths: typing.Iterable[str], runtime: str) -> list[Source]:
+    """Return the images of information files by their paths on the target, which are in a root file system.
+
+    Raises DockinError, also where an image is packaged for another runtime; OSError.
+    """
+    remedy = "set docker_archivedir to the directory that it leads to"
+    sources = [read_source(rootfs.find(root, path, remedy)) for path in paths]
+    for described in (source.information for source in sources):
+        if described.runtime != runtime:
+            raise InvalidDataRoot(
+                f"the package with {described.name} has it for {described.runtime}, but the image recipe has"
+                f" DOCKIN_RUNTIME = {runtime!r}: set it for all recipes")
+    return sources
 
 
 def write(

@@ -5,18 +5,9 @@
 from __future__ import annotations
 
 import json
-import os
-import pathlib
 import re
-import sys
-import types
 
 import pytest
-
-import dockin
-import dockin.errors
-import dockin.target.runtimes
-import dockin.target.units
 
 from dockin.store import daemonjson
 from dockin.store.daemonjson import InvalidDaemonJson
@@ -72,38 +63,3 @@ def test_what_keeps_docker_from_it(settings, data_root, said):
 def test_a_data_root_in_the_file_counts_whoever_tells_docker_of_another():
     with pytest.raises(InvalidDaemonJson):
         daemonjson.check('{"data-root": "/else"}', "/data/docker", told_otherwise=True)
-
-
-def functions(*names):
-    """Return functions of the class dockin-dataroot, which is no module."""
-    text = (pathlib.Path(__file__).parents[3] / "classes" / "dockin-dataroot.bbclass").read_text()
-    found = {"os": os, "dockin": dockin}
-    for name in names:
-        exec(re.search(rf"^def {name}\(.*\n(?:    .*\n|\n(?=    ))+", text, re.M)[0], found)
-    return found[names[0]]
-
-
-@pytest.mark.parametrize("folder, neighbour", [("g[ab]", "ga"), ("g*", "gx"), ("g?", "gx")])
-def test_units_in_a_directory_that_is_a_pattern(tmp_path, monkeypatch, folder, neighbour):
-    """Docker is told of its data-root by a unit of its own root file system, not of a neighbour's."""
-    # OE-core's: here no link is followed.
-    monkeypatch.setitem(sys.modules, "oe", types.ModuleType("oe"))
-    monkeypatch.setitem(sys.modules, "oe.path", types.SimpleNamespace(realpath=lambda path, root: path))
-    sys.modules["oe"].path = sys.modules["oe.path"]
-    settings = {"DOCKIN_DATAROOT_DIR": "/data/docker"}
-    build = types.SimpleNamespace(getVar=settings.get, expand=lambda text: "/usr/lib/systemd/system /etc/systemd/system")
-    check = functions("dockin_check_docker", "dockin_text_in_rootfs")
-    drop_in = "etc/systemd/system/docker.service.d/root.conf"
-    for name in (folder, neighbour):
-        (tmp_path / name / drop_in).parent.mkdir(parents=True)
-        (tmp_path / name / drop_in).write_text("[Service]\n")
-        settings["IMAGE_ROOTFS"] = str(tmp_path / name)
-        with pytest.raises(InvalidDaemonJson, match="Docker is not told of"):
-            check(build)
-        (tmp_path / name / drop_in).write_text("[Service]\nExecStart=\nExecStart=dockerd --data-root /data/docker\n")
-        check(build)
-        (tmp_path / name / drop_in).unlink()
-    settings["IMAGE_ROOTFS"] = str(tmp_path / folder)
-    (tmp_path / neighbour / drop_in).write_text("--data-root")
-    with pytest.raises(InvalidDaemonJson, match="Docker is not told of"):
-        check(build)

@@ -16,6 +16,7 @@ import tarfile
 import pytest
 
 from dockin.store import docker, writer
+from dockin.store.rootfs import InvalidPlace
 from dockin.store.writer import InvalidDataRoot
 from dockin.target import imageinfo
 from support import images, installed, layers
@@ -222,6 +223,18 @@ def test_an_image_for_another_runtime(tmp_path):
     made.rewrite(runtime="podman")
     with pytest.raises(InvalidDataRoot, match="team/app:1 is for podman, team/other:1 is for docker"):
         writer.write(str(tmp_path / "docker"), sources(made, other))
+
+
+def test_images_in_a_root_file_system(tmp_path):
+    made = install(tmp_path, [BASE])
+    path = "/archives/" + made.info.name
+    assert writer.read_sources(str(tmp_path), [path], "docker") == sources(made)
+    message = "^the package with team/app:1 has it for docker, but the image recipe has DOCKIN_RUNTIME = 'podman': set it"
+    with pytest.raises(InvalidDataRoot, match=message):
+        writer.read_sources(str(tmp_path), [path], "podman")
+    (tmp_path / "share").symlink_to("/archives")
+    with pytest.raises(InvalidPlace, match="/share is a link to /archives in the root file system; set docker_archivedir"):
+        writer.read_sources(str(tmp_path), ["/share/" + made.info.name], "docker")
 
 
 def test_an_archive_that_is_a_fifo(tmp_path):
