@@ -97,7 +97,7 @@ DOCKIN_STEMS[doc] = "Names of the archives without suffix, which follow from SRC
 
 # scarthgap unpacks into WORKDIR, which it does not clean, and has no UNPACKDIR.
 DOCKIN_IMAGEDIR = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}/${@dockin.dockerfetcher.UNPACK_SUBDIR}"
-DOCKIN_SBOM_SUBDIR = "${@dockin.dockerfetcher.SBOM_SUBDIR}"
+DOCKIN_SBOM_SUBDIR = "${@dockin.fetch.unpacking.SBOM_SUBDIR}"
 DOCKIN_SBOM_SUBDIR[doc] = "Below it, where do_unpack puts the bills of materials that are attached to images."
 DOCKIN_IMAGEDIR[doc] = "Where do_unpack puts the archives."
 do_unpack[cleandirs] += "${DOCKIN_IMAGEDIR}"
@@ -130,7 +130,8 @@ RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN DOCKIN_FETCH_SBOM"
 do_fetch[file-checksums] += "${@dockin_code('image/platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS DOCKIN_FETCH_SBOM"
-do_unpack[file-checksums] += "${@dockin_code('image/* target/unpacked recipe/source dockerfetcher', d)}"
+do_unpack[file-checksums] += "${@dockin_code('image/* target/unpacked recipe/source fetch/pins fetch/unpacking \
+    dockerfetcher', d)}"
 do_compile[file-checksums] += "${@dockin_code('image/* target/*', d)}"
 # scarthgap has no xz among its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
@@ -218,9 +219,9 @@ python () {
             references = dockin.target.packaged.external_references(d.getVar('EXTERNALSRC') or '/nonexistent') or references
         if not references:
             raise dockin.errors.DockinError("SRC_URI has no docker:// entry: add one, or do not inherit dockin")
-        dockin.recipe.settings.check_choice('DOCKIN_PIN', d.getVar('DOCKIN_PIN'), dockin.dockerfetcher.PIN_CHOICES)
+        dockin.recipe.settings.check_choice('DOCKIN_PIN', d.getVar('DOCKIN_PIN'), dockin.fetch.pins.CHOICES)
         dockin.recipe.settings.check_recipe(d.getVar, d.keys())
-        dockin.dockerfetcher.check_settings(d)
+        dockin.fetch.session.check_settings(d)
         units = [dockin.target.units.unit_name(reference) for reference in references]
         accepted = d.getVar('DOCKIN_LICENSE_ACCEPTED')
         refusal = '' if accepted is None else dockin.target.acceptance.refusal(references, accepted)

@@ -4,6 +4,9 @@
 
 # ruff: noqa: F401
 import dockin.errors
+import dockin.fetch.pins
+import dockin.fetch.session
+import dockin.fetch.unpacking
 import dockin.image.reference
 import dockin.recipe.newrecipe
 import dockin.recipe.settings

@@ -24,7 +24,7 @@ TASKS = {
     # The digest in SRC_URI says what is fetched, but for the choice of the platform.
     (DOCKIN, "do_fetch"): ((), {"image.platforms"}),
     (DOCKIN, "do_unpack"): ((), {
-        "dockerfetcher", "image.archive", "target.unpacked", "recipe.source", "image.tarball"}),
+        "dockerfetcher", "fetch.pins", "fetch.unpacking", "target.unpacked"}),
     (DOCKIN, "do_compile"): (("dockin_write_descriptions",), set()),
     (DOCKIN, "do_package_qa"): (("dockin_check_budget",), set()),
     (DOCKIN, "do_create_spdx"): (("dockin_name_images_in_spdx",), set()),

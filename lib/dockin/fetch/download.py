@@ -1,0 +1,283 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""The download of one image into DL_DIR, of which only what is not there yet comes from the registry."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import pathlib
+import time
+import typing
+
+from dockin.errors import DockinError
+from dockin.fetch import files
+from dockin.fetch.session import Session
+from dockin.image import attachments, manifests, platforms, tarball
+from dockin.image.manifests import Descriptor
+from dockin.image.reference import ImageReference
+from dockin.registry import skopeo
+from dockin.registry.resolver import ResolveError
+
+_logger = logging.getLogger("BitBake.Fetcher.Docker")
+
+# Bytes that a download may have beside the blobs: manifest, index and what skopeo notes.
+_SLACK = 16 << 20
+
+
+class DownloadError(DockinError):
+    """What came is not what the manifest or the user's choice says; the message names the image."""
+
+
+class Download:
+    """One download: a directory beside the file in DL_DIR, which an interrupted fetch leaves for the next one."""
+
+    def __init__(
+        self,
+        reference: ImageReference,
+        platform: platforms.Platform,
+        sbom: attachments.Wanted | None,
+        target: str,
+        session: Session,
+        progress: typing.Callable[[int, str], None],
+    ) -> None:
+        """target is the file in DL_DIR; progress() is told per cent and rate."""
+        self._reference = reference
+        self._platform = platform
+        self._sbom = sbom
+        self._target = target
+        self._session = session
+        self._progress = progress
+        self._dl_dir = os.path.dirname(target)
+        self._partial = files.partial(target)
+        self._blobs = os.path.join(self._partial, "sha256")
+
+    def run(self) -> None:
+        """Write the image tarball to its place in DL_DIR, whole or not at all."""
+        digest, top = self._top()
+        # What is in hand: what the registry serves from now on under its name does not matter.
+        known: dict[str, bytes] = {}
+        last = digest
+        entries = getattr(manifests.parse(top), "manifests", ())
+
+        def read_blob(blob: Descriptor) -> bytes:
+            """Return a manifest that the index names, or the config of the one that was read last."""
+            nonlocal last
+            if blob in entries:
+                last = blob.digest
+                if last not in known:
+                    known[last] = self._document(last, "manifest", self._session.inspect, last)
+            elif blob.digest not in known:
+                known[blob.digest] = self._document(blob.digest, "config", self._session.config, last)
+            return known[blob.digest]
+
+        descriptor, _, manifest = tarball.resolve(digest, top, self._platform, read_blob)
+
+        def make_image() -> tarball.Image:
+            return tarball.make_image(
+                digest, top, self._platform, lambda blob: known.get(blob.digest) or self._config(descriptor, blob)
+            )
+
+        self._prepare()
+        self._keep_good(manifest.blobs)
+        try:
+            # An index says what its entries are built for. Of a single manifest only the config does, which is small:
+            # until it is known to fit, no layer is asked for. For an entry that would be a request more, and one that
+            # registries count.
+            image = make_image() if descriptor.digest == digest else None
+            self._reuse(manifest.layers)
+            self._obtain(descriptor.digest, manifest.layers, (manifest.config, *manifest.layers))
+            image = image or make_image()
+        except platforms.PlatformError:
+            files.remove(self._partial)
+            raise
+        if self._sbom:
+            found = self._attachments(self._sbom, image.subject)
+            image = dataclasses.replace(image, attachments=tuple(found))
+        self._write(image)
+
+    def _obtain(
+        self, digest: str, blobs: typing.Sequence[Descriptor], sent: typing.Sequence[Descriptor] | None = None
+    ) -> None:
+        """Download a manifest's blobs if some are missing; sent is what skopeo may download, where that is more.
+
+        It downloads a blob as often as the manifest lists it.
+        """
+        # A policy of the recipe's own is checked by skopeo copy alone, also where there is nothing to download.
+        if self._session.options.policy or not all(os.path.exists(self._path(blob)) for blob in blobs):
+            self._copy(digest, sent or blobs)
+
+    def _attachments(self, sbom: attachments.Wanted, subject: attachments.Subject) -> list[attachments.Attachment]:
+        """Return what has the bills of materials of the image, these downloaded."""
+        found = [self._attachment(subject, entry.digest) for entry in attachments.attestations(subject)]
+        if sbom.pins:
+            known = {one.digest for one in found}
+            found += [self._attachment(subject, digest) for digest in sbom.pins if digest not in known]
+        elif not attachments.documents(found):
+            found += self._listed(subject)
+        documents = attachments.documents(found)
+        if not documents:
+            text = f"{self._reference.canonical} has no bill of materials for {self._platform} attached to it"
+            if sbom.required:
+                raise DownloadError(f"{text}, which DOCKIN_FETCH_SBOM = 'require' asks for")
+            _logger.info(text)
+        blobs = [document for _, document, _ in documents]
+        self._keep_good(blobs)
+        self._reuse(blobs)
+        for one in found:
+            if one.documents:
+                self._obtain(one.digest, one.documents, one.artifact.layers)
+        return found
+
+    def _attachment(self, subject: attachments.Subject, digest: str) -> attachments.Attachment:
+        data = self._document(digest, "manifest of an attachment", self._session.inspect, digest)
+        return attachments.attach(subject, digest, data)
+
+    def _listed(self, subject: attachments.Subject) -> list[attachments.Attachment]:
+        """Return what the registry lists as attached to the image, and has bills of materials."""
+        pages = [page for digest in subject.digests for page in self._lists(digest)]
+        found = [self._attachment(subject, digest) for digest in attachments.candidates(pages)]
+        return attachments.choose(subject, found)
+
+    def _lists(self, digest: str) -> list[bytes]:
+        """Return the lists, in pages, of what is attached to a digest: the registry's own, or else one under a tag."""
+        name = self._by_digest(digest)
+        pages = self._session.referrers(name)
+        if pages is not None:
+            return pages
+        tagged = dataclasses.replace(name, tag=digest.replace(":", "-"), digest=None)
+        try:
+            return [self._session.inspect(tagged)]
+        except ResolveError as error:
+            if error.kind != "not-found":
+                raise
+            return []
+
+    def _prepare(self) -> None:
+        """Make the partial directory, and take what is in it for an earlier fetch's: nobody else can write there."""
+        files.make_private(self._partial)
+        os.makedirs(self._blobs, exist_ok=True)
+        # Of a fetch that was killed while it wrote it.
+        files.remove(self._tarball())
+
+    def _top(self) -> tuple[str, bytes]:
+        """Return digest and bytes of what the pin or the tag names."""
+        pin = self._reference.digest
+        if pin:
+            return pin, self._document(pin, "image", self._session.inspect, pin)
+        data = self._session.inspect(self._reference)
+        return manifests.digest_of(data), data
+
+    def _config(self, manifest: Descriptor, config: Descriptor) -> bytes:
+        """Return a manifest's config, from the blobs that are there or else from the registry, and keep it there."""
+        path = self._path(config)
+        if not os.path.exists(path):
+            data = self._document(config.digest, "config", self._session.config, manifest.digest)
+            pathlib.Path(path).write_bytes(data)
+        return pathlib.Path(path).read_bytes()
+
+    def _document(
+        self, digest: str, what: str, ask: typing.Callable[[ImageReference], bytes], name: str
+    ) -> bytes:
+        """Return an index, manifest or config by its digest, from DL_DIR or else as ask(<name>@<digest>) has it."""
+        for _, extent in tarball.find_blobs(self._dl_dir, {digest}):
+            if extent.size > manifests.MAX_MANIFEST_SIZE:
+                continue
+            with contextlib.suppress(DockinError, OSError):
+                data = b"".join(tarball.chunks(extent))
+                tarball.check_bytes(data, digest, what)
+                return data
+        data = ask(self._by_digest(name))
+        # It has the digest of a part of it only, which skopeo can tell.
+        if manifests.is_schema_1(data):
+            manifests.parse(data)
+        tarball.check_bytes(data, digest, what)
+        return data
+
+    def _by_digest(self, digest: str) -> ImageReference:
+        """Return the image's name with a digest alone."""
+        return ImageReference(self._reference.registry, self._reference.repository, None, digest)
+
+    def _keep_good(self, blobs: typing.Sequence[Descriptor]) -> None:
+        """Remove what is not whole among the blobs that an earlier, interrupted fetch left."""
+        for blob in blobs:
+            path = self._path(blob)
+            if not os.path.exists(path):
+                continue
+            if not tarball.is_blob(tarball.Extent(path, 0, os.path.getsize(path)), blob):
+                os.unlink(path)
+
+    def _reuse(self, blobs: typing.Sequence[Descriptor]) -> None:
+        """Take from other image tarballs in DL_DIR the blobs that are good there."""
+        missing = {blob.digest: blob for blob in blobs if not os.path.exists(self._path(blob))}
+        for digest, extent in tarball.find_blobs(self._dl_dir, missing.keys()):
+            target = self._path(missing[digest])
+            try:
+                tarball.copy_blob(extent, missing[digest], target)
+                _logger.debug("%s is in %s", digest, extent.path)
+                del missing[digest]
+            except (DockinError, OSError) as error:
+                _logger.debug("%s can't be taken from %s: %s", digest, extent.path, str(error))
+                files.remove(target)
+
+    def _copy(self, digest: str, blobs: typing.Sequence[Descriptor]) -> None:
+        """Let skopeo download the blobs that are not there."""
+        scratch = os.path.join(self._partial, "scratch")
+        layout = os.path.join(self._partial, "layout")
+        total = sum(blob.size for blob in blobs) or 1
+        most = total + _SLACK
+        last = (time.monotonic(), 0)
+        others = 0
+
+        def begin() -> None:
+            nonlocal others
+            # Blobs that a killed skopeo has not finished are there, under names that are never used again.
+            for directory in (scratch, layout):
+                files.remove(directory)
+            os.makedirs(scratch)
+            there = {blob.digest: blob.size for blob in blobs if os.path.exists(self._path(blob))}
+            others = files.size(self._partial) - sum(there.values())
+
+        def progress() -> int:
+            nonlocal last
+            size = files.size(self._partial) - others
+            if size > most:
+                raise DownloadError(
+                    f"{self._reference.registry} sends more of {self._reference.canonical} than the {total} bytes that the"
+                    " manifest states"
+                )
+            now = time.monotonic()
+            rate = (size - last[1]) / max(now - last[0], 0.001)
+            last = now, size
+            self._progress(int(100 * size / total), f"{rate / 1e6:.1f} MB/s")
+            return size
+
+        argv = skopeo.copy_argv(self._session.options, self._by_digest(digest), layout, self._partial, scratch)
+        _logger.info(
+            "Downloading %s for %s: %.1f MB less what is there", self._reference.canonical, str(self._platform), total / 1e6
+        )
+        self._session.run(argv, begin, progress)
+
+    def _write(self, image: tarball.Image) -> None:
+        """Write the image tarball beside its place, verify it by writing it, and move it there."""
+        layers = {}
+        for layer in image.blobs[1:]:
+            path = self._path(layer)
+            if not os.path.exists(path):
+                raise DownloadError(f"skopeo returned success, but left no layer {layer.digest}")
+            layers[layer.digest] = tarball.Extent(path, 0, os.path.getsize(path))
+        target = self._tarball()
+        try:
+            tarball.write(target, image, layers)
+            os.replace(target, self._target)
+        finally:
+            # What failed is no use. The next fetch finds out which blob is bad, and asks for that one only.
+            files.remove(target)
+
+    def _path(self, blob: Descriptor) -> str:
+        return os.path.join(self._blobs, blob.digest[len("sha256:") :])
+
+    def _tarball(self) -> str:
+        return os.path.join(self._partial, "image.tar")
