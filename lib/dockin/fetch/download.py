@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import pathlib
@@ -14,12 +15,14 @@ import typing
 
 from dockin.errors import DockinError
 from dockin.fetch import files
-from dockin.fetch.session import Session
 from dockin.image import attachments, manifests, platforms, tarball
 from dockin.image.manifests import Descriptor
 from dockin.image.reference import ImageReference
 from dockin.registry import skopeo
 from dockin.registry.resolver import ResolveError
+
+if typing.TYPE_CHECKING:
+    from dockin.fetch.session import Session
 
 _logger = logging.getLogger("BitBake.Fetcher.Docker")
 
@@ -182,7 +185,7 @@ class Download:
         self, digest: str, what: str, ask: typing.Callable[[ImageReference], bytes], name: str
     ) -> bytes:
         """Return an index, manifest or config by its digest, from DL_DIR or else as ask(<name>@<digest>) has it."""
-        for _, extent in tarball.find_blobs(self._dl_dir, {digest}):
+        for extent in self._places.get(digest, ()):
             if extent.size > manifests.MAX_MANIFEST_SIZE:
                 continue
             with contextlib.suppress(DockinError, OSError):
@@ -195,6 +198,11 @@ class Download:
             manifests.parse(data)
         tarball.check_bytes(data, digest, what)
         return data
+
+    @functools.cached_property
+    def _places(self) -> dict[str, list[tarball.Extent]]:
+        """Where DL_DIR has which blobs: read once, before the download."""
+        return tarball.find_blobs(self._dl_dir)
 
     def _by_digest(self, digest: str) -> ImageReference:
         """Return the image's name with a digest alone."""
@@ -211,16 +219,17 @@ class Download:
 
     def _reuse(self, blobs: typing.Sequence[Descriptor]) -> None:
         """Take from other image tarballs in DL_DIR the blobs that are good there."""
-        missing = {blob.digest: blob for blob in blobs if not os.path.exists(self._path(blob))}
-        for digest, extent in tarball.find_blobs(self._dl_dir, missing.keys()):
-            target = self._path(missing[digest])
-            try:
-                tarball.copy_blob(extent, missing[digest], target)
-                _logger.debug("%s is in %s", digest, extent.path)
-                del missing[digest]
-            except (DockinError, OSError) as error:
-                _logger.debug("%s can't be taken from %s: %s", digest, extent.path, str(error))
-                files.remove(target)
+        for blob in blobs:
+            target = self._path(blob)
+            for extent in self._places.get(blob.digest, ()):
+                if os.path.exists(target):
+                    break
+                try:
+                    tarball.copy_blob(extent, blob, target)
+                    _logger.debug("%s is in %s", blob.digest, extent.path)
+                except (DockinError, OSError) as error:
+                    _logger.debug("%s can't be taken from %s: %s", blob.digest, extent.path, str(error))
+                    files.remove(target)
 
     def _copy(self, digest: str, blobs: typing.Sequence[Descriptor]) -> None:
         """Let skopeo download the blobs that are not there."""

@@ -141,20 +141,20 @@ def read(path: str) -> dict[str, Extent]:
     return {_claimed(name): extent for name, extent in _members(path).items() if name.startswith(_BLOBS)}
 
 
-def find_blobs(directory: str, wanted: typing.AbstractSet[str]) -> typing.Iterator[tuple[str, Extent]]:
-    """Yield digest and extent of each place in the directory's image tarballs where a wanted blob is said to be.
+def find_blobs(directory: str) -> dict[str, list[Extent]]:
+    """Return by digest the places in the directory's image tarballs where a blob is said to be.
 
-    Unreadable files are no hit. What one file claims may be wrong and in the next one right: the caller takes a digest out
-    of wanted once it has it, and no file is read when none is wanted any more.
+    Unreadable files have none. What one file claims may be wrong and in the next one right.
     """
+    found: dict[str, list[Extent]] = {}
     for path in sorted(pathlib.Path(directory).glob(f"{PREFIX}*{SUFFIX}")):
-        if not wanted:
-            return
         try:
             blobs = read(str(path))
         except (InvalidTarball, OSError):
             continue
-        yield from [(digest, blobs[digest]) for digest in sorted(wanted & blobs.keys())]
+        for digest, extent in blobs.items():
+            found.setdefault(digest, []).append(extent)
+    return found
 
 
 def chunks(extent: Extent) -> typing.Iterator[bytes]:
