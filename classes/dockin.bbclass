@@ -14,7 +14,7 @@
 # materials that are attached to the images, where they are wanted.
 # Each variable is explained by its [doc] below; docs/reference.md has them in tables.
 
-inherit systemd dockin-code
+inherit systemd dockin-code dockin-sbom
 
 DOCKIN_PLATFORM ?= "${@dockin_target_platform(d)}"
 DOCKIN_PLATFORM[doc] = "Platform of the images, as os/architecture[/variant]; by default what the target's tune runs. \
@@ -30,10 +30,6 @@ DOCKIN_PIN[vardepvalue] = "${@dockin_missing_pin(d)}"
 
 DOCKIN_LICENSE_ACCEPTED[doc] = "Patterns of repositories, such as docker.io/library/*, whose images may be shipped; where it \
 is set, recipes with others are skipped. '*' is any text without a '/', '**' any text; unset, everything is accepted."
-
-DOCKIN_FETCH_SBOM ?= "0"
-DOCKIN_FETCH_SBOM[doc] = "Whether bills of materials that are attached to the images in the registry are fetched with them: 0; \
-1, as far as there are any; require, an image without one is an error. SRC_URI[<name>.sbom] pins those that a pin does not cover."
 
 DOCKIN_LAYERS ?= "decompressed"
 DOCKIN_LAYERS[doc] = "Layers in the archive: decompressed (smallest once compressed as a whole), or registry (as they were \
@@ -97,8 +93,6 @@ DOCKIN_STEMS[doc] = "Names of the archives without suffix, which follow from SRC
 
 # scarthgap unpacks into WORKDIR, which it does not clean, and has no UNPACKDIR.
 DOCKIN_IMAGEDIR = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}/${@dockin.dockerfetcher.UNPACK_SUBDIR}"
-DOCKIN_SBOM_SUBDIR = "${@dockin.fetch.unpacking.SBOM_SUBDIR}"
-DOCKIN_SBOM_SUBDIR[doc] = "Below it, where do_unpack puts the bills of materials that are attached to images."
 DOCKIN_IMAGEDIR[doc] = "Where do_unpack puts the archives."
 do_unpack[cleandirs] += "${DOCKIN_IMAGEDIR}"
 S = "${DOCKIN_IMAGEDIR}"
@@ -111,15 +105,9 @@ INHIBIT_PACKAGE_DEBUG_SPLIT = "1"
 SYSROOT_DIRS = ""
 CVE_PRODUCT ?= ""
 
-PACKAGES =+ "${PN}-preload ${@'' if d.getVar('DOCKIN_FETCH_SBOM') == '0' else '${PN}-sbom'}"
+PACKAGES =+ "${PN}-preload"
 SYSTEMD_PACKAGES = "${PN}-preload"
 FILES:${PN} += "${docker_archivedir}"
-DOCKIN_SBOMDIR = "${docker_archivedir}/sbom"
-DOCKIN_SBOMDIR[doc] = "Where on the target the package ${PN}-sbom has bills of materials."
-FILES:${PN}-sbom = "${DOCKIN_SBOMDIR}"
-# Texts of others, in which no tool needs to look for programs and their dependencies.
-SKIP_FILEDEPS:${PN}-sbom = "1"
-SUMMARY:${PN}-sbom ?= "${SUMMARY} (bills of materials)"
 SUMMARY:${PN}-preload ?= "${SUMMARY} (loaded into Docker on first boot)"
 # Of the same version: an upgrade of one alone would leave a unit that is not started again for the new archive.
 RDEPENDS:${PN}-preload += "${PN} (= ${EXTENDPKGV}) dockin-preload ${DOCKIN_COMPRESSION_RDEPENDS}"
@@ -287,24 +275,6 @@ dockin_do_install () {
     dockin_install_sboms ${D}${DOCKIN_SBOMDIR}
 }
 
-# Copies the bills of materials of the images, if there are any, into a directory.
-dockin_install_sboms () {
-    if [ -d "${S}/${DOCKIN_SBOM_SUBDIR}" ]; then
-        install -d "$1"
-        install -m 0644 "${S}/${DOCKIN_SBOM_SUBDIR}"/* "$1"
-    fi
-}
-
-# The task is a user's own, or one that does no more than this.
-inherit_defer ${@'' if d.getVar('DOCKIN_FETCH_SBOM') == '0' else 'deploy'}
-dockin_do_deploy () {
-    :
-}
-dockin_deploy_sboms () {
-    dockin_install_sboms ${DEPLOYDIR}/dockin-sbom/${PN}
-}
-do_deploy[postfuncs] += "dockin_deploy_sboms"
-
 # For bitbake-layers dockin-status, which finds it there also where the work directory is gone, or was another host's.
 dockin_write_pkgdata () {
     install -d ${PKGDESTWORK}/dockin/${PN}
@@ -325,58 +295,6 @@ python dockin_check_budget () {
 }
 do_package_qa[postfuncs] += "dockin_check_budget"
 do_package_qa[file-checksums] += "${@dockin_code('image/* target/*', d)}"
-
-# create-spdx knows a package's files; what they are images of is added to the documents that it has just written.
-python dockin_name_images_in_spdx () {
-    import dockin.sbom.elements
-    import os
-    import pathlib
-
-    found = {}
-    if dockin_is_external(d):
-        found = {image.archive: dockin.sbom.elements.of_ones_own(image) for image in dockin_packaged_images(d)}
-    else:
-        for stem in d.getVar('DOCKIN_STEMS').split():
-            image = dockin.target.unpacked.read(d.getVar('DOCKIN_IMAGEDIR') + '/' + stem + dockin.target.unpacked.SUFFIX)
-            found[stem + d.getVar('DOCKIN_ARCHIVE_SUFFIX')] = dockin.sbom.elements.from_registry(image)
-    bb.build.exec_func('read_subpackage_metadata', d)
-    for package in d.getVar('PACKAGES').split():
-        installed = pathlib.Path(d.getVar('PKGDEST'), package + d.getVar('docker_archivedir'))
-        elements = [element for archive, element in found.items() if os.path.lexists(installed / archive)]
-        if not elements:
-            continue
-        name = d.getVar('PKG:' + package) or package
-        if bb.data.inherits_class('create-spdx-2.2', d):
-            dockin_name_in_spdx_22(name, elements, d)
-        else:
-            dockin_name_in_spdx_30(name, elements, d)
-}
-dockin_name_images_in_spdx[vardepsexclude] += "PKGDEST"
-do_create_spdx[postfuncs] += "dockin_name_images_in_spdx"
-do_create_spdx[file-checksums] += "${@dockin_code('image/* recipe/source sbom/*', d)}"
-do_create_spdx[file-checksums] += "${@dockin_code('target/imageinfo target/runtimes target/unpacked', d)}"
-
-def dockin_name_in_spdx_22(name, elements, d):
-    """Add elements to the document of a package."""
-    import dockin.sbom.spdx22
-    import oe.sbom
-    import pathlib
-
-    path = oe.sbom.doc_path(pathlib.Path(d.getVar('SPDXDEPLOY')), name, d.getVar('SSTATE_PKGARCH'), 'packages')
-    with dockin.sbom.spdx22.changed(path, get_json_indent(d)) as document:
-        dockin.sbom.spdx22.add_images(document, name, elements)
-
-dockin_name_in_spdx_22[vardepsexclude] += "SPDXDEPLOY"
-
-def dockin_name_in_spdx_30(name, elements, d):
-    """Add elements to the document of a package."""
-    import dockin.sbom.spdx30
-
-    with dockin.sbom.spdx30.changed(
-            d, d.getVar('SPDXDEPLOY'), d.getVar('SSTATE_PKGARCH'), 'packages-staging', 'package-' + name) as document:
-        dockin.sbom.spdx30.add_images(document, name, elements)
-
-dockin_name_in_spdx_30[vardepsexclude] += "SPDXDEPLOY"
 
 # An upgrade runs no scripts of the old package's (see below): units that only that has would be left as running, failed or
 # enabled. What they are stands in its preset file, which at this moment is still there with all three package managers.
@@ -401,6 +319,11 @@ pkg_prerm:${PN}-preload () {
     if [ -z "$D" ] && systemctl >/dev/null 2>/dev/null; then
         systemctl reset-failed ${SYSTEMD_SERVICE:${PN}-preload} 2>/dev/null || true
     fi
+}
+
+# The task is a user's own, or one that does no more than what dockin-sbom adds.
+dockin_do_deploy () {
+    :
 }
 
 EXPORT_FUNCTIONS do_compile do_install do_deploy

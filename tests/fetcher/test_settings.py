@@ -42,7 +42,7 @@ def defaults(path):
 
 
 LAYER_CONF = defaults("conf/layer.conf")
-CLASS = defaults("classes/dockin.bbclass")
+CLASS = defaults("classes/dockin.bbclass") | defaults("classes/dockin-sbom.bbclass")
 # Where and how; in BitBake a default of a class goes before a weak one of a configuration.
 WAYS = {
     "local ?=": (LAYER_CONF | CLASS, {"local": '{name} ?= "{value}"'}),

@@ -17,7 +17,7 @@ IMPORTS = doors.all_imports(types=False)
 # No text of an error is in a package. The fetcher imports more than do_unpack uses.
 NOT_FOLLOWED = {"errors", "exitcodes", "dockerfetcher"}
 
-DOCKIN, DATAROOT = "classes/dockin.bbclass", "classes/dockin-dataroot.bbclass"
+DOCKIN, SBOM, DATAROOT = (f"classes/dockin{part}.bbclass" for part in ("", "-sbom", "-dataroot"))
 PRELOAD = "recipes-support/dockin-preload/dockin-preload_1.0.bb"
 # What each task runs: functions of the class, and modules that the fetcher uses for it.
 TASKS = {
@@ -27,7 +27,7 @@ TASKS = {
         "dockerfetcher", "fetch.pins", "fetch.unpacking", "target.unpacked"}),
     (DOCKIN, "do_compile"): (("dockin_write_descriptions",), set()),
     (DOCKIN, "do_package_qa"): (("dockin_check_budget",), set()),
-    (DOCKIN, "do_create_spdx"): (("dockin_name_images_in_spdx",), set()),
+    (SBOM, "do_create_spdx"): (("dockin_name_images_in_spdx",), set()),
     (DATAROOT, "do_rootfs"): (("dockin_write_dataroot", "dockin_name_dataroot_in_spdx_30"), set()),
     (DATAROOT, "do_image"): (("dockin_take_dataroot_out", "dockin_put_dataroot_in"), set()),
     (DATAROOT, "do_image_dockin_ext4"): (("dockin_set_partition_size",), set()),
@@ -77,7 +77,7 @@ def used(file: str, task: str) -> set[str]:
 
 
 def test_each_task_that_uses_code_is_looked_at() -> None:
-    flags = {(file, task) for file in (DOCKIN, DATAROOT, PRELOAD)
+    flags = {(file, task) for file in (DOCKIN, SBOM, DATAROOT, PRELOAD)
              for task in re.findall(r"^(\w+)\[file-checksums\]", (LAYER / file).read_text(), re.MULTILINE)}
     assert flags == set(TASKS)
     assert all(used(*task) for task in TASKS)

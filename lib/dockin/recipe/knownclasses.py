@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-_OWN = ("dockin", "dockin-code", "dockin-dataroot")
+_OWN = ("dockin", "dockin-code", "dockin-dataroot", "dockin-sbom")
 
 # What openembedded-core has in meta/classes* on the supported releases, without those that change SRC_URI, PV or names.
 _CORE = """

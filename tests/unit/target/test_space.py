@@ -155,3 +155,14 @@ def test_over_budget():
     need = 50 * MIB + 50 * MIB // 16 + 8 * MIB
     assert f"a.tar.xz: 10 bytes, {20 * MIB} unpacked, {30 * MIB} in layers, {need} to be free" in error
     assert f"{planned.final_size} bytes stay" in lines[-1] and "raise the budget" in lines[-1]
+
+
+@pytest.mark.parametrize("flush", [True, False])
+@pytest.mark.parametrize("store", ["classic", "containerd"])
+def test_images_that_are_loaded_in_the_same_way(flush, store):
+    found = [image(5 * MIB, 20 * MIB, 20 * MIB, "a"), image(6 * MIB, 10 * MIB, 9 * MIB, "b")]
+    planned = space.plan_images(found, flush, store)
+    assert planned == space.plan([space.Load(one, flush, store) for one in found])
+    assert space.describe_plan(planned) == (
+        f"Archives: {11 * MIB} bytes, {30 * MIB} unpacked; at the peak of the loads: {planned.peak_size}, once all are"
+        f" loaded: {planned.final_size}")
