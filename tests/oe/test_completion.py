@@ -82,8 +82,9 @@ def test_devtool(shell, hub):
     words = shell("devtool ")
     assert {"add-docker", "add", "build", "finish", "modify"} <= set(words)
     assert {"--tag", "--digest", "--layer", "--compose", "--no-pin"} <= set(shell("devtool add-docker --"))
-    assert shell(f"devtool add-docker {hub.address}/team/app --tag 1.3") == ["1.36.1", "1.37.0"]
-    assert shell(f"devtool -q --color never add-docker --no-pin {hub.address}/team/app --tag 1.3") == ["1.36.1", "1.37.0"]
+    assert sorted(shell(f"devtool add-docker {hub.address}/team/app --tag 1.3")) == ["1.36.1", "1.37.0"]
+    options = "-q --color never add-docker --no-pin"
+    assert sorted(shell(f"devtool {options} {hub.address}/team/app --tag 1.3")) == ["1.36.1", "1.37.0"]
     # A ':' ends a word for bash: it has the rest already.
     assert shell(f"devtool add-docker {hub.address}/team/app:1.36") == ["1.36.1"]
 
