@@ -293,9 +293,10 @@ def _machine(ud, d):
 def _without_password(url):
     """Return a url as it may be printed: BitBake puts that of an error into its message.
 
-    Neither user and password nor parameters that docker:// has not, one of which may be a password.
+    Neither user and password nor a query nor parameters that docker:// has not, one of which may be a password.
     """
-    address, *parameters = re.sub("://.*(?:@|%40)(?!sha256:)", "://<user>@", url).split(";")
+    without_login = re.sub("://.*(?:@|%40)(?!sha256:)", "://<user>@", url)
+    address, *parameters = re.sub("(?:[?#]|%3F|%23)[^;]*", "", without_login, flags=re.IGNORECASE).split(";")
     return ";".join([address, *(one for one in parameters if one.partition("=")[0] in dockin.recipe.source.PARAMETERS)])
 
 

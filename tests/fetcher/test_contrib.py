@@ -226,9 +226,9 @@ def test_github_workflow(project, moving):
     _, old, move = moving
     (project.clone.parent / "meta-dockin").symlink_to(TREE)
     scripts, variables = github("refresh")
-    assert list(scripts) == ["Refresh", "Pull request", "Result"]
+    assert list(scripts) == ["PyYAML", "Refresh", "Pull request", "Result"]
     checks, _ = github("check")
-    assert list(checks) == ["Check"]
+    assert list(checks) == ["PyYAML", "Check"]
     variables = {**variables, "BASE": "main", "BRANCH": "dockin/refresh", "RUNNER_TEMP": str(project.directory)}
     for name in ("GITHUB_STEP_SUMMARY", "GITHUB_ENV"):
         variables[name] = str(project.directory / name)

@@ -74,7 +74,7 @@ class Session:
         bb.fetch2.check_network_access(self._d, what, self._url)
 
     def _resolver(self) -> resolver.Resolver:
-        mode = self._d.getVar("DOCKIN_RESOLVER") or "auto"
+        mode = self._d.getVar("DOCKIN_RESOLVER")
         return resolver.Resolver(self.options, self._environment, mode, self._timeout, self._retries)
 
 
