@@ -244,7 +244,7 @@ def test_standard_add(release, desk):
     assert recipe.read_text() == text
     stem = f"{desk.registry.address}-team-app-1.0.0".replace(":", "-")
     tree = desk.workspace / "sources" / "app-docker"
-    assert {path.name for path in tree.iterdir()} == {".git", *(f"{stem}.{end}" for end in ("image", "json", "tar"))}
+    assert {path.name for path in tree.iterdir()} == {".git", *(f"{stem}.{end}" for end in ("image.json", "tar"))}
     desk.build.bitbake("app-docker").ok()
     name = f"/usr/share/dockin/archive/{stem}.image"
     read = imageinfo.parse(desk.build.deb("app-docker").read(name).decode(), name)
