@@ -119,10 +119,12 @@ ctr_describe() {
         return
     fi
     # An index, of which not all manifests need to be here. That of the wanted image goes before another platform's.
-    for digest in $(ctr_manifests "$1"); do
+    # shellcheck disable=SC2046  # digests have no spaces
+    set -- $(printf '%s\n' "$labels" | sed -n 's/^m.[0-9]*=//p')
+    for digest; do
         [ "$(ctr_config_of "$digest")" != "$image_id" ] || { ctr_describe "$digest"; return; }
     done
-    for digest in $(ctr_manifests "$1"); do
+    for digest; do
         ctr_describe "$digest" && return
     done
     return 1
