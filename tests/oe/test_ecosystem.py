@@ -123,7 +123,7 @@ def test_archiver(rebuilt, busybox):
         [name] = [name for name in found if f"/{mode}-1.0-r0/" in name]
         with tarfile.open(rebuilt.build.tmp() / "deploy" / "sources" / name) as tar:
             members = {member.name.rpartition("/")[2] for member in tar if member.isfile()}
-        assert {f"{STEM}.tar", f"{STEM}.image"} <= members
+        assert {f"{STEM}.tar", f"{STEM}.image.json"} <= members
     # Of all recipes, those with bills of materials as well.
     assert {name.rpartition("/")[2] for name in found if "/docker_" in name or name.startswith("docker_")} == set(
         rebuilt.downloads)
