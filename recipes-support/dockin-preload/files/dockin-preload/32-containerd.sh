@@ -85,16 +85,16 @@ ctr_tag() {
     run_ctr images tag --force "$2" "$3"
 }
 
-# DIGEST: print the labels of a blob, each on a line.
+# DIGEST: print the blobs that a blob's labels refer to, each on a line: config=…, l.NUMBER=… (layer), m.NUMBER=… (manifest).
 ctr_labels() {
-    run_ctr content ls "digest==$1" | sed -n '2s/.*[[:space:]]//p' | tr ',' '\n'
+    run_ctr content ls "digest==$1" | sed -n '2s/.*[[:space:]]//p' | tr ',' '\n' | sed -n 's/^containerd.io\/gc.ref.content.//p'
 }
 
 # ID: set ctr_keys to the keys of the snapshots of an image's layers, the lowest first, ctr_top to the last, ctr_config to the
 # config's digest and ctr_blobs to the digests of the layers' blobs; fail if there is no such image, or if it is not unpacked.
 ctr_describe() {
     ctr_keys='' ctr_top=''
-    labels=$(ctr_labels "$1" | sed -n 's/^containerd.io\/gc.ref.content.//p')
+    labels=$(ctr_labels "$1")
     ctr_config=$(printf '%s\n' "$labels" | sed -n 's/^config=//p')
     if [ -n "$ctr_config" ]; then
         ctr_blobs=$(printf '%s\n' "$labels" | sed -n 's/^l.\([0-9]*\)=/\1 /p' | sort -n | while read -r _ digest; do
@@ -132,12 +132,12 @@ ctr_describe() {
 
 # DIGEST: print the digest of a manifest's config, nothing for what is no manifest or not here.
 ctr_config_of() {
-    ctr_labels "$1" | sed -n 's/^containerd.io\/gc.ref.content.config=//p'
+    ctr_labels "$1" | sed -n 's/^config=//p'
 }
 
 # DIGEST: print the digests of an index's manifests.
 ctr_manifests() {
-    ctr_labels "$1" | sed -n 's/^containerd.io\/gc.ref.content.m.[0-9]*=//p'
+    ctr_labels "$1" | sed -n 's/^m.[0-9]*=//p'
 }
 
 # Print key, parent (or -) and kind of each snapshot; fail if there is no answer.
