@@ -20,10 +20,10 @@ programs: setup ## Docker and containerd of tests/programs.ini, made by Go (nine
 test: setup programs ## lint and all tiers, with a summary
 	@scripts/test
 
-test-all: setup programs ## the same, and the oe tier in full on every release (an hour)
+test-all: setup programs ## all tests on every release and Docker (three hours)
 	@DOCKIN_ALL=1 scripts/test --seconds 7500
 
-test-newest: programs
+test-docker test-boot test-newest: programs
 
 $(TIERS:%=test-%): test-%: setup
 	@scripts/test $*
@@ -47,8 +47,8 @@ newer-test: setup ## Docker, Podman and systemd of Debian's next release, and Po
 	@DOCKIN_SUITE=forky scripts/test docker boot
 	@DOCKIN_SUITE=experimental scripts/test docker boot -- -k 'podman or imagestore'
 
-newest-test: setup programs ## docker and boot on Docker 29 and containerd 2.4 of tests/programs.ini; needs root
-	@DOCKIN_SUITE=go scripts/test docker boot
+newest-test: programs ## all of docker and boot on Docker 29 and containerd 2.4 of tests/programs.ini; needs root
+	@scripts/test --seconds 7500 newest
 
 bench: setup ## measure, into bench/results.md (35 minutes on an idle machine); needs root
 	@scripts/bench

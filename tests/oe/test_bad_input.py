@@ -184,7 +184,7 @@ def test_host_without_skopeo(shop):
 
 
 def test_too_large_for_the_budget(shop):
-    build = shop.build("budget", 'DOCKIN_SIZE_BUDGET = "8M"\n', resident=True)
+    build = shop.build("budget", 'DOCKIN_SIZE_BUDGET = "8M"\n')
     shop.add(build, "several")
     # At the target's edge, not the archives', and before an image could be made of the packages.
     error = r"(?s)need [0-9]+ bytes .*DOCKIN_SIZE_BUDGET = '8M' allows 8388608.*busybox-1.36.1.tar.xz.*raise the budget"

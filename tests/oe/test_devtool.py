@@ -102,7 +102,7 @@ def desk(bench, market):
     registry.push(images.index([images.image([images.layer({"x": "y"})], "linux/s390x")]), "team/mainframe", "1.0")
     layer = bench.folder("meta-mine")
     bench.write(layer / "conf" / "layer.conf", LAYER_CONF.replace("@SERIES@", bench.series))
-    build = bench.build("desk", layers=[bench.layer, layer], resident=True)
+    build = bench.build("desk", layers=[bench.layer, layer])
     # devtool check-upgrade-status knows none of the layer's variables: what is special of a registry is in the home.
     home = bench.folder("desk-home")
     conf = f'[[registry]]\nlocation = "{address}"\ninsecure = true\n'
@@ -318,7 +318,7 @@ def test_compose_recipe_of_a_layer(desk):
     desk.registry.push(desk.app, "team/app", "1.0.0")
     compose = desk.build.path / "store.yml"
     desk.bench.write(compose, COMPOSE.replace("@REGISTRY@", desk.registry.address).replace("shop", "store"))
-    build = desk.bench.build("store", 'INHERIT += "externalsrc"\n', layers=[desk.bench.layer, desk.layer], resident=True)
+    build = desk.bench.build("store", 'INHERIT += "externalsrc"\n', layers=[desk.bench.layer, desk.layer])
     build.environment["HOME"] = desk.build.environment["HOME"]
     build.run("devtool", "add-docker", "--compose", str(compose)).ok()
     build.run("devtool", "build", "store-docker").ok()

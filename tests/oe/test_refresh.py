@@ -112,7 +112,7 @@ def desk(bench):
     bench.write(layer / "conf" / "layer.conf", LAYER_CONF.replace("@SERIES@", bench.series))
     for name in FILES:
         bench.write(layer / name, "")
-    build = bench.build("pins", layers=[bench.layer, layer], resident=True)
+    build = bench.build("pins", layers=[bench.layer, layer])
     home = bench.folder("pins-home")
     bench.write(home / ".gitconfig", oe.GIT_CONFIG)
     for folder in (home, layer):

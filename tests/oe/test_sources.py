@@ -136,7 +136,7 @@ def test_own_mirrors_and_the_sanity_check(shop, registry, built, image_file):
 
 
 def test_runall_checkuri_and_cleanall(shop, registry, busybox):
-    build = shop.build("tasks", resident=True)
+    build = shop.build("tasks")
     shop.add(build, "single", "several")
     with registry.recording() as requests:
         result = build.bitbake("--runall=fetch", "several", "single").ok()

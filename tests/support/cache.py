@@ -90,6 +90,11 @@ def releases() -> list[Release]:
     return [release for release in known if release.name in chosen]
 
 
+def everything() -> bool:
+    """Return whether $DOCKIN_ALL asks for all tests on all releases and Dockers, as `make test-all` does."""
+    return os.environ.get("DOCKIN_ALL") == "1"
+
+
 def all_releases() -> list[Release]:
     """Return the releases of tests/releases.ini, in its order, whatever $DOCKIN_RELEASES says."""
     pins = configparser.ConfigParser()

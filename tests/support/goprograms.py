@@ -44,11 +44,16 @@ class ProgramsError(Exception):
 def directory() -> Path:
     """Return the directory with the programs. Raises Unavailable where they are not to be had, or were not made yet."""
     path = _path()
-    if path.exists():
+    if are_made():
         return path
     note = _note(path)
-    reason = note.read_text().strip() if note.exists() else "they are not made yet: run `make newest-test`"
+    reason = note.read_text().strip() if note.exists() else "they are not made yet: run `make programs`"
     raise Unavailable(f"Docker and containerd of {PROGRAMS_FILE.name}: {reason}")
+
+
+def are_made() -> bool:
+    """Return whether the programs are there."""
+    return _path().exists()
 
 
 def make() -> Path:

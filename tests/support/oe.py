@@ -48,6 +48,7 @@ LAYER = Path(__file__).resolve().parent.parent.parent
 HOST_PROGRAMS = ("apt-ftparchive", "dpkg-deb", "gzip", "mkfs.erofs", "mkfs.ext4", "mksquashfs", "parted", "pseudo",
                  "rpmbuild", "sfdisk", "sgdisk", "skopeo", "systemctl", "xz", "zstd")
 PREFIX = "dockin-oe-"
+PARSED_FUNCTIONS = "cache/bb_codeparser.dat"
 SECONDS = 300
 OUTPUT_SHOWN = 12000  # characters, from the end
 
@@ -205,11 +206,24 @@ class Bench:
         assert found, f"no LAYERSERIES_CORENAMES in {self.core}/meta/conf/layer.conf"
         return found[1]
 
+    @functools.cached_property
+    def parsed_functions(self) -> Path:
+        """BitBake's cache of what the functions of the classes depend on: it goes by their content, and takes 7 s to fill."""
+        build = Build(self, self.folder("build-parsed"))
+        build.bitbake("-p").ok()
+        return build.path / PARSED_FUNCTIONS
+
     def build(self, name: str, local_conf: str = "", **options: Any) -> Build:
         """Return a new build directory; local_conf is added to its local.conf, options are Build's."""
+        folder = self.folder(f"build-{name}")
+        parsed = folder / PARSED_FUNCTIONS
+        parsed.parent.mkdir()
+        shutil.copy(self.parsed_functions, parsed)
+        self.account.own(parsed.parent)
+        self.account.own(parsed)
         # BitBake 2.8 hashes the files of a recipe in the order of their full paths. The layer in a build directory has to
         # come before OE-core in every one of them, or tasks with files of both would have other hashes in another.
-        build = Build(self, self.folder(f"build-{name}"), local_conf, **options)
+        build = Build(self, folder, local_conf, **options)
         self._builds.append(build)
         return build
 
@@ -267,19 +281,18 @@ class Build:
     layers: this layer, or others instead; recipes: parts of OE-core that are not masked, as regular
     expressions of paths below meta/recipes- (such as "core/base-files/"); downloads: DL_DIR, if not in the
     build directory; stand_ins: False for all of OE-core, with nothing of the test bed in its place;
-    virtualization: whether there is something that stands for meta-virtualization; resident: BitBake's server stays between
-    commands, as it does for users, and makes each 2 s quicker.
+    virtualization: whether there is something that stands for meta-virtualization. BitBake's server stays between commands,
+    as it does for users.
     """
 
     def __init__(self, bench: Bench, path: Path, local_conf: str = "", layers: Sequence[Path] | None = None,
                  recipes: Iterable[str] = (), downloads: Path | None = None, stand_ins: bool = True,
-                 virtualization: bool = True, resident: bool = False) -> None:
+                 virtualization: bool = True) -> None:
         self.bench = bench
         self.path = path
         self.downloads = downloads or path / "downloads"
         self.test_layer = path / "meta-test-bed"
-        self.environment: dict[str, str] = {"BB_SERVER_TIMEOUT": "60"} if resident else {}
-        self.resident = resident
+        self.environment: dict[str, str] = {}
         self._write_layer(stand_ins, stand_ins and virtualization)
         conf = self._stand_in_conf(recipes) if stand_ins else ""
         self._write_conf(conf + local_conf, [bench.layer] if layers is None else layers)
@@ -319,8 +332,6 @@ class Build:
         """Run a command of BitBake's or OE-core's as the account, in the build directory."""
         self.bench.account.own_folders(self.path / "conf")
         self.bench.account.own_folders(self.test_layer)
-        if not self.resident:
-            self._wait_for_server()
         started = time.monotonic()
         with tempfile.TemporaryFile() as output:
             code = self._run(argv, output, timeout)
@@ -416,8 +427,6 @@ class Build:
 
     def stop(self) -> None:
         """Stop a BitBake server that is left in this build directory, and the tasks that it runs."""
-        if not self.resident:
-            self._wait_for_server(2)
         pid = _server(self.path)
         if not pid:
             return
@@ -459,12 +468,12 @@ class Build:
             "LANG": "en_US.UTF-8",
             "LC_ALL": "en_US.UTF-8",
             "BUILDDIR": str(self.path),
-            "BB_SERVER_TIMEOUT": "0",
+            "BB_SERVER_TIMEOUT": "60",
             **self.environment,
         }
 
-    def _wait_for_server(self, seconds: float = 30) -> None:
-        """Wait until no server runs: the next command would meet one that shuts down, and be slow."""
+    def _wait_for_server(self, seconds: float) -> None:
+        """Wait until no server runs."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and _locked(self.path / "bitbake.lock"):
             time.sleep(0.05)

@@ -4,8 +4,9 @@
 
     lower = rootfs.debian(rootfs.OLDER)     # 20 s the first time, then at once; never to be written into
 
-The tests ask for an older and a newer suite, or for BOTH. $DOCKIN_SUITE, which `make newer-test` and `make newest-test` set,
-has one for all, such as Debian's next release.
+The tests ask for an older and a newer suite, or for BOTH. The newer one is `go`, with the newest Docker, where its programs
+were made, and else Debian 13; with $DOCKIN_ALL it is Debian 13, and the tier `newest` has the other. $DOCKIN_SUITE, which
+`make newer-test` and `make newest-test` set, has one for all, such as Debian's next release.
 
 As on a target made by OE-core, installed units start only if a preset of their package says so, which only what Debian
 enabled at once gets around; the machine ID is empty, so that no boot is a "first boot" to systemd, at which it would
@@ -63,7 +64,8 @@ SUITES = {
 _chosen = os.environ.get("DOCKIN_SUITE")
 if _chosen and _chosen not in SUITES:
     raise ValueError(f"DOCKIN_SUITE: no suite {_chosen}: there are {', '.join(SUITES)}")
-OLDER, NEWER = (_chosen, _chosen) if _chosen else ("bookworm", "trixie")
+_newer = "go" if goprograms.are_made() and not cache.everything() else "trixie"
+OLDER, NEWER = (_chosen, _chosen) if _chosen else ("bookworm", _newer)
 BOTH = tuple(dict.fromkeys((OLDER, NEWER)))
 
 # Run by mmdebstrap with the new root as $1.
