@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Images: names, platforms and manifests, what is attached to them, and the files that keep them.
+"""Images: references, platforms, manifests, attachments, and the files that hold images.
 
 Uses no other package.
 """

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Archives: what "docker load" reads, assembled from an image tarball, with the same bytes on any host.
+"""Archives: the input of "docker load", assembled from an image tarball, with the same bytes on any host.
 
-One tar that is both an OCI image layout and Docker's own format, as "docker save" writes it since Docker 25:
+One tar is both an OCI image layout and Docker's own format, as "docker save" writes it since Docker 25:
 
     blobs/sha256/<hex>   index (only with registry layers), manifest, config, layers
     manifest.json        read by the classic stores: config, layers and name
@@ -38,48 +38,48 @@ REGISTRY = "registry"
 LAYER_MODES = (DECOMPRESSED, REGISTRY)
 
 _GZIP_MAGIC = b"\x1f\x8b"
-# A frame, or one to be skipped, such as pzstd writes first: RFC 8878, 3.1. Docker tells zstd by the same.
+# A zstd frame, or a skippable frame, with which pzstd begins: RFC 8878, 3.1. Docker detects zstd in the same way.
 _ZSTD_MAGIC = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
-# What an archive as a whole may be compressed with besides: docker load and podman load know these four.
+# Other compressions of a whole archive that docker load and podman load can read.
 XZ_MAGIC = b"\xfd7zXZ\0"
 BZIP2_MAGIC = b"BZh"
-# Longest output of one step of the decompressor, so that memory stays flat whatever the input.
+# Largest output of one step of the decompressor: it bounds memory for any input.
 _STEP = 4 << 20
-# Longest input of one step: at the end of each gzip member zlib gives back a copy of what is left of it.
+# Largest input of one step: at the end of each gzip member zlib returns a copy of the rest.
 _PIECE = 16 << 10
 _ZSTD_WINDOW = 128
-"""MiB that a zstd frame may ask for, the program's memory then: what the format's usual limit and `zstd --long` are."""
+"""Largest window of a zstd frame in MiB, which the program needs as memory: the usual limit, and that of `zstd --long`."""
 
 
 class InvalidLayer(DockinError):
-    """A layer's content is not what the config says, or can't be read."""
+    """A layer is unreadable, or does not match the config."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """What there is to know about an assembled archive."""
+    """An assembled archive."""
 
     manifest_digest: str
-    """Of the manifest in the archive: the registry's, or with decompressed layers our own."""
+    """Of the manifest in the archive: the registry's, or a new one for decompressed layers."""
     size: int
-    """Bytes of the archive, not compressed."""
+    """Bytes of the uncompressed archive."""
     layers_size: int
-    """Bytes that all layers take up unpacked, as layersize counts them."""
+    """Unpacked size of all layers in bytes, as layersize counts it."""
 
 
 def check_mode(mode: str) -> str:
-    """Return the value of DOCKIN_LAYERS if it is one. Raises DockinError."""
+    """Return a valid value of DOCKIN_LAYERS. Raises DockinError."""
     if mode not in LAYER_MODES:
         raise DockinError(f"Invalid DOCKIN_LAYERS = {mode!r}: expected {' or '.join(map(repr, LAYER_MODES))}")
     return mode
 
 
 def assemble(source: str, image: tarball.Image, reference: ImageReference, mode: str, target: str) -> Archive:
-    """Write the archive of an image that lies in the image tarball source; return what it is.
+    """Write the archive of the image in the image tarball source; return a description of it.
 
-    reference names the image in Docker. mode is one of LAYER_MODES: "decompressed" lets the outer compression see the
-    layers' content, "registry" keeps them, and with them the digests that the registry knows.
-    Raises InvalidLayer, InvalidTarball, OSError; target is then not complete.
+    reference names the image in Docker. mode is one of LAYER_MODES: "decompressed" lets the outer compression work on the
+    layers' content, "registry" keeps the layers' bytes, and so the registry's digests.
+    Raises InvalidLayer, InvalidTarball, OSError; target is then incomplete.
     """
     check_mode(mode)
     blobs = tarball.read(source)
@@ -105,7 +105,7 @@ def assemble(source: str, image: tarball.Image, reference: ImageReference, mode:
 
 
 def unpacked_size(chunks: typing.Iterator[bytes], name: str) -> int:
-    """Return what a layer, whatever its compression, takes up unpacked; name is for messages. Raises InvalidLayer."""
+    """Return the unpacked size of a layer with any compression; name is for messages. Raises InvalidLayer."""
     meter = layersize.Meter()
     _exhaust(_measured(decompress(chunks, name), name, meter))
     return meter.size
@@ -114,14 +114,14 @@ def unpacked_size(chunks: typing.Iterator[bytes], name: str) -> int:
 def _decompress_layers(
     writer: tarball.TarWriter, image: tarball.Image, blobs: dict[str, tarball.Extent]
 ) -> tuple[list[manifests.Descriptor], int]:
-    """Write each layer once, uncompressed; return them in the image's order, and what they take up unpacked."""
+    """Write each layer once, uncompressed; return the layers in the image's order, and their unpacked size."""
     tar_sizes: dict[str, int] = {}
     sizes: dict[str, int] = {}
     for layer, diff_id in _layers(image):
         meter = layersize.Meter()
         content = _content(blobs[layer.digest], layer, diff_id, meter)
         if diff_id in sizes:
-            # The same layer, compressed in another way: it is in the archive already, but has to be what the config says.
+            # The archive has the same layer, from another compression: only check this one against the config.
             _exhaust(content)
         else:
             tar_sizes[diff_id] = writer.stream(tarball.blob_name(diff_id), content)
@@ -134,7 +134,7 @@ def _decompress_layers(
 def _keep_layers(
     writer: tarball.TarWriter, image: tarball.Image, blobs: dict[str, tarball.Extent]
 ) -> tuple[list[manifests.Descriptor], int]:
-    """Write each layer once, as the registry has it; return them, and what they take up unpacked."""
+    """Write each layer once, with the registry's bytes; return the layers, and their unpacked size."""
     sizes: dict[str, int] = {}
     for layer, diff_id in _layers(image):
         extent = blobs[layer.digest]
@@ -147,16 +147,16 @@ def _keep_layers(
 
 
 def _layers(image: tarball.Image) -> typing.Iterable[tuple[manifests.Descriptor, str]]:
-    """Return the layers with the digests that they have uncompressed, each pair once."""
+    """Return the layers with their uncompressed digests, each pair once."""
     return dict.fromkeys(zip(image.manifest.layers, image.config.diff_ids))
 
 
 def _keep_documents(writer: tarball.TarWriter, image: tarball.Image) -> dict[str, object]:
-    """Write index and manifest byte-exact, and nothing else that the index names; return the descriptor of the top.
+    """Write index and manifest byte-exact, without the index's other entries; return the descriptor of the top document.
 
-    The containerd store takes an index of which it has only one platform, and knows the image by the index digest then,
-    as after a pull: measured with Docker 26.1. Of several entries that state no platform it would find the first one or
-    none; so the manifest is the top there.
+    The containerd store accepts an index of which only one platform is there, and then knows the image by the index
+    digest, as after a pull (measured with Docker 26.1). Among several entries without a platform it would find the first
+    one or none: then the manifest is the top document.
     """
     documents = {image.digest: image.top, image.manifest_digest: image.manifest_bytes}
     top, index = image.digest, manifests.parse(image.top)
@@ -197,7 +197,7 @@ def _docker_entry(image: tarball.Image, reference: ImageReference, layers: list[
 
 
 def _oci_index(top: dict[str, object], reference: ImageReference) -> dict[str, object]:
-    # containerd takes the first annotation as the image's name; the second is the OCI's, a tag.
+    # containerd reads the first annotation as the image's name; the second is the OCI's, a tag.
     annotations = {
         "io.containerd.image.name": reference.tagged.canonical,
         "org.opencontainers.image.ref.name": reference.tag or "",
@@ -216,9 +216,9 @@ def _json(value: object) -> bytes:
 def _content(
     extent: tarball.Extent, layer: manifests.Descriptor, diff_id: str, meter: layersize.Meter
 ) -> typing.Iterator[bytes]:
-    """Yield a layer's tar, uncompressed, and measure it.
+    """Yield a layer's uncompressed tar, and measure it.
 
-    Raises InvalidLayer, also at the end of a tar that has not the diff_id.
+    Raises InvalidLayer, at the end also for a tar without the diff_id.
     """
     hasher = hashlib.sha256()
     for chunk in _measured(_ahead(decompress(tarball.chunks(extent), layer.digest)), layer.digest, meter):
@@ -232,7 +232,7 @@ def _content(
 
 
 def _measured(chunks: typing.Iterator[bytes], digest: str, meter: layersize.Meter) -> typing.Iterator[bytes]:
-    """Yield a layer's tar, and measure it. Raises InvalidLayer where it is none that Docker could read."""
+    """Yield a layer's tar, and measure it. Raises InvalidLayer for a tar that Docker could not read."""
     try:
         yield from meter.watch(chunks)
     except layertar.InvalidLayerTar as error:
@@ -240,10 +240,10 @@ def _measured(chunks: typing.Iterator[bytes], digest: str, meter: layersize.Mete
 
 
 def _ahead(chunks: typing.Iterator[bytes]) -> typing.Iterator[bytes]:
-    """Yield chunks, of which the next are made by a thread while one is used: zlib and hashlib let each other run."""
+    """Yield chunks while a thread makes the next ones: zlib and hashlib release Python's lock."""
 
     def take() -> list[bytes]:
-        """Return the next chunks, some MiB at most; none at the end."""
+        """Return the next chunks, a few MiB at most; an empty list at the end."""
         taken: list[bytes] = []
         size = 0
         while size < tarball.CHUNK:
@@ -270,13 +270,13 @@ def _exhaust(chunks: typing.Iterable[bytes]) -> None:
 
 
 def is_loadable(head: bytes) -> bool:
-    """Tell whether an archive whose first 512 bytes are head has a form that targets read: a tar, perhaps compressed."""
+    """Tell whether targets can read an archive whose first 512 bytes are head: a tar, perhaps compressed."""
     compressed = head.startswith((_GZIP_MAGIC, XZ_MAGIC, BZIP2_MAGIC)) or _ZSTD_MAGIC.match(head)
     return bool(compressed) or head[257:262] == b"ustar"
 
 
 def decompress(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[bytes]:
-    """Yield a layer's tar, whatever its compression; like Docker, believe the bytes and not the media type.
+    """Yield a layer's tar from any compression. Like Docker, go by the bytes and not by the media type.
 
     digest is for messages. Raises InvalidLayer and what chunks raises.
     """
@@ -290,7 +290,7 @@ def decompress(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[b
 
 
 def _gunzip(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[bytes]:
-    """Yield the content of a gzip stream of any number of members; zeros may follow."""
+    """Yield the content of a gzip stream of any number of members, which zeros may follow."""
     decoder = None
     try:
         for data in _pieces(chunks):
@@ -301,7 +301,7 @@ def _gunzip(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[byte
                         break
                     decoder = zlib.decompressobj(wbits=31)
                 content = decoder.decompress(data, _STEP)
-                # There may be any number of members without content, which whoever collects chunks would collect.
+                # Any number of members may be empty: yield no empty chunk, because callers collect chunks.
                 if content:
                     yield content
                 if decoder.eof:
@@ -321,9 +321,9 @@ def _pieces(chunks: typing.Iterable[bytes]) -> typing.Iterator[bytes]:
 
 
 def _unzstd(chunks: typing.Iterator[bytes], digest: str) -> typing.Iterator[bytes]:
-    """Yield the content of a zstd stream, through the program zstd: Python has it only since 3.14.
+    """Yield the content of a zstd stream by the program zstd, because Python has zstd only since 3.14.
 
-    OE-core has it among its HOSTTOOLS.
+    OE-core has the program in HOSTTOOLS.
     """
     with tempfile.TemporaryFile() as errors:
         try:

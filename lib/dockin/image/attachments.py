@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Bills of materials that publishers attach to their images in a registry.
 
-There are two ways. BuildKit puts an attestation manifest for each platform's image into the index, whose digest covers it
-therefore: https://docs.docker.com/build/metadata/attestations/attestation-storage/
-Other tools push a manifest whose subject is the image, its manifest or its index. A registry lists those (referrers), as
-does an index under the tag sha256-<hex> where the registry can't; a list changes without the image's digest:
+There are two kinds. BuildKit adds an attestation manifest for each platform's image to the index, whose digest covers it:
+https://docs.docker.com/build/metadata/attestations/attestation-storage/
+Other tools push a manifest whose subject is the image's manifest or index (a referrer). The registry lists referrers, or an
+index under the tag sha256-<hex> does; this list can change while the image's digest stays:
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
 """
 
@@ -30,16 +30,16 @@ SUFFIXES = {
     "application/vnd.cyclonedx+xml": ".cdx.xml",
     "application/vnd.syft+json": ".syft.json",
 }
-"""Names of bills of materials, by media type."""
+"""File suffixes of bills of materials, by media type."""
 
 MAX_SIZE = 256 << 20
-"""Bytes of all attachments with bills of materials of one image."""
+"""Most bytes of all attachments with bills of materials of one image."""
 MAX_MEMBERS = 64
-"""Of a statement, which has four; each takes memory."""
+"""Most members of a statement, each of which takes memory; a real one has four."""
 MAX_ATTACHED = 100
-"""Manifests that are looked at for one image, as the index, lists and pins name them; each costs a request at least."""
+"""Most manifests that are read for one image, from the index, lists and pins; each costs at least a request."""
 
-# How a text of each kind begins, and no program: what packages have is looked at by tools that take programs apart.
+# Beginnings of each text format. No program is accepted, because packaging tools analyse programs.
 _BEGINNINGS = {"json": (b"{",), "xml": (b"<",), "spdx": (b"SPDXVersion:", b"# ")}
 _IN_TOTO = "application/vnd.in-toto+json"
 _PREDICATES = (
@@ -48,22 +48,22 @@ _PREDICATES = (
 )
 _PREDICATE_TYPE = "in-toto.io/predicate-type"
 _REFERENCE_DIGEST = "vnd.docker.reference.digest"
-# JSON's strings, also one without an end, so that no place is looked at twice; and what stands between values.
+# JSON's strings, also an unterminated one, so that no character is read twice; and the punctuation between values.
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[][{}:,]', re.DOTALL)
-# What says of itself no more than that it is a manifest may be anything.
+# A manifest with one of these types may be anything.
 _VAGUE = ("", _IN_TOTO, manifests.OCI_CONFIG, "application/vnd.oci.empty.v1+json")
 
 
 class InvalidAttachment(DockinError):
-    """What is attached to an image is not what it has to be."""
+    """An attachment of an image is invalid."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """That bills of materials are wanted, and which."""
+    """The requested bills of materials."""
 
     pins: tuple[str, ...] = ()
-    """Digests of manifests, instead of what the registry lists; sorted."""
+    """Digests of manifests, instead of the registry's list; sorted."""
     required: bool = False
 
 
@@ -77,32 +77,32 @@ class Attachment:
     in_index: bool
     """Whether the image's index names it, so that the index's digest covers it."""
     fits: bool
-    """Whether it belongs to this platform's image, or to all; not so for one that was pinned for another platform."""
+    """Whether it belongs to this platform's image or to all platforms. A pin may name one of another platform."""
 
     @property
     def documents(self) -> tuple[manifests.Descriptor, ...]:
-        """The bills of materials in it, each once; none of what belongs to another platform."""
+        """The bills of materials in it, each once, except those for another platform."""
         found = {layer.digest: layer for layer in self.artifact.layers if _format(layer)} if self.fits else {}
         return tuple(found.values())
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The image that something is attached to."""
+    """The image to which attachments belong."""
 
     digest: str
-    """Of the index, or of the manifest where there is no index."""
+    """Of the index, or of the manifest if there is no index."""
     top: manifests.Index | manifests.Manifest
     manifest_digest: str
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """What may be attached to: first the platform's manifest, then the index."""
+        """Digests that attachments can refer to: first the platform's manifest, then the index."""
         return tuple(dict.fromkeys((self.manifest_digest, self.digest)))
 
 
 def wanted(choice: str, pins: str | None, flag: str) -> Wanted | None:
-    """Return what DOCKIN_FETCH_SBOM and the flag of SRC_URI with pins ask for, None for nothing. Raises DockinError."""
+    """Return the bills that DOCKIN_FETCH_SBOM and the flag of SRC_URI request, None for none. Raises DockinError."""
     if choice not in CHOICES:
         raise DockinError(f"Invalid DOCKIN_FETCH_SBOM = {choice!r}: expected {', '.join(map(repr, CHOICES))}")
     digests = (pins or "").split()
@@ -115,7 +115,7 @@ def wanted(choice: str, pins: str | None, flag: str) -> Wanted | None:
 
 
 def attestations(subject: Subject) -> list[manifests.Descriptor]:
-    """Return the attestation manifests that an index names for a platform's image. Raises InvalidAttachment."""
+    """Return the attestation manifests that an index has for a platform's image. Raises InvalidAttachment."""
     if not isinstance(subject.top, manifests.Index):
         return []
     found = [
@@ -132,13 +132,13 @@ def attestations(subject: Subject) -> list[manifests.Descriptor]:
 
 
 def candidates(pages: typing.Iterable[bytes]) -> list[str]:
-    """Return the digests of what lists of referrers name and may be a bill of materials, sorted. Raises DockinError."""
+    """Return the digests in lists of referrers that may be bills of materials, sorted. Raises DockinError."""
     kinds = (*SUFFIXES, *_VAGUE)
     found: set[str] = set()
     for page in pages:
         document = manifests.parse(page)
         if not isinstance(document, manifests.Index):
-            raise InvalidAttachment("Invalid list of what is attached: it is no index")
+            raise InvalidAttachment("Invalid list of referrers: it is no index")
         entries = [entry for entry in document.manifests if entry.media_type in manifests.MANIFEST_TYPES]
         found.update(entry.digest for entry in entries if entry.artifact_type in kinds)
     if len(found) > MAX_ATTACHED:
@@ -162,7 +162,7 @@ def attach(subject: Subject, digest: str, data: bytes) -> Attachment:
 
 
 def choose(subject: Subject, found: list[Attachment]) -> list[Attachment]:
-    """Return which of the listed attachments to take: those of the platform's manifest, if none the index's."""
+    """Choose from the listed attachments: those of the platform's manifest, or if there are none those of the index."""
     found = [one for one in found if one.documents and one.artifact.subject]
     for digest in subject.digests:
         these = [one for one in found if one.artifact.subject and one.artifact.subject.digest == digest]
@@ -172,7 +172,7 @@ def choose(subject: Subject, found: list[Attachment]) -> list[Attachment]:
 
 
 def check(subject: Subject, attachments: typing.Sequence[Attachment], asked: Wanted) -> None:
-    """Raise InvalidAttachment unless these are all that the index and the pins name, and nothing beside."""
+    """Raise InvalidAttachment unless the attachments are exactly those that the index and the pins name."""
     named = {entry.digest for entry in attestations(subject)}
     missing = named - {one.digest for one in attachments}
     if missing:
@@ -186,34 +186,34 @@ def check(subject: Subject, attachments: typing.Sequence[Attachment], asked: Wan
 
 
 def documents(attachments: typing.Sequence[Attachment]) -> list[tuple[Attachment, manifests.Descriptor, str]]:
-    """Return the bills of materials, in a fixed order: where each comes from, its bytes' descriptor, its media type.
+    """Return the bills of materials in a fixed order: the attachment of each, the descriptor of its bytes, its media type.
 
-    Raises InvalidAttachment for what is too large.
+    Raises InvalidAttachment for bills that are too large.
     """
     found: dict[str, tuple[Attachment, manifests.Descriptor, str]] = {}
     size = 0
     for one in attachments:
         for document in one.documents:
             found.setdefault(document.digest, (one, document, _format(document)))
-        # skopeo downloads all of it.
+        # skopeo downloads all layers of the attachment.
         size += sum(layer.size for layer in one.artifact.layers) if one.documents else 0
         if size > MAX_SIZE:
-            raise InvalidAttachment(f"With the attachment {one.digest} it is {size} bytes, at most {MAX_SIZE} are accepted")
+            raise InvalidAttachment(f"The attachments up to {one.digest} have {size} bytes, at most {MAX_SIZE} are accepted")
     return list(found.values())
 
 
 def file_name(stem: str, suffix: str, number: int) -> str:
-    """Return the name of the number-th bill of materials with a suffix, beginning with 1: busybox-1.36.1.spdx.json.
+    """Return the name of the number-th bill of materials with a suffix, from 1: busybox-1.36.1.spdx.json.
 
-    '+', which no stem has, keeps further ones apart: busybox-1.36.1+2.spdx.json.
+    '+', which no stem has, separates the number of further ones: busybox-1.36.1+2.spdx.json.
     """
     return stem + (f"+{number}" if number > 1 else "") + suffix
 
 
 def extract(document: manifests.Descriptor, data: bytes, subject: Subject) -> bytes:
-    """Return the bill of materials in a document: as it is, or taken as it is out of the statement that it is attested by.
+    """Return the bill of materials in a document, either the document itself or the predicate of a statement, unchanged.
 
-    Raises InvalidAttachment, also where the statement is about another image, or what should be a text is something else.
+    Raises InvalidAttachment, also for a statement about another image, and for a document that is no text.
     """
     if document.media_type != _IN_TOTO:
         kind = SUFFIXES[document.media_type].rpartition(".")[2]
@@ -238,7 +238,7 @@ def extract(document: manifests.Descriptor, data: bytes, subject: Subject) -> by
     except (ValueError, KeyError, TypeError) as error:
         raise failure(f"{type(error).__name__}: {error}") from error
     if wrong:
-        raise failure("it is about what is no digest")
+        raise failure("its subject has an invalid digest")
     if not about & set(subject.digests):
         others = min(about) if len(about) == 1 else f"{len(about)} other images" if about else "nothing"
         raise InvalidAttachment(f"The statement {document.digest} is about {others}, not about the image {subject.digest}")
@@ -248,9 +248,10 @@ def extract(document: manifests.Descriptor, data: bytes, subject: Subject) -> by
 
 
 def _members(data: bytes, failure: foreignjson.Failure) -> dict[str, typing.Any]:
-    """Return where in the text of a JSON object its members' values are, by name. Raises ValueError and what failure makes.
+    """Return the places of the members' values in the text of a JSON object, by name. Raises ValueError and failure's.
 
-    The values are neither read nor checked. Read, they may take forty times their size, or be nested too deeply for Python.
+    The values are neither parsed nor checked: parsed, they could take forty times their size, or be nested too deeply for
+    Python.
     """
     found: list[tuple[str, slice]] = []
     depth, name, start = 0, None, None
@@ -278,7 +279,7 @@ def _members(data: bytes, failure: foreignjson.Failure) -> dict[str, typing.Any]
 
 
 def _format(layer: manifests.Descriptor) -> str:
-    """Return the media type of the bill of materials in a layer, "" where it is something else."""
+    """Return the media type of the bill of materials in a layer, "" if the layer has none."""
     if layer.media_type in SUFFIXES:
         return layer.media_type
     if layer.media_type == _IN_TOTO:

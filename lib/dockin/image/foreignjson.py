@@ -1,15 +1,15 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""JSON that others have written: read so that no program which gets the same bytes reads something else in them.
+"""Foreign JSON, parsed so that every program which reads the same bytes sees the same document.
 
-skopeo, Docker, containerd and Podman are written in Go. Its encoding/json (https://pkg.go.dev/encoding/json#Unmarshal) takes
-a key that it looks for in upper and lower case alike, U+017F for an s and U+212A for a k; of several such keys the last one
-counts. In strings it replaces what is no Unicode. Python's json looks for the very key, and takes NaN, Infinity, halves of
-surrogate pairs and any depth that its stack allows. So a document with "architecture" and "Architecture" would be checked as
-one image and run as another. Here whatever the two may read differently is an error.
+skopeo, Docker, containerd and Podman are written in Go. Its encoding/json (https://pkg.go.dev/encoding/json#Unmarshal)
+ignores the case of a key, reads U+017F as s and U+212A as k, and uses the last of several such keys. In strings it replaces
+invalid Unicode. Python's json compares keys exactly, and accepts NaN, Infinity, halves of surrogate pairs and any nesting
+that its stack allows. A document with "architecture" and "Architecture" would therefore be checked as one image and run as
+another. This module refuses every document that the two may read differently.
 
-It is for what is checked here and used by such a program. A registry's lists of tags, tokens and words about an error are
-used here alone, and read as Python's json does: one odd tag is not to lose the list.
+Use it for documents that are checked here and used by such a program. Tag lists, tokens and error messages of registries are
+used only here, and are parsed by Python's json: one odd tag must not lose the list.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ import typing
 from dockin.errors import DockinError
 
 MAX_DEPTH = 64
-"""Of arrays and objects in each other; images have 5, Go takes 10000."""
+"""Deepest nesting of arrays and objects; images have 5, Go accepts 10000."""
 _MAX_DIGITS = 20
-"""Characters of an integer: all that 64 bits can hold have at most so many."""
+"""Longest integer in characters: enough for every 64-bit integer."""
 
 Failure = typing.Callable[[str], DockinError]
-"""Makes an error of what is wrong, a phrase."""
+"""Makes an error from a phrase that says what is wrong."""
 
 
 class Object(dict[str, typing.Any]):
-    """A JSON object. Asked for a key, it raises an error if Go would take another one for it.
+    """A JSON object, which raises an error on access to a key that Go would find under another spelling.
 
-    Maps with keys of the publisher's choice, which Go does not fold either, are read by items() instead.
+    Read maps with the publisher's own keys by items() instead: Go does not fold those.
     """
 
     def __init__(self, pairs: list[tuple[str, typing.Any]], failure: Failure) -> None:
@@ -52,7 +52,7 @@ class Object(dict[str, typing.Any]):
         return super().__contains__(key)
 
     def get(self, key: str, default: typing.Any = None) -> typing.Any:
-        """Return the value of a key, or the default where there is none."""
+        """Return the value of a key, or the default if there is none."""
         self._check(key)
         return super().get(key, default)
 
@@ -66,7 +66,7 @@ class Object(dict[str, typing.Any]):
 
 
 def loads(data: bytes, failure: Failure) -> typing.Any:
-    """Return the value in some bytes, its objects as Object. Raises what failure makes, also later, of an object's keys."""
+    """Parse bytes, with objects as Object. Raises failure's error, for keys also later on access."""
 
     def refuse(text: str) -> typing.NoReturn:
         raise failure(f"no JSON ({text[:80]} is no number that all programs read)")
@@ -92,12 +92,12 @@ def loads(data: bytes, failure: Failure) -> typing.Any:
 
 
 def _fold(key: str) -> str:
-    # lower() makes a k of U+212A. No key that is looked for has other letters than ASCII's.
+    # lower() turns U+212A into k. All requested keys are ASCII.
     return key.lower().replace("\u017f", "s")
 
 
 def _check(value: object, depth: int) -> None:
-    """Raise ValueError for a string that is no Unicode, and for what is nested too deeply."""
+    """Raise ValueError for a string with invalid Unicode, and for nesting that is too deep."""
     if isinstance(value, str):
         try:
             value.encode()

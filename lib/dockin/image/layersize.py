@@ -1,9 +1,9 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What a layer takes up unpacked, counted while its tar passes.
+"""The unpacked size of a layer, counted while its tar is read.
 
-The length of the tar does not tell: Docker writes the holes of a sparse file as zeros, a file system gives whole blocks, and
-one path may name a thousand directories.
+The length of the tar does not tell it: Docker writes the holes of a sparse file as zeros, file systems allocate whole
+blocks, and one path may imply a thousand directories.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import typing
 from dockin.image import layertar
 
 BLOCK = 4096
-"""Of ext4 and most others, in bytes."""
-# An entry's header in the tar is about as long as an inode and a name in a directory.
+"""Block size of ext4 and most others, in bytes."""
+# A tar header is about as large as an inode and its name in a directory.
 _HEADER = 512
-# Longest target of a symbolic link that ext4 keeps in the inode.
+# Longest symbolic link that ext4 stores in the inode.
 _IN_INODE = 59
 
 
 class Meter:
-    """Counts one layer."""
+    """Counts the size of one layer."""
 
     def __init__(self) -> None:
         """Begin a layer."""
         self.size = 0
-        """Bytes that the entries read so far take up: holes count as zeros, and content in whole blocks."""
+        """Bytes of the entries read so far: with holes as zeros, and in whole blocks."""
         self._before: list[bytes] = []
 
     def watch(self, chunks: typing.Iterable[bytes]) -> typing.Iterator[bytes]:
-        """Yield a tar as it is, and count what is in it. Raises InvalidLayerTar and what chunks raises."""
+        """Yield a tar unchanged, and count the size of its entries. Raises InvalidLayerTar and what chunks raises."""
         passed: list[bytes] = []
 
         def noted() -> typing.Iterator[bytes]:
@@ -58,7 +58,7 @@ class Meter:
             yield from taken()
 
     def _directories(self, member: layertar.Member) -> int:
-        """Return how many directories of a path no entry may describe: those that the path before does not have."""
+        """Return how many directories of a path may have no entry: those that the previous path does not have."""
         path = posixpath.normpath(b"/" + member.name).strip(b"/").split(b"/")
         known = os.path.commonprefix([path[:-1], self._before])
         self._before = path

@@ -1,12 +1,12 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""The tar of an image layer, read as Docker reads it, in one pass, with every byte accounted for.
+"""A reader of layer tars that follows Docker's rules, works in one pass, and accounts for every byte.
 
-Python's tarfile reads the same formats with other rules (it applies global headers, keeps what is damaged, passes over
-what it does not know) and does not give the raw bytes that Docker needs to write the same tar again. The rules here are
-those of Go's archive/tar, which every Docker has: V7, ustar, PAX, GNU and star headers; long names of GNU and PAX; sparse
-files of GNU (type S) and PAX (0.0, 0.1 and 1.0); numbers in octal and base 256.
-Format: https://www.gnu.org/software/tar/manual/html_node/Standard.html and
+Python's tarfile reads the same formats by other rules (it applies global headers, keeps damaged entries, skips unknown
+ones), and does not return the raw bytes that Docker needs to rebuild the same tar. The rules here are those of Go's
+archive/tar, which Docker uses: V7, ustar, PAX, GNU and star headers; long names of GNU and PAX; sparse files of GNU
+(type S) and PAX (0.0, 0.1 and 1.0); numbers in octal and base 256. Format:
+https://www.gnu.org/software/tar/manual/html_node/Standard.html and
 https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from dockin.errors import DockinError
 
 REGULAR, LINK, SYMLINK, CHARACTER, BLOCK, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
-"""Types of members; other types can't be in a layer."""
+"""Types of members; a layer can have no others."""
 
 _OLD_REGULAR, _GNU_SPARSE = b"\0", b"S"
 _PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK = b"x", b"g", b"L", b"K"
@@ -28,7 +28,7 @@ _TYPES = (REGULAR, LINK, SYMLINK, CHARACTER, BLOCK, DIRECTORY, FIFO)
 _WITHOUT_CONTENT = (LINK, SYMLINK, CHARACTER, BLOCK, DIRECTORY, FIFO)
 
 _SIZE = 512
-# Longest PAX header, and longest map of a sparse file's holes, in bytes: Go's limit.
+# Longest PAX header, and longest map of a sparse file, in bytes: Go's limit.
 _MAX_SPECIAL = 1 << 20
 _MAX_INT = 1 << 63
 _XATTR = b"SCHILY.xattr."
@@ -38,7 +38,7 @@ _TIME = re.compile(rb"([+-]?[0-9]+)(?:\.([0-9]*))?")
 
 
 class InvalidLayerTar(DockinError):
-    """A layer's tar is damaged, or has what no layer may have; says where."""
+    """A layer's tar is damaged, or has an entry that no layer may have; the message says where."""
 
 
 @dataclass
@@ -46,26 +46,26 @@ class Member:
     """An entry of a layer's tar."""
 
     number: int
-    """Its place in the tar, from 0."""
+    """Its position in the tar, from 0."""
     name: bytes
-    """As the tar has it: whatever bytes, also absolute or with '..'."""
+    """The name in the tar: any bytes, perhaps absolute or with '..'."""
     type: bytes
     mode: int = 0
     """Permissions with setuid, setgid and sticky bit."""
     uid: int = 0
     gid: int = 0
     size: int = 0
-    """Bytes of a regular file, its holes included."""
+    """Bytes of a regular file, with its holes."""
     mtime: int = 0
     """Nanoseconds since 1970, as the atime."""
     atime: int | None = None
     target: bytes = b""
-    """Of a link, hard or symbolic."""
+    """Of a hard or symbolic link."""
     device: tuple[int, int] = (0, 0)
     """Major and minor number."""
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
     extents: tuple[tuple[int, int], ...] | None = None
-    """Offset and length of what is no hole in a sparse file; None for any other."""
+    """Offset and length of the data in a sparse file; None for any other file."""
     stored: int = 0
     """Bytes of content in the tar."""
 
@@ -73,7 +73,7 @@ class Member:
 class Reader:
     """Reads the members of a layer's tar: next(), then content() of a regular file to its end, then next() again.
 
-    raw() gives the bytes that are no content, since it was called last: headers, padding, and the end of the tar.
+    raw() returns the bytes since its last call that are no content: headers, padding, and the end of the tar.
     """
 
     def __init__(self, chunks: typing.Iterable[bytes]) -> None:
@@ -92,7 +92,7 @@ class Reader:
         return data
 
     def content(self) -> typing.Iterator[bytes]:
-        """Yield the content of the member read last as the tar has it: of a sparse file what is no hole."""
+        """Yield the last member's content as stored in the tar: of a sparse file without the holes."""
         while self._left:
             data = self._take(self._left)
             if not data:
@@ -101,7 +101,7 @@ class Reader:
             yield data
 
     def rest(self) -> typing.Iterator[bytes]:
-        """Yield what follows after the last member."""
+        """Yield the bytes after the last member."""
         while True:
             data = self._take(1 << 20)
             if not data:
@@ -127,7 +127,7 @@ class Reader:
             if kind == _PAX:
                 records = self._records(data)
             elif kind == _PAX_GLOBAL:
-                # Docker passes over what a global header says, and over a header before it too.
+                # Docker ignores a global header's records, and also those of a header before it.
                 records, names = {}, {}
             else:
                 names[kind] = data.partition(b"\0")[0]
@@ -173,7 +173,7 @@ class Reader:
         return member
 
     def _name_and_times(self, block: bytes) -> tuple[bytes, int | None]:
-        """Return the name in a header, with its prefix, and the atime of a GNU or star header."""
+        """Return a header's name with its prefix, and the atime of a GNU or star header."""
         name = _text(block[:100])
         prefix, atime = b"", None
         if _is_star(block):
@@ -184,7 +184,7 @@ class Reader:
                 if block[357]:
                     self._number_in(block, 357, 12)  # the ctime
             except InvalidLayerTar:
-                # Go before 1.8 wrote a prefix there.
+                # Go before 1.8 wrote a prefix into this field.
                 atime, prefix = None, _text(block[345:500])
                 prefix = prefix if prefix.isascii() else b""
         elif _is_posix(block):
@@ -192,7 +192,7 @@ class Reader:
         return (prefix + b"/" + name if prefix else name), None if atime is None else atime * 10**9
 
     def _apply(self, records: dict[bytes, bytes], member: Member) -> None:
-        """Let the records of a PAX header replace what the header after it says."""
+        """Let the records of a PAX header replace the fields of the header that follows."""
         for key, value in records.items():
             if key.startswith(_XATTR):
                 member.xattrs[key[len(_XATTR) :]] = value
@@ -214,7 +214,7 @@ class Reader:
                 member.atime = self._time(value)
 
     def _read_extents(self, block: bytes, records: dict[bytes, bytes], member: Member) -> None:
-        """Set size and extents of a sparse file, whose map of extents may be the start of its content."""
+        """Set size and extents of a sparse file, whose map may be at the start of its content."""
         if block[156:157] == _GNU_SPARSE:
             if not _is_gnu(block):
                 raise self._damaged("a sparse file has no GNU header")
@@ -250,7 +250,7 @@ class Reader:
             raise self._damaged("the map of a sparse file does not fit its content")
 
     def _gnu_map(self, block: bytes) -> list[int]:
-        """Return offsets and lengths, which go on in blocks of their own."""
+        """Return offsets and lengths, which continue in separate blocks."""
         numbers: list[int] = []
         entries, extended = block[386:482], block[482]
         while True:
@@ -267,7 +267,7 @@ class Reader:
             entries, extended = more[:504], more[504]
 
     def _map_in_content(self) -> list[int]:
-        """Return offsets and lengths, which are lines of text before the content, filled up to a block."""
+        """Return offsets and lengths from lines of text before the content, padded to a block."""
         text = self._lines(b"", 1)
         count = self._decimal(text.partition(b"\n")[0])
         if not 0 <= count <= _MAX_SPECIAL:
@@ -276,7 +276,7 @@ class Reader:
         return [self._decimal(line) for line in lines[1 : 1 + 2 * count]]
 
     def _lines(self, text: bytes, count: int) -> bytes:
-        """Return the content's first blocks, of which text is read already, that hold so many lines."""
+        """Return the first blocks of the content with so many lines; text has been read already."""
         blocks, found = [text], text.count(b"\n")
         while found < count:
             if self._left < _SIZE or len(blocks) * _SIZE > _MAX_SPECIAL:
@@ -298,7 +298,7 @@ class Reader:
         return data
 
     def _records(self, data: bytes) -> dict[bytes, bytes]:
-        """Return the records of a PAX header, with the extents of a sparse file of version 0.0 as 0.1 has them."""
+        """Return the records of a PAX header, with the extents of a version 0.0 sparse file in the form of 0.1."""
         records: dict[bytes, bytes] = {}
         extents: list[bytes] = []
         start = 0
@@ -336,13 +336,13 @@ class Reader:
         return block
 
     def _block(self) -> bytes:
-        """Return a block, nothing at the end of the file."""
+        """Return a block; empty at the end of the file."""
         block = self._read(_SIZE, "it ends within a header", or_nothing=True)
         self._raw += block
         return block
 
     def _read(self, size: int, cut: str, or_nothing: bool = False) -> bytes:
-        """Return so many bytes. Raises InvalidLayerTar, saying cut, where there are less."""
+        """Return so many bytes. Raises InvalidLayerTar with the reason cut if there are fewer."""
         pieces = []
         missing = size
         while missing:
@@ -356,7 +356,7 @@ class Reader:
         return b"".join(pieces)
 
     def _take(self, limit: int) -> bytes:
-        """Return up to limit bytes, as many as are at hand; nothing at the end of the file."""
+        """Return up to limit bytes, as many as available; empty at the end of the file."""
         while self._start == len(self._buffer):
             chunk = next(self._chunks, None)
             if chunk is None:
@@ -368,7 +368,7 @@ class Reader:
         return data
 
     def _number_in(self, block: bytes, start: int, length: int) -> int:
-        """Return the number in a field: octal digits, or big-endian in two's complement where its highest bit is set."""
+        """Return the number in a field: octal digits, or big-endian two's complement if its highest bit is set."""
         data = block[start : start + length]
         if data[0] & 0x80:
             value = int.from_bytes(bytes([data[0] & 0x7F]) + data[1:], "big")
@@ -390,7 +390,7 @@ class Reader:
         return int(text)
 
     def _time(self, text: bytes) -> int:
-        """Return the nanoseconds of a decimal number of seconds; more digits than that has are cut off."""
+        """Return the nanoseconds of a decimal number of seconds; further digits are cut off."""
         match = _TIME.fullmatch(text)
         if not match:
             raise self._damaged(f"an extended header has {text[:40]!r} where a time belongs")
@@ -402,7 +402,7 @@ class Reader:
 
 
 def printable(name: bytes) -> str:
-    """Return a name for a message: on one line, quoted, foreign bytes escaped, not too long."""
+    """Return a name for a message: on one line, quoted, with foreign bytes escaped, not too long."""
     text = repr(name)[1:] if len(name) <= 200 else repr(name[:200])[1:-1] + "…'"
     try:
         readable = name.decode()
@@ -416,7 +416,7 @@ def _text(data: bytes) -> bytes:
 
 
 def _has_right_sum(block: bytes) -> bool:
-    """Tell whether a header's checksum is right, counted with or without signs."""
+    """Tell whether a header's checksum is right, computed with signed or unsigned bytes."""
     text = block[148:156].strip(b" \0").partition(b"\0")[0]
     if not _OCTAL.fullmatch(text or b"0"):
         return False
@@ -437,5 +437,5 @@ def _is_star(block: bytes) -> bool:
 
 
 def _is_posix(block: bytes) -> bool:
-    """Tell whether a header is more than one of V7: ustar, PAX, star or GNU."""
+    """Tell whether a header has a later format than V7: ustar, PAX, star or GNU."""
     return block[257:263] == b"ustar\0" or _is_gnu(block)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Indexes, manifests and configs as registries serve them: their bytes are foreign, so each is checked as it is read.
+"""Indexes, manifests and configs of registries. They are foreign, so each is checked while it is parsed.
 
 Formats: https://github.com/opencontainers/image-spec (image-index.md, manifest.md, config.md) and Docker's schema 2,
 https://distribution.github.io/distribution/spec/manifest-v2-2/
@@ -27,51 +27,51 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 
 INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
-# The others are those of images that Docker 1.10 pushed, or that registries changed. Docker and skopeo take them as well.
+# The other types are of images that Docker 1.10 pushed, or that registries changed. Docker and skopeo accept them too.
 _CONFIG_TYPES = (OCI_CONFIG, DOCKER_CONFIG, "application/octet-stream", "application/json", "text/html", "")
 _LAYER_TYPE = re.compile(
     r"application/vnd\.oci\.image\.layer\.v1\.tar(\+(gzip|zstd))?"
     r"|application/vnd\.docker\.image\.rootfs\.diff\.tar(\.(gzip|zstd))?"
 )
 
-# RFC 3339, with a fraction of any use: its seconds, its fraction, its offset.
+# RFC 3339, with a fraction of any length: date and time, fraction, offset.
 TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,30}))?(Z|[+-][0-9]{2}:[0-9]{2})")
 _BLANKS = re.compile(rb"[ \t\n\r]+")
 _DIFF_IDS = re.compile(rb'"diff_ids":\[([^]]*)\]')
 
 MAX_MANIFEST_SIZE = 4 << 20
-"""Bytes; what containers/image and Docker's registry accept for an index or a manifest."""
+"""Bytes; the limit of containers/image and Docker's registry for an index or a manifest."""
 MAX_CONFIG_SIZE = 4 << 20
-"""Bytes; what containers/image accepts. A config holds history and labels, real ones have some kilobytes."""
+"""Bytes; the limit of containers/image. A config has history and labels, usually some kilobytes."""
 
 MAX_LOOKED_AT = 100
 """Entries of one index whose configs are read because they state no platform; each costs two requests."""
 
 REFERENCE_TYPE = "vnd.docker.reference.type"
 ATTESTATION = "attestation-manifest"
-"""BuildKit's annotation of an entry in an index, and its value."""
+"""Value of BuildKit's annotation of an index entry that is an attestation."""
 
 
 class InvalidManifest(DockinError):
-    """A fetched index, manifest or config is not what its format demands, or not supported."""
+    """A fetched index, manifest or config violates its format, or is not supported."""
 
 
 class NotAnImage(InvalidManifest):
-    """A manifest is that of something else, such as a chart."""
+    """A manifest describes something other than an image, such as a chart."""
 
 
 @dataclass(frozen=True)
 class Descriptor:
-    """What an index or manifest says about a blob."""
+    """A blob, as an index or manifest describes it."""
 
     media_type: str
     digest: str
     size: int
     """Bytes."""
     platform: platforms.Platform | None = None
-    """In an index: the platform that the entry states; None where it states none. An attestation's is unknown/unknown."""
+    """In an index: the entry's platform; None if it states none. An attestation's is unknown/unknown."""
     artifact_type: str = field(default="", compare=False)
-    """In a list of what is attached to an image: what it says to be; "" where it says nothing."""
+    """In a list of referrers: the stated type; "" if none is stated."""
     annotations: dict[str, str] = field(default_factory=dict, compare=False)
 
 
@@ -87,7 +87,7 @@ class Index:
     ) -> Descriptor:
         """Return the manifest that fits the platform best. Raises PlatformError, InvalidManifest and what look raises.
 
-        Where none fits of those that state their platform, look tells that of the others; None for what is no image.
+        If no stated platform fits, look tells the platforms of the other entries; None for an entry that is no image.
         """
         found = [entry.platform for entry in self.manifests]
         if not any(platform and wanted.accepts(platform) for platform in found):
@@ -101,7 +101,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One platform's image: its config and its layers, base first."""
+    """One platform's image: its config and its layers, the base first."""
 
     media_type: str
     config: Descriptor
@@ -115,18 +115,18 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A manifest of something that is no image, but is attached to one."""
+    """A manifest that is attached to an image, and is no image itself."""
 
     artifact_type: str
-    """What it says to be: its artifactType, or else the type of its config."""
+    """Its artifactType, or else the type of its config."""
     subject: Descriptor | None
-    """The index or manifest that it is attached to; None for BuildKit's attestations, which an index names."""
+    """The index or manifest to which it is attached; None for BuildKit's attestations, which an index names."""
     layers: tuple[Descriptor, ...]
 
 
 @dataclass(frozen=True)
 class Config:
-    """What matters here of an image's config."""
+    """The parts of an image's config that the layer uses."""
 
     os: str
     architecture: str
@@ -135,26 +135,26 @@ class Config:
     """Digests of the uncompressed layers, base first."""
     labels: dict[str, str]
     created: str
-    """A time that moment() reads; "" where the config says none."""
+    """A time that moment() can read; "" if the config states none."""
 
 
 def digest_of(data: bytes) -> str:
-    """Return sha256:<hex> of some bytes."""
+    """Return sha256:<hex> of bytes."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def moment(text: str) -> datetime.datetime | None:
-    """Return a time of RFC 3339 to the second, None for anything else."""
+    """Return an RFC 3339 time to the second, None for anything else."""
     match = TIME.fullmatch(text)
     try:
-        # Python before 3.11 takes neither Z nor nine digits of a second.
+        # Python before 3.11 accepts neither Z nor nine digits of a fraction.
         return datetime.datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00")) if match else None
     except ValueError:
         return None
 
 
 def is_schema_1(data: bytes) -> bool:
-    """Tell whether some bytes are a manifest of schema 1, whose digest is not that of all of its bytes."""
+    """Tell whether bytes are a schema 1 manifest, whose digest does not cover all of its bytes."""
     try:
         return _load(data, MAX_MANIFEST_SIZE, "manifest").get("schemaVersion") == 1
     except InvalidManifest:
@@ -162,14 +162,14 @@ def is_schema_1(data: bytes) -> bool:
 
 
 def parse(data: bytes) -> Index | Manifest:
-    """Return the index or manifest in some bytes. Raises InvalidManifest."""
+    """Return the index or manifest in bytes. Raises InvalidManifest."""
     document = _load(data, MAX_MANIFEST_SIZE, "manifest")
     version = document.get("schemaVersion")
     if version == 1:
         raise InvalidManifest("Unsupported manifest: schema 1 has no stable digests; push the image again with a newer tool")
     if not _is_schema_2(document):
         raise InvalidManifest(f"Invalid manifest: schemaVersion is {version!r}, expected 2")
-    # One document read in two ways is how digests get bypassed: GHSA-77vh-xpmg-72qh.
+    # A document that can be read in two ways bypasses digests: GHSA-77vh-xpmg-72qh.
     if "manifests" in document and ("layers" in document or "config" in document):
         raise InvalidManifest("Invalid manifest: it has 'manifests' as well as 'layers' or 'config'; it is one or the other")
     media_type = document.get("mediaType")
@@ -186,11 +186,11 @@ def parse(data: bytes) -> Index | Manifest:
 
 
 def parse_artifact(data: bytes) -> Artifact:
-    """Return the manifest in some bytes, whatever it is of. Raises InvalidManifest."""
+    """Return the manifest of an attachment of any kind. Raises InvalidManifest."""
     what = "manifest of an attachment"
     document = _load(data, MAX_MANIFEST_SIZE, what)
     if not _is_schema_2(document) or "manifests" in document:
-        raise InvalidManifest(f"Invalid {what}: it is none of an OCI manifest's form")
+        raise InvalidManifest(f"Invalid {what}: it is no OCI manifest")
     _check_media_type(document.get("mediaType"), MANIFEST_TYPES, what)
     config = _descriptor(_dict(document, "config", what), what)
     subject = document.get("subject")
@@ -202,18 +202,18 @@ def parse_artifact(data: bytes) -> Artifact:
 
 
 def parse_config(data: bytes) -> Config:
-    """Return what matters of a config. Raises InvalidManifest."""
+    """Return the used parts of a config. Raises InvalidManifest."""
     document = _load(data, MAX_CONFIG_SIZE, "config")
     rootfs = _dict(document, "rootfs", "config")
     diff_ids = tuple(_list(rootfs, "diff_ids", "config's rootfs", optional=True))
     for diff_id in diff_ids:
         _check_digest(diff_id, "config")
-    # dockin-preload has no reader of JSON, and takes them from the text.
+    # dockin-preload has no JSON parser, and extracts them from the text.
     written = _DIFF_IDS.findall(_BLANKS.sub(b"", data))
     if written != [",".join(f'"{diff_id}"' for diff_id in diff_ids).encode()] and (written or diff_ids):
         raise InvalidManifest(
-            "Invalid config: 'diff_ids' is written with escapes, or stands outside of 'rootfs' as well; have the image built"
-            " again, by another tool"
+            "Invalid config: 'diff_ids' is written with escapes, or also occurs outside 'rootfs'; rebuild the image with"
+            " another tool"
         )
     settings = _dict(document, "config", "config", optional=True)
     created = _string(document, "created", "config", optional=True)
@@ -281,10 +281,10 @@ def _descriptor(value: object, what: str, typed: bool = True) -> Descriptor:
 
 
 def _platform(value: object, annotations: dict[str, str], what: str) -> platforms.Platform | None:
-    """Return the platform that an index entry states, be it one that no machine has; None where it states none.
+    """Return the platform that an index entry states, even if no machine has it; None if it states none.
 
-    It is read as by containerd, which chooses on the target: an os that is not stated is the target's own, and i386 has no
-    variant. https://github.com/containerd/platforms/blob/main/database.go
+    It is read as by containerd, which chooses on the target: a missing os is the target's own, and i386 has no variant.
+    https://github.com/containerd/platforms/blob/main/database.go
     """
     if value is not None and not isinstance(value, dict):
         raise InvalidManifest(f"Invalid {what}: the platform of an entry is a JSON object, this is {type(value).__name__}")
@@ -292,7 +292,7 @@ def _platform(value: object, annotations: dict[str, str], what: str) -> platform
         _string(value, key, what, optional=True) if value else "" for key in ("os", "architecture", "variant")
     )
     if annotations.get(REFERENCE_TYPE) == ATTESTATION:
-        # By any other platform containerd would take it for an image.
+        # With any other platform, containerd would take the attestation for an image.
         if (system, architecture) not in (("unknown", "unknown"), ("", "")):
             raise InvalidManifest(
                 f"Invalid {what}: an entry is an attestation and states the platform {system}/{architecture}; expected"
@@ -338,7 +338,7 @@ def _list(document: dict[str, typing.Any], key: str, what: str, optional: bool =
 
 
 def _strings(document: dict[str, typing.Any], key: str, what: str) -> dict[str, str]:
-    """Return a map of strings, its keys the publisher's own; Go has "" for null."""
+    """Return a map of strings with the publisher's own keys; Go reads null as ""."""
     values = {name: "" if text is None else text for name, text in _dict(document, key, what, optional=True).items()}
     for name, text in values.items():
         if not isinstance(text, str):

@@ -2,28 +2,27 @@
 # SPDX-License-Identifier: MIT
 """Platforms: what a machine can run, and what an image is built for.
 
-A platform is os/architecture[/variant] in OCI's words, which are Go's: linux/amd64, linux/arm/v7. Here is
-decided which platform a BitBake target wants, which entry of an image index fits it, and whether the image
-that came does.
+A platform is os/architecture[/variant] in the terms of OCI and Go: linux/amd64, linux/arm/v7. This module decides which
+platform a BitBake target needs, which entry of an index fits it, and whether a fetched image does.
 
-The rules are those of the image specification and of the two programs that follow it, skopeo and dockerd:
+The rules are those of the image specification and of the two programs that implement it, skopeo and dockerd:
 
     [index]       https://github.com/opencontainers/image-spec  image-index.md, "Platform Variants"
     [containerd]  https://github.com/containerd/platforms  compare.go, platformVector; database.go
     [skopeo]      https://github.com/containers/image  internal/pkg/platform/platform_matcher.go
 
-They differ, and where they do, the choice here is the one that never gives a machine what it can't run:
+Where they differ, this module never gives a machine an image that it cannot run:
 
-- An arm image that states no variant counts as v7, as in [containerd]. [skopeo] offers it to v5 and v6 too.
-- Only images of the wanted architecture fit. [containerd] also offers 386 to amd64 and arm to arm64, but
-  whether those run depends on the kernel's configuration and, for arm, on the core.
-- An index entry without a platform counts as what its config says, as in [containerd], if no other entry fits.
-  [skopeo] takes the first one, whatever it is.
-- The variants that every machine of an architecture has (amd64 v1, ppc64le power8, riscv64 rva20u64: the ones
-  [index] starts with) are the same as none, and arm64 without a variant is v8.
+- An arm image without a variant counts as v7, as in [containerd]. [skopeo] offers it to v5 and v6 too.
+- Only images of the wanted architecture fit. [containerd] also offers 386 to amd64 and arm to arm64, but whether those run
+  depends on the kernel's configuration and, for arm, on the core.
+- An index entry without a platform counts as what its config says, as in [containerd], if no other entry fits. [skopeo]
+  takes the first one in any case.
+- The baseline variant of an architecture (amd64 v1, ppc64le power8, riscv64 rva20u64: the first ones of [index]) is the same
+  as none, and arm64 without a variant is v8.
 
-For architectures without variants (386, mips, ppc64 …) OCI can't say what an image demands of the CPU:
-linux/386 may mean an i586 or SSE2. Nothing can be checked there.
+For architectures without variants (386, mips, ppc64 …) OCI does not express what an image demands of the CPU: linux/386 may
+mean an i586 or SSE2. This cannot be checked.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ from dataclasses import dataclass
 
 from dockin.errors import DockinError
 
-# Said wherever a platform can't be found out: the user may know better.
+# The hint for an unknown platform: the user may know better.
 _OVERRIDE = "';platform=linux/<architecture>' in SRC_URI or DOCKIN_PLATFORM"
-# Said where an image does not fit: that of one machine must not get to another that shares the recipe.
+# The hint for an image that does not fit: other machines that share the recipe must not get it.
 _MANIFEST = "pin the digest of its manifest and name its platform with ';platform=linux/<architecture>' in SRC_URI"
 
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
 _ARM64_VARIANT = re.compile(r"v(?:8(?:\.[1-9])?|9(?:\.[1-7])?)")
 
-# Other names that [containerd] knows, hence `docker --platform` too: architecture, variant. Its armel is v6,
-# although Debian's port of that name is built for v5: one word must not mean two things on one command line.
+# Other names that [containerd], and so `docker --platform`, accepts: architecture, variant. Its armel is v6, although
+# Debian's port of that name is v5: one word must not mean two things on one command line.
 _ALIASES = {
     "x86_64": ("amd64", ""),
     "x86-64": ("amd64", ""),
@@ -54,11 +53,11 @@ _ALIASES = {
     "armel": ("arm", "v6"),
 }
 
-# What a missing variant means, and the variant that means no more than a missing one.
+# The meaning of a missing variant, and the variant that means the same as a missing one.
 _DEFAULT_VARIANT = {"arm": "v7", "arm64": "v8"}
 _BASELINE_VARIANT = {"amd64": "v1", "ppc64le": "power8", "riscv64": "rva20u64"}
 
-# Variants from the oldest: a machine of one runs it and all before it. arm64's do not form one line.
+# Variants from the oldest: a machine of one runs it and all before it. arm64's variants are not linear.
 _VARIANTS: dict[str, tuple[str, ...]] = {
     "amd64": ("", "v2", "v3", "v4"),
     "arm": ("v5", "v6", "v7", "v8"),
@@ -66,8 +65,8 @@ _VARIANTS: dict[str, tuple[str, ...]] = {
     "riscv64": ("", "rva22u64", "rva23u64"),
 }
 
-# TARGET_ARCH to OCI architecture. What is missing (big-endian arm, 32-bit powerpc and riscv, mips r6, sh …)
-# has no name in OCI, or one that nobody builds images for.
+# TARGET_ARCH to OCI architecture. Missing ones (big-endian arm, 32-bit powerpc and riscv, mips r6, sh …) have no name in
+# OCI, or one for which nobody builds images.
 _ARCHITECTURES = {
     "x86_64": "amd64",  # with the x32 ABI too: the kernel is a 64-bit one
     "i386": "386",
@@ -87,12 +86,12 @@ _ARCHITECTURES = {
     "mips64el": "mips64le",
 }
 
-# Go's architectures that have a Linux, as [containerd] lists them: a user may have images for the rare ones.
+# Go's other architectures with Linux, as [containerd] lists them: a user may have images for these.
 _RARE_ARCHITECTURES = {"arm64be", "armbe", "ppc", "riscv", "s390", "sparc", "sparc64"}
 _KNOWN_ARCHITECTURES = sorted(_RARE_ARCHITECTURES.union(_ARCHITECTURES.values()))
 
-# The words of OE-core's arm tunes. Cortex-A tunes have their core's name in TUNE_FEATURES and only in
-# MACHINEOVERRIDES the architecture; Cortex-M23 and later have the core's name alone.
+# Names in OE-core's arm tunes. Cortex-A tunes have their core's name in TUNE_FEATURES, and the architecture only in
+# MACHINEOVERRIDES; Cortex-M23 and later have only the core's name.
 _ARM_LEVELS = {"armv4": 4, "armv5": 5, "armv6": 6, "armv7a": 7, "armv7ve": 7}
 _ARM_V8_A = re.compile(r"armv[89](?:-\d+)?a")
 _ARM_NO_MMU = re.compile(r"armv\d+(?:-\d+)?e?[mr](?:-.*)?")
@@ -101,15 +100,15 @@ _ARM_FPU = {"vfp", "vfpv3", "vfpv3d16", "vfpv4", "vfpv4d16", "neon", "simd"}
 
 
 class PlatformError(DockinError):
-    """A platform that is malformed, unknown, or not to be had."""
+    """A platform is malformed, unknown, or not available."""
 
 
 @dataclass(frozen=True)
 class Platform:
-    """What programs are built for. One platform has one spelling, so equal platforms have equal fields.
+    """A platform for which programs are built. One platform has one spelling, so equal platforms have equal fields.
 
-    Making one never fails, whatever strings an index or a config holds; only `parse` and `from_target`
-    promise that the platform exists.
+    Constructing one never fails, with any strings of an index or config; only `parse` and `from_target` return platforms
+    that exist.
     """
 
     os: str
@@ -123,13 +122,13 @@ class Platform:
         object.__setattr__(self, "variant", variant)
 
     def __str__(self) -> str:
-        """Return os/architecture[/variant]; quoted where an index or config says what no platform is."""
+        """Return os/architecture[/variant], quoted if an index or config states something else than a platform."""
         text = "/".join(self._parts)
         return text if all(map(_PART.fullmatch, self._parts)) else repr(text)
 
     @property
     def slug(self) -> str:
-        """The platform as part of a file name: linux-arm-v7. PlatformError if that would not be safe."""
+        """The platform as part of a file name: linux-arm-v7. Raises PlatformError for unsafe characters."""
         if not all(_PART.fullmatch(part) for part in self._parts):
             raise PlatformError(f"Invalid platform {str(self)!r}: its parts have letters, digits, '_', '.' and '-' only")
         return "-".join(self._parts)
@@ -148,10 +147,10 @@ class Platform:
 
 
 def parse(text: str) -> Platform:
-    """Return the platform that a user wrote: linux/<architecture>[/<variant>], in lower or upper case.
+    """Return the platform that a user wrote: linux/<architecture>[/<variant>], in any case.
 
-    Architectures and variants are Go's, as the image specification wants, or one of the other names that
-    Docker takes: x86_64, x86-64, i386, aarch64, armhf (arm/v7), armel (arm/v6). PlatformError otherwise.
+    Architectures and variants are Go's, as in the image specification, or other names that Docker accepts: x86_64,
+    x86-64, i386, aarch64, armhf (arm/v7), armel (arm/v6). Raises PlatformError otherwise.
     """
     parts = text.split("/")
     if len(parts) not in (2, 3) or not all(_PART.fullmatch(part) for part in parts):
@@ -177,10 +176,10 @@ def parse(text: str) -> Platform:
 
 
 def from_target(target_arch: str | None, tune_features: str | None, machine_overrides: str | None) -> Platform:
-    """Return the platform of a target, from the variables TARGET_ARCH, TUNE_FEATURES and MACHINEOVERRIDES.
+    """Return a target's platform from the variables TARGET_ARCH, TUNE_FEATURES and MACHINEOVERRIDES.
 
-    The platform is the best one that every CPU of the tune runs; the host's float ABI plays no part, since an
-    image brings its own libraries. PlatformError if there is none or it can't be told.
+    It is the best platform that every CPU of the tune runs. The host's float ABI does not matter, because an image has
+    its own libraries. Raises PlatformError if there is none or it cannot be determined.
     """
     features = frozenset((tune_features or "").split())
     overrides = frozenset((machine_overrides or "").split(":"))
@@ -205,9 +204,9 @@ def from_target(target_arch: str | None, tune_features: str | None, machine_over
 def select(wanted: Platform, candidates: typing.Sequence[Platform | None]) -> int:
     """Return the position of the index entry that fits the wanted platform best.
 
-    candidates are the platforms of the entries in the index's order, None for an entry that is no image. The
-    best variant wins, then the first entry. Attestations, whose platform is unknown/unknown, never fit.
-    PlatformError, with what the index has, if none fits.
+    candidates are the platforms of the entries in the index's order, None for an entry that is no image. The best
+    variant wins, then the first entry. Attestations, whose platform is unknown/unknown, never fit. Raises PlatformError
+    with the index's platforms if none fits.
     """
     for variant in _accepted_variants(wanted.architecture, wanted.variant):
         fitting = Platform(wanted.os, wanted.architecture, variant)
@@ -229,8 +228,8 @@ def check(
 ) -> None:
     """Raise PlatformError unless the image with this config runs on the wanted platform.
 
-    A config often lacks the variant. Then counts the one of the index entry through which the image was found
-    (entry), and without an index the architecture's usual one: an arm image that nobody says is older is v7.
+    A config often lacks the variant. Then the variant of the index entry (entry) counts, and without an index the usual
+    one of the architecture: an arm image without any statement is v7.
     """
     stated = config_variant or ""
     image = Platform(config_os or "", config_architecture or "", stated)
@@ -268,7 +267,7 @@ def _normalise(architecture: str, variant: str) -> tuple[str, str]:
 
 
 def _check_variant(text: str, platform: Platform, parts: list[str]) -> None:
-    """Raise PlatformError unless the variant that the user wrote, if any, exists."""
+    """Raise PlatformError if the variant that the user wrote does not exist."""
     if len(parts) == 2:
         return
     implied = _ALIASES.get(parts[1].lower(), ("", ""))[1]
@@ -290,10 +289,10 @@ def _check_variant(text: str, platform: Platform, parts: list[str]) -> None:
 
 
 def _accepted_variants(architecture: str, variant: str) -> tuple[str, ...]:
-    """Return the variants whose images run on a machine of this one, the best first."""
+    """Return the variants whose images run on a machine of this variant, the best first."""
     if architecture == "arm64" and _ARM64_VARIANT.fullmatch(variant):
         major, _, minor = variant[1:].partition(".")
-        # v9.n has all of v8.(n+5), says [containerd]; v8 ended with v8.9.
+        # v9.n has all of v8.(n+5), according to [containerd]; the last v8 is v8.9.
         lines = [(8, int(minor or 0))]
         if major == "9":
             lines = [(9, int(minor or 0)), (8, min(int(minor or 0) + 5, 9))]
@@ -307,7 +306,7 @@ def _accepted_variants(architecture: str, variant: str) -> tuple[str, ...]:
 def _arm_variant(features: frozenset[str], overrides: frozenset[str]) -> tuple[str | None, str]:
     """Return the variant of a 32-bit little-endian arm tune, or None and the problem.
 
-    v6 and v7 images are built for hard float, hence need an FPU; v5 ones do not.
+    v6 and v7 images are built for hard float, and need an FPU; v5 images do not.
     """
     words = features | overrides
     if any(map(_ARM_NO_MMU.fullmatch, words)) or any(map(_ARM_NO_MMU_CORE.fullmatch, features)):
@@ -329,7 +328,7 @@ def _arm_variant(features: frozenset[str], overrides: frozenset[str]) -> tuple[s
 
 
 def _riscv64_problem(features: frozenset[str]) -> str:
-    """Return why images for riscv64, which are built for RV64GC (rva20u64), do not run on this tune."""
+    """Return why images for riscv64, which are built for RV64GC (rva20u64), do not run on this tune; "" if they do."""
     lacking = ""
     if "rv" in features:  # wrynose and later: the extensions one by one, where d includes f
         has = features | {"f"} if "d" in features else features
@@ -342,7 +341,7 @@ def _riscv64_problem(features: frozenset[str]) -> str:
 
 
 def _also_fitting(wanted: Platform) -> str:
-    """Say, in sentences for a message, what else than the wanted platform's own images would do."""
+    """Return sentences for a message on other platforms whose images would run on the wanted one."""
     accepted = _accepted_variants(wanted.architecture, wanted.variant)
     others = [str(Platform(wanted.os, wanted.architecture, variant)) for variant in accepted[1:]]
     text = f" Images for {', '.join(others)} would do too." if others else ""
@@ -350,7 +349,7 @@ def _also_fitting(wanted: Platform) -> str:
 
 
 def _describe(candidates: typing.Sequence[Platform | None]) -> str:
-    """Say what an index has, each platform once, in its order."""
+    """Return a list of an index's platforms, each once, in its order."""
     images = [str(entry) for entry in candidates if entry is not None and entry.os != "unknown"]
     if images:
         return f"it has {', '.join(dict.fromkeys(images))}"

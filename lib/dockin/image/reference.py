@@ -1,9 +1,9 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Image references: [registry/]repository[:tag][@digest], parsed once and normalised as Docker does.
+"""Image references: [registry/]repository[:tag][@digest], parsed once and normalised as by Docker.
 
-The grammar is the one of https://pkg.go.dev/github.com/distribution/reference, with sha256 as the only digest
-algorithm: it is the one that registries hand out and that an OE recipe can pin.
+The grammar is that of https://pkg.go.dev/github.com/distribution/reference. sha256 is the only digest algorithm, because
+registries use it and a recipe can pin it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HUB = (DEFAULT_REGISTRY, "index.docker.io")
 DEFAULT_NAMESPACE = "library"
 DEFAULT_TAG = "latest"
 
-# The sum of registry and repository; https://github.com/distribution/reference/blob/main/reference.go
+# Of registry and repository together; https://github.com/distribution/reference/blob/main/reference.go
 MAX_NAME_LENGTH = 255
 
 _SHORT = 7
@@ -35,7 +35,7 @@ _logger = logging.getLogger("BitBake.Fetcher.Docker")
 
 
 class InvalidReference(DockinError):
-    """An image reference, tag or digest breaks the grammar."""
+    """An image reference, tag or digest violates the grammar."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class ImageReference:
     """A normalised image reference; make one with parse()."""
 
     registry: str
-    """Host, with port if any: docker.io, host:5000, [::1]:5000. As it is written: Docker and skopeo tell MyACR.azurecr.io
-    from myacr.azurecr.io, in logins, certs.d, registries.conf and the names of images."""
+    """Host, with port if any: docker.io, host:5000, [::1]:5000. It keeps its spelling: Docker and skopeo distinguish
+    MyACR.azurecr.io from myacr.azurecr.io in logins, certs.d, registries.conf and image names."""
     repository: str
     """Path in the registry: library/busybox."""
     tag: str | None = None
@@ -58,12 +58,12 @@ class ImageReference:
 
     @property
     def canonical(self) -> str:
-        """Everything, written out: docker.io/library/busybox:1.36.1@sha256:…"""
+        """The full reference: docker.io/library/busybox:1.36.1@sha256:…"""
         return self.name + self._suffix
 
     @property
     def familiar(self) -> str:
-        """As Docker lists and accepts it: busybox:1.36.1, ghcr.io/org/app:v1."""
+        """The form that Docker lists and accepts: busybox:1.36.1, ghcr.io/org/app:v1."""
         name = self.repository
         if name.startswith(DEFAULT_NAMESPACE + "/") and name.count("/") == 1:
             name = name[len(DEFAULT_NAMESPACE) + 1 :]
@@ -73,19 +73,19 @@ class ImageReference:
 
     @property
     def tagged(self) -> ImageReference:
-        """The reference without its digest: the name that the image has in Docker."""
+        """The reference without its digest: the image's name in Docker."""
         return replace(self, digest=None)
 
     @property
     def pinned(self) -> ImageReference:
-        """The reference without its tag where it has a digest: what skopeo accepts and what a pin means."""
+        """The reference without its tag if it has a digest: skopeo accepts no tag beside a digest, and the pin decides."""
         return replace(self, tag=None) if self.digest else self
 
     @property
     def stem(self) -> str:
-        """The part of file and unit names made from the tagged name: busybox-1.36.1, host-5000-team-app-v1.
+        """The part of file and unit names that is made from the tagged name: busybox-1.36.1, host-5000-team-app-v1.
 
-        Only characters that need no quoting in a shell, a unit name or a URL: A-Z a-z 0-9 . _ -
+        It has only characters that need no quoting in a shell, a unit name or a URL: A-Z a-z 0-9 . _ -
         """
         return re.sub(r"[^A-Za-z0-9._-]+", "-", self.tagged.familiar).strip("-")
 
@@ -98,9 +98,9 @@ class ImageReference:
 
 
 def parse(text: str) -> ImageReference:
-    """Return the normalised reference for what one would type after "docker pull".
+    """Return the normalised reference for an argument of "docker pull".
 
-    A missing registry is docker.io, a single component on docker.io gets library/ before it. A missing tag stays None.
+    A missing registry is docker.io, and a single component on docker.io gets library/ before it. A missing tag stays None.
     Raises InvalidReference.
     """
     if "://" in text:
@@ -108,13 +108,13 @@ def parse(text: str) -> ImageReference:
         raise InvalidReference(f"Invalid image reference: it takes no scheme, write it without {scheme + '://'!r}")
     rest, at, digest = text.partition("@")
     if at and ("/" in digest or not digest.startswith("sha")):
-        # The value is kept out of the message: it may be a password.
+        # The message leaves out the value, which may be a password.
         raise InvalidReference(
             "Invalid image reference: '@' is followed by a digest, sha256:…; user and password have no place in it, log in"
             " with 'skopeo login REGISTRY'"
         )
     if "?" in text or "#" in text:
-        # Nor is what stands behind them shown.
+        # The message leaves out the query and fragment, too.
         raise InvalidReference("Invalid image reference: '?' and '#' have no place in it")
     if at:
         check_digest(digest, text)
@@ -136,12 +136,12 @@ def is_digest(text: str) -> bool:
 
 
 def short(digest: str) -> str:
-    """Return a digest as people read it, 7 hex digits; "" for none."""
+    """Return the first 7 hex digits of a digest; "" for none."""
     return digest.partition(":")[2][:_SHORT]
 
 
 def check_tag(tag: str, context: str) -> str:
-    """Return the tag if it is one; context is what the user wrote, for the message. Raises InvalidReference."""
+    """Return a valid tag; context is the user's text, for the message. Raises InvalidReference."""
     if not _TAG.fullmatch(tag):
         raise InvalidReference(
             f"Invalid tag {tag!r} in {context!r}: a tag has 1 to 128 letters, digits, '_', '.' and '-',"
@@ -151,9 +151,9 @@ def check_tag(tag: str, context: str) -> str:
 
 
 def tags_in(names: object, repository: str) -> list[str]:
-    """Return the tags in what a registry gives as its list of them; null is an empty list. Raises TypeError for no list.
+    """Return the tags in a registry's list; null is an empty list. Raises TypeError if it is no list.
 
-    Registries list other names, too: digests, paths, tags of older rules, null. They are passed over.
+    Registries also list other names: digests, paths, tags by older rules, null. They are skipped.
     """
     if names is None:
         return []
@@ -166,7 +166,7 @@ def tags_in(names: object, repository: str) -> list[str]:
 
 
 def check_digest(digest: str, context: str) -> str:
-    """Return the digest if it is sha256:<64 lower-case hex digits>. Raises InvalidReference."""
+    """Return a valid digest, sha256:<64 lower-case hex digits>. Raises InvalidReference."""
     if not is_digest(digest):
         raise InvalidReference(
             f"Invalid digest {digest!r} in {context!r}: a digest is 'sha256:' and 64 lower-case hex digits"
@@ -175,7 +175,7 @@ def check_digest(digest: str, context: str) -> str:
 
 
 def _split_registry(name: str) -> tuple[str, str]:
-    """Split off the registry by Docker's rule: the first component is one only with a '.' or ':' or as localhost."""
+    """Split off the registry by Docker's rule: the first component, if it has a '.' or ':' or is localhost."""
     first, slash, rest = name.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
         registry, repository = first, rest

@@ -2,22 +2,21 @@
 # SPDX-License-Identifier: MIT
 """Image tarballs: one image of one platform in one self-contained file of DL_DIR.
 
-A tar with an OCI image layout (https://github.com/opencontainers/image-spec/blob/main/image-layout.md) of which only one
-platform is there:
+A tar with an OCI image layout (https://github.com/opencontainers/image-spec/blob/main/image-layout.md) that has only one
+platform:
 
     oci-layout
-    index.json                  names the top: the digest that was pinned or that the tag stood for
-    blobs/sha256/<top>          index, byte-exact as the registry has it (absent where the top is the manifest)
+    index.json                  names the top document: the digest of the pin or the tag
+    blobs/sha256/<top>          index, byte-exact as in the registry (absent if the top is the manifest)
     blobs/sha256/<manifest>     byte-exact
     blobs/sha256/<config>       byte-exact
-    blobs/sha256/<layer>        one each, compressed as the registry has them
+    blobs/sha256/<layer>        each once, compressed as in the registry
 
-Where the bills of materials that are attached to the image are wanted too (lib/dockin/image/attachments.py),
-index.json also names
-the manifests of what is attached, and these and the bills are there. Such a file has a name of its own.
+If bills of materials were requested (lib/dockin/image/attachments.py), index.json also names the manifests of the
+attachments, and the tar has these and the bills. Such a file has another name.
 
-The same image gives the same bytes, whatever the source. Such files come from mirrors too, so nothing in one is believed
-before the chain top, manifest, config, layers has been hashed; nothing is ever extracted by a name in the tar.
+The same image gives the same bytes from any source. Mirrors serve such files too, so nothing in one is trusted before the
+chain of top document, manifest, config and layers has been hashed, and nothing is extracted by a name in the tar.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ from dockin.image.reference import ImageReference, is_digest
 
 PREFIX = "docker_"
 SUFFIX = ".tar"
-# File names have at most 255 bytes, and BitBake appends to them.
+# A file name has at most 255 bytes, and BitBake appends to it.
 _MAX_SUBJECT = 160
 CHUNK = 1 << 20
 MAX_MEMBERS = 50_000
-"""More blobs than the largest manifest can name."""
+"""Most members of a tarball: more than the largest manifest can name."""
 
 _BLOBS = "blobs/sha256/"
 _LAYOUT_NAME = "oci-layout"
@@ -50,10 +49,10 @@ _INDEX_NAME = "index.json"
 
 
 class InvalidTarball(DockinError):
-    """An image tarball is damaged, incomplete or not what was asked for."""
+    """An image tarball is damaged, incomplete or not the requested one."""
 
     def __init__(self, message: str, actual: str = "invalid") -> None:
-        """actual is the hex digest found where another was expected, for the name of the file set aside."""
+        """actual is the hex digest found in place of the expected one, for the name of the renamed file."""
         super().__init__(message)
         self.actual = actual
 
@@ -63,7 +62,7 @@ class Image:
     """One platform's image with all its documents, verified against each other by digest."""
 
     digest: str
-    """Of the top: what a pin names, an index or a manifest."""
+    """Of the top document, an index or a manifest: what a pin names."""
     top: bytes
     manifest_digest: str
     manifest_bytes: bytes
@@ -71,13 +70,13 @@ class Image:
     config_bytes: bytes
     config: manifests.Config
     attachments: tuple[image_attachments.Attachment, ...] = ()
-    """What has bills of materials, and was taken with the image."""
+    """The attachments with bills of materials."""
     looked_at: typing.Mapping[str, bytes] = field(default_factory=dict)
-    """By digest, what was read below the top: also of entries that state no platform, by which the image was chosen."""
+    """Other documents read to choose the image, by digest: manifests and configs of entries that state no platform."""
 
     @property
     def documents(self) -> dict[str, bytes]:
-        """Digest and bytes of top, manifest, config, what was looked at and attachments, in the order of the tarball."""
+        """Digest and bytes of the top document, manifest, config, looked_at and attachments, in the order of the tarball."""
         return {
             self.digest: self.top,
             self.manifest_digest: self.manifest_bytes,
@@ -88,7 +87,7 @@ class Image:
 
     @property
     def subject(self) -> image_attachments.Subject:
-        """The image as what attachments belong to."""
+        """The image as the subject of attachments."""
         return image_attachments.Subject(self.digest, manifests.parse(self.top), self.manifest_digest)
 
     @property
@@ -100,7 +99,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Extent:
-    """Where a blob lies in a file."""
+    """The place of a blob in a file."""
 
     path: str
     offset: int
@@ -108,17 +107,17 @@ class Extent:
 
 
 def file_name(reference: ImageReference, slug: str, sbom: image_attachments.Wanted | None = None) -> str:
-    """Return the name in DL_DIR for a reference, a platform's slug and the bills of materials that are wanted with it.
+    """Return the name in DL_DIR for a reference, a platform's slug and the requested bills of materials.
 
-    With a pin it carries digest and platform only, so that every mirror of the image has it under the same name.
-    Without one the whole reference has to tell images apart; '+' and '=' stand for '/' and ':', which no reference has.
+    With a pin it has only the digest and the platform, so that every mirror has the image under the same name. Without a
+    pin it has the whole reference, with '+' and '=' for '/' and ':', which no reference has.
     """
     if reference.digest:
         subject = reference.digest.replace(":", "-")
     else:
-        # The host in lower case, as BitBake may hand it on.
+        # The host is in lower case, because BitBake may pass it on so.
         name = replace(reference, registry=reference.registry.lower()).canonical
-        # Without the brackets of an IPv6 address: bb.utils.remove() takes a path for a pattern.
+        # An IPv6 address loses its brackets: bb.utils.remove() interprets a path as a pattern.
         subject = re.sub(r"[\[\]]", "", name).replace("/", "+").replace(":", "=")
         if len(subject) > _MAX_SUBJECT:
             subject = hashlib.sha256(name.encode()).hexdigest()
@@ -134,7 +133,7 @@ def blob_name(digest: str) -> str:
 
 
 def read(path: str) -> dict[str, Extent]:
-    """Return the blobs of an image tarball, by digest as its member names claim. Raises InvalidTarball, OSError.
+    """Return the blobs of an image tarball by the digests in its member names. Raises InvalidTarball, OSError.
 
     Only headers are read. A member that no image tarball has (link, device, other name, sparse file) is an error.
     """
@@ -142,9 +141,9 @@ def read(path: str) -> dict[str, Extent]:
 
 
 def find_blobs(directory: str) -> dict[str, list[Extent]]:
-    """Return by digest the places in the directory's image tarballs where a blob is said to be.
+    """Return the claimed places of blobs in a directory's image tarballs, by digest.
 
-    Unreadable files have none. What one file claims may be wrong and in the next one right.
+    Unreadable files are skipped. One file's claim may be wrong and another's right.
     """
     found: dict[str, list[Extent]] = {}
     for path in sorted(pathlib.Path(directory).glob(f"{PREFIX}*{SUFFIX}")):
@@ -158,7 +157,7 @@ def find_blobs(directory: str) -> dict[str, list[Extent]]:
 
 
 def chunks(extent: Extent) -> typing.Iterator[bytes]:
-    """Yield the bytes of an extent. Raises OSError, InvalidTarball where the file is too short."""
+    """Yield the bytes of an extent. Raises OSError, and InvalidTarball if the file is too short."""
     with open(extent.path, "rb") as file:
         file.seek(extent.offset)
         left = extent.size
@@ -171,7 +170,7 @@ def chunks(extent: Extent) -> typing.Iterator[bytes]:
 
 
 def verified_chunks(extent: Extent, blob: manifests.Descriptor) -> typing.Iterator[bytes]:
-    """Yield the bytes of a blob. Raises OSError, InvalidTarball, also at the end of a wrong one."""
+    """Yield the bytes of a blob. Raises OSError, and InvalidTarball, at the end also for a mismatch."""
     if extent.size != blob.size:
         raise InvalidTarball(f"{blob.digest} in {extent.path} has {extent.size} bytes, its manifest says {blob.size}")
     hasher = hashlib.sha256()
@@ -184,14 +183,14 @@ def verified_chunks(extent: Extent, blob: manifests.Descriptor) -> typing.Iterat
 
 
 def copy_blob(source: Extent, blob: manifests.Descriptor, target: str) -> None:
-    """Copy a blob into a file of its own; it is verified as it is copied. Raises InvalidTarball, OSError."""
+    """Copy a blob into a file of its own, and verify it on the way. Raises InvalidTarball, OSError."""
     with open(target, "wb") as file:
         for chunk in verified_chunks(source, blob):
             file.write(chunk)
 
 
 def is_blob(extent: Extent, blob: manifests.Descriptor) -> bool:
-    """Tell whether an extent holds the blob, by its size and digest. Raises OSError."""
+    """Tell whether an extent has the blob, by size and digest. Raises OSError."""
     try:
         for _ in verified_chunks(extent, blob):
             pass
@@ -205,7 +204,7 @@ def resolve(
 ) -> tuple[manifests.Descriptor, bytes, manifests.Manifest]:
     """Return the wanted platform's manifest: its descriptor, bytes and content.
 
-    top is the index or manifest that has the digest; read_blob returns the bytes that a descriptor of an index names.
+    top is the index or manifest with the digest; read_blob returns the bytes for a descriptor of an index.
     Raises InvalidManifest, PlatformError, InvalidTarball and what read_blob raises.
     """
     document = manifests.parse(top)
@@ -221,9 +220,9 @@ def resolve(
 def choose(
     index: manifests.Index, wanted: platforms.Platform, read_blob: typing.Callable[[manifests.Descriptor], bytes]
 ) -> manifests.Descriptor:
-    """Return the entry of an index that is the wanted platform's; entries that state no platform have it in their configs.
+    """Return the wanted platform's entry of an index; for entries without a platform their configs are read.
 
-    read_blob is asked for an entry's manifest, then for the config of that. Raises as resolve().
+    read_blob is called for an entry's manifest, then for its config. Raises as resolve().
     """
 
     def look(entry: manifests.Descriptor) -> platforms.Platform | None:
@@ -295,24 +294,23 @@ def make_image(
 
 
 def _check_entries(top: bytes, chosen: str, manifest: manifests.Manifest) -> None:
-    """Raise InvalidManifest where a blob of the image is another entry of its index: containerd could run that one."""
+    """Raise InvalidManifest if a blob of the image is also another entry of its index: containerd could run that entry."""
     index = manifests.parse(top)
     entries = {entry.digest for entry in index.manifests} if isinstance(index, manifests.Index) else set()
     blobs = {manifest.config.digest, *(layer.digest for layer in manifest.layers)}
     both = (entries - {chosen}) & blobs
     if both:
         raise manifests.InvalidManifest(
-            f"Invalid image {chosen}: its blob {min(both)} is an entry of its index as well; its publisher has to make it"
-            " anew"
+            f"Invalid image {chosen}: its blob {min(both)} is also an entry of its index; its publisher has to rebuild it"
         )
 
 
 def load(path: str, wanted: platforms.Platform, pin: str | None, sbom: image_attachments.Wanted | None = None) -> Image:
-    """Return the image in a tarball, checked against its pin, its platform and the bills of materials that are wanted.
+    """Return the image in a tarball, checked against its pin, its platform and the requested bills of materials.
 
-    All documents are hashed, from the pin (or the top that the tarball names) on, and nothing else may be attached. Layers
-    and bills of materials are not read. Raises InvalidTarball naming both digests, InvalidManifest, InvalidAttachment,
-    PlatformError, OSError.
+    All documents are hashed, from the pin (or the tarball's top document) on, and no other attachments are accepted.
+    Layers and bills of materials are not read. Raises InvalidTarball naming both digests, InvalidManifest,
+    InvalidAttachment, PlatformError, OSError.
     """
     members = _members(path)
     digest, *more = _read_names(path, members)
@@ -339,10 +337,10 @@ def load(path: str, wanted: platforms.Platform, pin: str | None, sbom: image_att
 
 
 def verify(path: str, wanted: platforms.Platform, pin: str | None, sbom: image_attachments.Wanted | None = None) -> Image:
-    """Return the image in a tarball as load() does, with its layers and bills of materials hashed, too. Raises as load()."""
+    """Return the image in a tarball as load() does, with its layers and bills of materials hashed. Raises as load()."""
     image = load(path, wanted, pin, sbom)
     blobs = read(path)
-    # The config has been read with the manifest.
+    # The config was hashed with the manifest.
     for blob in image.blobs[1:]:
         if blob.digest not in blobs:
             raise InvalidTarball(f"Incomplete image tarball {path}: layer {blob.digest} is missing")
@@ -352,7 +350,7 @@ def verify(path: str, wanted: platforms.Platform, pin: str | None, sbom: image_a
 
 
 def read_bills(path: str, image: Image) -> typing.Iterator[tuple[image_attachments.Attachment, str, bytes]]:
-    """Yield the bills of materials in a tarball: what each comes from, its media type and bytes.
+    """Yield the bills of materials in a tarball: the attachment, media type and bytes of each.
 
     Raises InvalidTarball, InvalidAttachment, OSError.
     """
@@ -365,10 +363,10 @@ def read_bills(path: str, image: Image) -> typing.Iterator[tuple[image_attachmen
 
 
 def write(path: str, image: Image, layers: dict[str, Extent]) -> None:
-    """Write the tarball of an image; layers says where the bytes of each layer and bill of materials lie.
+    """Write the tarball of an image; layers has the places of all layers and bills of materials.
 
-    Each is hashed while it is copied. Raises InvalidTarball (both digests named) and OSError; what was written
-    until then is the caller's to remove.
+    Each is hashed while it is copied. Raises InvalidTarball with both digests, and OSError; the caller removes an incomplete
+    file.
     """
     with open(path, "wb") as file:
         tar = TarWriter(file)
@@ -383,7 +381,7 @@ def write(path: str, image: Image, layers: dict[str, Extent]) -> None:
 
 
 class TarWriter:
-    """Writes a tar in one pass, also of files whose size is known only at their end. Its bytes hold nothing of this host."""
+    """Writes a tar in one pass, also files of unknown size. Its bytes do not depend on the host."""
 
     def __init__(self, file: typing.BinaryIO) -> None:
         self._file = file
@@ -393,7 +391,7 @@ class TarWriter:
         self.stream(name, [data])
 
     def stream(self, name: str, chunks: typing.Iterable[bytes]) -> int:
-        """Write a file of these chunks; return its size in bytes. Raises what chunks raises."""
+        """Write a file from chunks; return its size in bytes. Raises what chunks raises."""
         start = self._file.tell()
         self._file.write(bytes(tarfile.BLOCKSIZE))
         info = tarfile.TarInfo(name)
@@ -404,24 +402,24 @@ class TarWriter:
         self._file.write(bytes(-info.size % tarfile.BLOCKSIZE))
         end = self._file.tell()
         self._file.seek(start)
-        # GNU format: a size above 8 GiB stays within the one block that was left for the header.
+        # GNU format: a size above 8 GiB fits into the one block that was reserved for the header.
         self._file.write(info.tobuf(tarfile.GNU_FORMAT))
         self._file.seek(end)
         return info.size
 
     def close(self) -> None:
-        """End the tar as tar does: two blocks of zeros, filled up to a record."""
+        """End the tar as tar does: two blocks of zeros, padded to a record."""
         end = self._file.tell()
         self._file.write(bytes(_end(end) - end))
 
 
 def _claimed(name: str) -> str:
-    """Return the digest that a blob's member name claims: sha256:<hex>."""
+    """Return the digest in a blob's member name: sha256:<hex>."""
     return "sha256:" + name[len(_BLOBS) :]
 
 
 def _names(image: Image) -> bytes:
-    """Return index.json: the top, and what is attached."""
+    """Return index.json: the top document and the attachments."""
     top = {"mediaType": manifests.parse(image.top).media_type, "digest": image.digest, "size": len(image.top)}
     more = [
         {"mediaType": manifests.OCI_MANIFEST, "digest": one.digest, "size": len(one.data)} for one in image.attachments
@@ -430,19 +428,19 @@ def _names(image: Image) -> bytes:
 
 
 def _end(offset: int) -> int:
-    """Return the size of a tar whose end mark starts at an offset: two blocks of zeros, filled up to a record."""
+    """Return the size of a tar whose end mark starts at an offset: two blocks of zeros, padded to a record."""
     end = offset + 2 * tarfile.BLOCKSIZE
     return end + -end % tarfile.RECORDSIZE
 
 
 def _members(path: str) -> dict[str, Extent]:
-    """Return where each member lies, by name; only headers are read. Raises InvalidTarball, OSError.
+    """Return the place of each member by name; only headers are read. Raises InvalidTarball, OSError.
 
-    tarfile would do more: follow extensions (long names, pax, sparse files) that an image tarball has no use for, whatever
-    memory they ask for, and take what a damaged header hides, or what is cut off between two members, for the end.
+    tarfile would follow extensions that an image tarball never has (long names, PAX, sparse files), with any memory that
+    they demand, and would take a damaged header, or a cut between two members, for the end.
     """
     size = os.path.getsize(path)
-    if not os.path.isfile(path):  # opening a FIFO would wait for its other end
+    if not os.path.isfile(path):  # opening a FIFO would wait for its writer
         raise InvalidTarball(f"Not an image tarball {path}: it is no regular file")
     members: dict[str, Extent] = {}
     with open(path, "rb") as file:
@@ -488,7 +486,7 @@ def _read_member(members: dict[str, Extent], name: str, limit: int, path: str) -
 
 
 def _read_names(path: str, members: dict[str, Extent]) -> list[str]:
-    """Return the digests that index.json names: the top, then what is attached."""
+    """Return the digests in index.json: the top document, then the attachments."""
     data = _read_member(members, _INDEX_NAME, manifests.MAX_MANIFEST_SIZE, path)
     index = manifests.parse(data)
     digests = [entry.digest for entry in index.manifests] if isinstance(index, manifests.Index) else []

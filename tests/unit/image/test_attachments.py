@@ -104,8 +104,8 @@ def test_of_another_platform_of_the_index():
     ("data", "words"),
     [
         (b"[]", "JSON object is expected"),
-        (PLAIN.data, "none of an OCI manifest's form"),
-        (json.dumps({"schemaVersion": 1}).encode(), "none of an OCI manifest's form"),
+        (PLAIN.data, "no OCI manifest"),
+        (json.dumps({"schemaVersion": 1}).encode(), "no OCI manifest"),
         (json.dumps({"schemaVersion": 2, "layers": []}).encode(), "'config' is no JSON object"),
         (json.dumps({"schemaVersion": 2, "config": attachments.EMPTY.descriptor()}).encode(), "'layers' is no JSON array"),
         (json.dumps({"schemaVersion": 2, "mediaType": "a/b"}).encode(), "Unsupported"),

@@ -842,7 +842,7 @@ def test_a_blob_that_is_another_entry_of_the_index_is_refused(blob, about):
     document["manifests"].insert(0, {**document["manifests"][0], "digest": digest, "platform": about})
     top = json.dumps(document).encode()
     blobs = own.blobs()
-    with pytest.raises(manifests.InvalidManifest, match=f"its blob {digest} is an entry of its index as well"):
+    with pytest.raises(manifests.InvalidManifest, match=f"its blob {digest} is also an entry of its index"):
         tarball.make_image(images.sha256(top), top, AMD64, lambda one: blobs[one.digest].data)
 
 
