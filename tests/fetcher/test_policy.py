@@ -161,7 +161,7 @@ def test_signature_of_another_digest(signed, publisher):
     """An older image's signature, put beside a newer image."""
     older = signed.content.manifest("linux/arm64")
     publisher.sign(signed.manifest, f"{signed.repository}:v1", signed.signatures, signed=older)
-    signed.refuse(older.digest, "there is one of another under its name")
+    signed.refuse(older.digest, "the one under its name is of another image")
 
 
 def test_damaged_signature(signed, publisher):

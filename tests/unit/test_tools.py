@@ -59,7 +59,7 @@ def test_tag_of_one_release(tag, expected):
     ("[[registry]]\nlocation = 'quay.io'\ninsecure = false\n", False, ""),
     ('[[registry]]\nlocation = "docker.io"\ninsecure = true\n', False, ""),
     ('[[registry]]\nprefix = "*.io"\ninsecure = true\n', True, ""),
-    ('[[registry]]\nprefix = "quay.io"\nlocation = "mirror.example/quay"\n', False, "in the place of quay.io"),
+    ('[[registry]]\nprefix = "quay.io"\nlocation = "mirror.example/quay"\n', False, "replaces quay.io"),
     ('[[registry]]\nlocation = "quay.io"\n[[registry.mirror]]\nlocation = "mirror.example"\n', False, "mirrors of quay.io"),
     ('[[registry]]\nlocation = "quay.io"\nmirror = [{location = "x"}]\n', False, "mirrors of quay.io"),
     ('[[registry]]\nlocation = "quay.io"\nblocked = true\n', False, "sets blocked"),

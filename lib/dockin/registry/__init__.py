@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Registries: requests by HTTP and by skopeo, logins, the settings for both, and what to do about failures.
+"""Access to registries: requests by HTTP and by skopeo, logins, settings, and remedies for failures.
 
 Uses the package image.
 """

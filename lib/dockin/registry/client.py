@@ -1,12 +1,12 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""A client for the pull side of the registry API, with the standard library: what a tag stands for, for no counted pull.
+"""A client for the pull side of the registry API, with the standard library, which looks tags up without counted pulls.
 
     https://github.com/opencontainers/distribution-spec/blob/main/spec.md
     https://distribution.github.io/distribution/spec/auth/token/
 
-skopeo asks by GET, which Docker Hub counts as a pull; this asks by HEAD, which it does not. Connections are kept, one for
-each host and thread; what a host wants of a login, and its tokens, are remembered.
+skopeo asks by GET, which Docker Hub counts as a pull; this client asks by HEAD, which does not count. It keeps a connection
+for each host and thread, and remembers the hosts' challenges and tokens.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from dockin.image.reference import ImageReference, is_digest, tags_in
 from dockin.registry import credentials, retries
 
 ACCEPT = ", ".join((*manifests.INDEX_TYPES, *manifests.MANIFEST_TYPES))
-"""All four: with fewer, a registry converts what it has, and answers with another digest."""
+"""All four types: without some, a registry converts its document, and answers with another digest."""
 
 MAX_REDIRECTS = 5
 MAX_PAGES = 1000
 PAGE = 1000
-"""How many tags are asked for at once."""
+"""How many tags one request asks for."""
 MAX_LIST = 64 << 20
 """Bytes of all pages of a list: a million tags."""
 MAX_ANSWER = 1 << 20
-"""Bytes of a token or an error."""
+"""Bytes of a token or an error message."""
 
 _HUB = "registry-1.docker.io"
 _NO_REFERRERS = {400, 404, 405, 406, 501}
@@ -52,30 +52,30 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class ResolveError(DockinError):
-    """A registry did not say what was asked."""
+    """A registry did not answer a question."""
 
     def __init__(self, kind: str, message: str) -> None:
         """kind is one of skopeo.py's: auth, denied, not-found, rate-limited, network, server, tls, content, other …
 
-        A remedy in the message is a line of its own.
+        A remedy in the message is on a line of its own.
         """
         super().__init__(message)
         self.kind = kind
 
 
 class Certain(ResolveError):
-    """An error about which skopeo can't say anything else, or is not to be asked; about any other it is."""
+    """An error that skopeo could not answer otherwise, or must not be asked about; it may for any other error."""
 
 
 @dataclass
 class Statistics:
-    """What a run has cost. Change it with the lock held."""
+    """What a run has cost. Change it only with the lock held."""
 
     requests: int = 0
     counted_pulls: int = 0
-    """Manifests asked for by GET: what Docker Hub counts."""
+    """Requests for manifests by GET, which Docker Hub counts."""
     rate_limits: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By host: limit, remaining, window_s, as far as it tells."""
+    """By host: limit, remaining, window_s, as far as it reports them."""
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def count(self, requests: int, counted_pulls: int = 0) -> None:
@@ -85,12 +85,12 @@ class Statistics:
             self.counted_pulls += counted_pulls
 
     def remaining(self, host: str) -> int | None:
-        """Return how many counted pulls a host still allows, None where it does not tell."""
+        """Return how many counted pulls a host still allows, None if it does not report it."""
         with self.lock:
             return self.rate_limits.get(host, {}).get("remaining")
 
     def note(self, host: str, headers: http.client.HTTPMessage) -> None:
-        """Keep what the headers of an answer say about the host's limit."""
+        """Store the rate limit in the headers of a host's answer."""
         limit = _RATE.match(headers.get("ratelimit-limit", ""))
         remaining = _RATE.match(headers.get("ratelimit-remaining", ""))
         if not limit and not remaining:
@@ -108,27 +108,27 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Answer:
-    """A response, its body read."""
+    """A response with its body."""
 
     status: int
     headers: http.client.HTTPMessage
     body: bytes = b""
     redirected: bool = False
-    """It comes from where the registry sent its client: what it wants of a client is not what the registry wants."""
+    """It comes from a redirect's target, whose requests for a login are not the registry's."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """How one registry is to be asked."""
+    """How to ask one registry."""
 
     context: ssl.SSLContext
     insecure: bool = False
-    """Speak plain HTTP to a server that has no TLS."""
+    """Use plain HTTP if the server has no TLS."""
 
 
 @dataclass(frozen=True)
 class Challenge:
-    """What a registry wants of a login: from its WWW-Authenticate."""
+    """A registry's request for a login, from its WWW-Authenticate header."""
 
     scheme: str
     parameters: dict[str, str]
@@ -136,13 +136,13 @@ class Challenge:
 
 @dataclass
 class _Site:
-    """What a run knows of a host that it asks in one way. Over an insecure way anybody on it may have said so."""
+    """What a run has learned about a host over one kind of connection; over an insecure one anybody may have sent it."""
 
     lock: threading.RLock = field(default_factory=threading.RLock)
     locks: collections.defaultdict[str, threading.RLock] = field(
         default_factory=lambda: collections.defaultdict(threading.RLock)
     )
-    """By repository: one thread gets a token for all."""
+    """By repository: one thread requests a token for all."""
     plain: bool = False
     encrypted: bool = False
     headless: bool = False
@@ -150,13 +150,13 @@ class _Site:
     probed: bool = False
     challenge: Challenge | None = None
     scopes: dict[str, str] = field(default_factory=dict)
-    """By repository: the scope that its last challenge has named."""
+    """By repository: the scope in its last challenge."""
     tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
     down: ResolveError | None = None
 
 
 class Client:
-    """Asks registries; one for a run. Thread-safe. close() it."""
+    """Asks registries; one for each run. Thread-safe. close() it."""
 
     def __init__(
         self,
@@ -185,10 +185,10 @@ class Client:
             self._connections.clear()
 
     def head(self, reference: ImageReference) -> tuple[str, str] | None:
-        """Return digest and media type of what a reference names, None where the registry does not tell it without a GET.
+        """Return digest and media type of a reference, or None if the registry does not tell them without a GET.
 
-        Costs no counted pull. Registries and what stands before them answer HEAD with any error, or not at all, where GET
-        works: only a GET tells of an error. Raises ResolveError.
+        It costs no counted pull. Registries and proxies may answer HEAD with any error, or not at all, where GET works:
+        only a GET proves an error. Raises ResolveError.
         """
         if self._site(reference).headless:
             return None
@@ -207,19 +207,19 @@ class Client:
         return None
 
     def manifest(self, reference: ImageReference) -> bytes:
-        """Return the bytes of the index or manifest that a reference names: one counted pull. Raises ResolveError."""
+        """Return the bytes of the index or manifest of a reference, for one counted pull. Raises ResolveError."""
         host = _host(reference)
         if self.statistics.remaining(host) == 0:
             raise Certain("rate-limited", f"{host} allows no more pulls for now")
         answer = self._ask(reference, "GET", _manifest_path(reference), {"Accept": ACCEPT}, manifests.MAX_MANIFEST_SIZE)
         self._check(answer, reference)
         if reference.pinned in self._doubted and host != _HUB and not manifests.is_schema_1(answer.body):
-            # There is what HEAD did not tell. Docker Hub, which counts each GET, is asked by HEAD again.
+            # HEAD failed although the document exists. Docker Hub, which counts each GET, is asked by HEAD again.
             self._site(reference).headless = True
         return answer.body
 
     def blob(self, reference: ImageReference, digest: str, limit: int) -> bytes:
-        """Return the bytes of a blob, of at most limit bytes; not verified. Raises ResolveError."""
+        """Return at most limit bytes of a blob, not verified. Raises ResolveError."""
         answer = self._ask(reference, "GET", f"/v2/{reference.repository}/blobs/{digest}", {}, limit)
         self._check(answer, reference)
         return answer.body
@@ -229,25 +229,25 @@ class Client:
         path = f"/v2/{reference.repository}/tags/list"
         pages = list(self._pages(reference, f"{path}?n={PAGE}", {}, MAX_LIST))
         if pages[0].status != 200:
-            # It may not like n, or one as large.
+            # The registry may not accept n, or such a large one.
             pages = list(self._pages(reference, path, {}, MAX_LIST))
         elif self._listed(pages[-1], reference)[1] >= PAGE:
-            # It may have ended the list there, without a link to the rest.
+            # The registry may have ended the list there, without a link to the rest.
             pages += self._pages(reference, path, {}, MAX_LIST)
         return list(dict.fromkeys(tag for answer in pages for tag in self._listed(answer, reference)[0]))
 
     def _listed(self, answer: Answer, reference: ImageReference) -> tuple[list[str], int]:
-        """Return the tags in a page of a list, and how many names it has, tags or not. Raises ResolveError."""
+        """Return the tags on a page of a list, and the number of its names, tags or not. Raises ResolveError."""
         self._check(answer, reference)
         try:
             names = json.loads(answer.body)["tags"]
             return tags_in(names, reference.name), len(names or ())
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            # skopeo would take some of it for an empty list.
+            # skopeo would take such an answer for an empty list.
             raise Certain("content", f"{_host(reference)} answers with no list of tags") from error
 
     def referrers(self, reference: ImageReference) -> list[bytes] | None:
-        """Return the pages of a registry's list of what is attached to a digest, None where it has no such lists.
+        """Return the pages of a registry's referrers of a digest, None if it has no such lists.
 
         Raises ResolveError.
         """
@@ -257,7 +257,7 @@ class Client:
             if not pages and answer.status in _NO_REFERRERS:
                 return None
             self._check(answer, reference)
-            # What is put before registries may answer with a page of its own.
+            # A proxy may answer with a page of its own.
             if answer.headers.get_content_type() != manifests.OCI_INDEX:
                 return None
             pages.append(answer.body)
@@ -266,7 +266,7 @@ class Client:
     def _pages(
         self, reference: ImageReference, path: str, headers: dict[str, str], limit: int
     ) -> typing.Iterator[Answer]:
-        """Yield the answers to a request for a list, and for its following pages, each of at most limit bytes.
+        """Yield the answers to a request for a list and its further pages, of at most limit bytes each.
 
         Raises ResolveError.
         """
@@ -283,12 +283,12 @@ class Client:
             if following is None:
                 return
             path = following
-        raise Certain("content", f"{_host(reference)} sends a list without an end: {len(seen)} pages, and a next one")
+        raise Certain("content", f"{_host(reference)} sends a list without an end: {len(seen)} pages so far")
 
     def _ask(
         self, reference: ImageReference, method: str, path: str, headers: dict[str, str], limit: int = MAX_ANSWER
     ) -> Answer:
-        """Return the answer to a request; what may pass, such as a busy server, is tried again. Raises ResolveError."""
+        """Return the answer to a request, after retries of temporary faults. Raises ResolveError."""
         host = _host(reference)
         site = self._site(reference)
         attempt = 0
@@ -308,8 +308,8 @@ class Client:
                     raise
                 failure = error
             except (ValueError, RecursionError):
-                # Of a header or document that http.client, urllib or json does not take; they quote it, a token as well.
-                raise ResolveError("content", f"{host} sends what can't be understood") from None
+                # http.client, urllib and json quote the header or document, perhaps with a token: leave their message out.
+                raise ResolveError("content", f"{host} sends an invalid response") from None
             most = retries.of_client(failure.__cause__, 0 if site.failing else self._most)
             if method == "HEAD" and not _is_of_host(failure, host):
                 # A GET is tried next.
@@ -321,7 +321,7 @@ class Client:
                 if isinstance(failure, Certain) and (wait > retries.LONGEST_WAIT or failure.kind == "network"):
                     site.down = failure
                 elif method != "HEAD":
-                    # What fails for good costs its retries once.
+                    # A permanent failure costs its retries only once.
                     site.failing = True
                 raise failure
             time.sleep(max(wait, retries.delay(attempt)))
@@ -330,10 +330,10 @@ class Client:
     def _authorised(
         self, reference: ImageReference, method: str, path: str, headers: dict[str, str], limit: int
     ) -> Answer:
-        """Send a request with the login that the host is known to want, or finds out now that it wants."""
+        """Send a request with the login that the host is known to require, or learn now that it requires one."""
         site = self._site(reference)
         if not site.probed:
-            # The first to ask a host finds out for all; meanwhile others wait.
+            # The first thread that asks a host learns it for all, and the others wait.
             with site.lock:
                 if not site.probed:
                     try:
@@ -362,12 +362,12 @@ class Client:
         if fresh != authorization:
             answer = self._send(reference, method, path, headers, fresh, limit)
         if answer.status == 401:
-            # Not tried by another request: too many wrong logins lock an account.
+            # No retry: too many wrong logins lock an account.
             raise _status_error(answer, reference)
         return answer
 
     def _authorization(self, reference: ImageReference, challenge: Challenge) -> str:
-        """Return the value of the Authorization header for a repository, "" where there is no login to send."""
+        """Return the Authorization header for a repository, "" without a login."""
         if challenge.scheme == "basic":
             login = self._login(reference)
             return login.basic if login and login.user else ""
@@ -388,14 +388,14 @@ class Client:
             raise ResolveError("login", str(error)) from error
 
     def _token(self, reference: ImageReference, challenge: Challenge, scope: str) -> tuple[str, float]:
-        """Return a token for a scope, or for pulling from a repository where that is "", and for how many seconds."""
+        """Return a token for a scope (by default, pulling from a repository), and its lifetime in seconds."""
         login = self._login(reference)
         realm = _without_user(urllib.parse.urlsplit(challenge.parameters.get("realm", "")))
         if realm.scheme not in ("https", "http") or not realm.netloc:
-            raise ResolveError("auth", f"{_host(reference)} names no place to get a token from")
+            raise ResolveError("auth", f"{_host(reference)} names no token server")
         if login and realm.scheme == "http" and not self._site(reference).plain:
             raise Certain("tls", f"{_host(reference)} wants the login sent to {realm.netloc} without TLS")
-        # What it asks for itself is right also where something before it has its repositories by other paths.
+        # The registry's own scope is right even if a proxy uses other repository paths.
         scopes = scope.split() or [f"repository:{reference.repository}:pull"]
         query = [("scope", one) for one in scopes]
         if "service" in challenge.parameters:
@@ -434,7 +434,7 @@ class Client:
         return str(token), seconds
 
     def _site(self, reference: ImageReference) -> _Site:
-        """Return what is known of a reference's host, asked in the way that is right for the reference."""
+        """Return what is known about a reference's host, for its kind of connection."""
         key = _host(reference), self._access(reference)
         with self._lock:
             return self._sites.setdefault(key, _Site())
@@ -448,9 +448,9 @@ class Client:
         authorization: str,
         limit: int,
     ) -> Answer:
-        """Send one request and follow where the registry sends it, without the login once that is another place.
+        """Send one request and follow redirects, without the login after another origin.
 
-        A place is scheme, host and port: another port may be another's server, and http is read by others.
+        An origin is scheme, host and port: another port may be another's server, and anybody can read http.
         """
         host = _host(reference)
         access = self._access(reference)
@@ -478,7 +478,7 @@ class Client:
                 if url.scheme == "https":
                     site.encrypted = True
                 if not access.insecure:
-                    # Anybody on an insecure way could refuse by it what is asked for in a secure one.
+                    # On an insecure connection anybody could report a limit, and so block secure requests.
                     self.statistics.note(host, answer.headers)
             answer = replace(answer, redirected=redirected)
             if answer.status not in _REDIRECTS or not answer.headers.get("Location"):
@@ -488,11 +488,11 @@ class Client:
             redirected = True
             url = _without_user(urllib.parse.urlsplit(urllib.parse.urljoin(url.geturl(), answer.headers["Location"])))
             if url.scheme not in ("https", "http") or (url.scheme == "http" and not access.insecure):
-                raise Certain("tls", f"{host} sends its client to {url.scheme}://{url.netloc}, which has no TLS")
+                raise Certain("tls", f"{host} redirects to {url.scheme}://{url.netloc}, which has no TLS")
             if _origin(url) != home:
-                # For good: what comes back from there may be of that place's choice.
+                # For all further redirects: the target may choose where they lead.
                 authorization = ""
-        raise ResolveError("server", f"{host} sends its client from one place to the next")
+        raise ResolveError("server", f"{host} redirects too often")
 
     def _exchange(
         self,
@@ -507,7 +507,7 @@ class Client:
     ) -> Answer:
         """Send one request over the thread's connection to a host. Raises OSError, HTTPException, ResolveError."""
         pool = self._local.__dict__.setdefault("connections", {})
-        # With its TLS settings: another registry's may be to verify nothing.
+        # By TLS settings: another registry's may not verify certificates.
         key = (scheme, netloc, context)
         while True:
             connection = pool.get(key)
@@ -524,7 +524,7 @@ class Client:
                     try:
                         data = _read(response, limit)
                     finally:
-                        # Not the connection: read1() leaves a response open, and the connection busy.
+                        # The response, not the connection: read1() leaves a response open, and so the connection busy.
                         response.close()
                 if response.will_close:
                     self._forget(pool, key)
@@ -533,7 +533,7 @@ class Client:
                 self._forget(pool, key)
                 if not kept:
                     raise
-                # The server ended a connection that was kept; it has not seen this request.
+                # The server closed an idle connection, and has not seen this request.
             except BaseException:
                 self._forget(pool, key)
                 raise
@@ -562,7 +562,7 @@ class Client:
 
 
 def _host(reference: ImageReference) -> str:
-    """Return the host that is asked for a registry."""
+    """Return the host to ask for a registry."""
     return _HUB if reference.registry == "docker.io" else reference.registry
 
 
@@ -571,14 +571,14 @@ def _manifest_path(reference: ImageReference) -> str:
 
 
 def _origin(url: urllib.parse.SplitResult) -> tuple[str, str, int]:
-    """Return scheme, host and port. Raises ValueError where there is no host, or a port that is no number."""
+    """Return scheme, host and port. Raises ValueError if the host is missing or the port is no number."""
     if not url.hostname:
         raise ValueError("no host")
     return url.scheme, url.hostname, url.port or {"https": 443, "http": 80}[url.scheme]
 
 
 def _challenge(headers: http.client.HTTPMessage, host: str) -> Challenge | None:
-    """Return what a 401 asks for, of several the one that is understood. Raises ResolveError."""
+    """Return the challenge of a 401, among several the supported one. Raises ResolveError."""
     values = headers.get_all("WWW-Authenticate") or []
     for value in values:
         scheme, _, rest = value.strip().partition(" ")
@@ -592,9 +592,9 @@ def _challenge(headers: http.client.HTTPMessage, host: str) -> Challenge | None:
 
 
 def _following(host: str, path: str, headers: http.client.HTTPMessage) -> str | None:
-    """Return the path of the next page of a list, None behind the last one. Raises ResolveError.
+    """Return the path of a list's next page, None after the last. Raises ResolveError.
 
-    No other host is asked for it: it would get the login, and may be one that is reached from inside alone.
+    No other host is asked: it would get the login, and may be one that is only reachable from inside.
     """
     try:
         targets = set(_next_links(headers))
@@ -610,7 +610,7 @@ def _following(host: str, path: str, headers: http.client.HTTPMessage) -> str | 
 
 
 def _next_links(headers: http.client.HTTPMessage) -> typing.Iterator[str]:
-    """Yield the targets of all links to a next page, by RFC 8288. Raises ValueError for what is no list of links."""
+    """Yield the targets of all links to a next page, by RFC 8288. Raises ValueError for an invalid list of links."""
     for text in headers.get_all("Link") or []:
         end = 0
         while text[end:].strip(" \t,"):
@@ -633,9 +633,9 @@ def _next_links(headers: http.client.HTTPMessage) -> typing.Iterator[str]:
 
 
 def _without_user(url: urllib.parse.SplitResult) -> urllib.parse.SplitResult:
-    """Return an address that a server has sent without user and password, which would be sent nowhere, but shown.
+    """Return a server's address without user and password, which are not sent anywhere, but would be printed.
 
-    Raises ValueError for more than host and port: beside an IPv6 address http.client sees another host than urlsplit().
+    Raises ValueError for more than host and port: beside an IPv6 address, http.client and urlsplit() see different hosts.
     """
     netloc = url.netloc.rpartition("@")[2]
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
@@ -646,16 +646,16 @@ def _without_user(url: urllib.parse.SplitResult) -> urllib.parse.SplitResult:
 
 @contextlib.contextmanager
 def _limited(connected: socket.socket, seconds: float) -> typing.Iterator[None]:
-    """End what is done with a socket when it takes too long. Raises socket.timeout then.
+    """End work on a socket that takes too long. Raises socket.timeout.
 
-    The socket's own time limit is for each step, so that headers, or "100 Continue", could come for ever.
+    The socket's own time limit is for each step, so that headers, or "100 Continue", could arrive endlessly.
     """
     late = threading.Event()
 
     def end() -> None:
         late.set()
         with contextlib.suppress(OSError):
-            # Not SSLSocket's: it would let the thread that reads go on without TLS.
+            # Not SSLSocket's shutdown: after it, the reading thread would continue without TLS.
             socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, end)
@@ -684,20 +684,20 @@ def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
         parts.append(part)
         size += len(part)
         if size > limit:
-            raise ResolveError("content", f"an answer of more than {limit} bytes, which nothing here should have")
+            raise ResolveError("content", f"an answer of more than {limit} bytes")
     if response.length:
         raise http.client.IncompleteRead(b"", response.length)
     return b"".join(parts)
 
 
 def _status_error(answer: Answer, reference: ImageReference) -> ResolveError:
-    """Return the error for an answer with a status that is none of success."""
+    """Return the error for an unsuccessful status."""
     words = _words(answer)
     status = answer.status
     host = _host(reference)
     what = reference.pinned.canonical
     if status == 401 and answer.redirected:
-        return ResolveError("auth", f"{host} sends its client for {what} to another place, which wants a login{words}")
+        return ResolveError("auth", f"{host} redirects requests for {what} to another host, which wants a login{words}")
     if status == 401:
         return ResolveError("auth", f"{host} wants a login for {what}{words}")
     if status == 403:
@@ -714,7 +714,7 @@ def _status_error(answer: Answer, reference: ImageReference) -> ResolveError:
 
 
 def _words(answer: Answer) -> str:
-    """Return the registry's own words about an error, in one line."""
+    """Return the registry's error message, on one line."""
     try:
         error = json.loads(answer.body)["errors"][0]
         text = str(error.get("message") or error.get("code") or "")
@@ -725,12 +725,12 @@ def _words(answer: Answer) -> str:
 
 
 def _said(text: str) -> str:
-    """Return words of a server as a message can have them."""
+    """Return a server's text in a form for messages."""
     return without_secrets(one_line(text))[:200]
 
 
 def _transport_error(host: str, error: Exception, timeout: float, redirected: bool = False) -> ResolveError:
-    """Return the error for a host that is not heard; that of another place than the registry says nothing of this."""
+    """Return the error for a connection that failed; a redirect's target says nothing about the registry."""
     unreachable = ResolveError if redirected else Certain
     if isinstance(error, socket.timeout):
         return unreachable("network", f"{host} has not answered within {timeout:g} s")
@@ -746,14 +746,14 @@ def _transport_error(host: str, error: Exception, timeout: float, redirected: bo
 
 
 def _is_of_host(failure: ResolveError, host: str) -> bool:
-    """Tell whether a failure of HEAD would be that of GET, too: nobody is there, or Docker Hub's limit is used up."""
+    """Tell whether GET would fail like HEAD: nobody answers, or Docker Hub's limit is used up."""
     if failure.kind == "rate-limited":
         return host == _HUB
     return isinstance(failure, Certain) and not isinstance(failure.__cause__, socket.timeout)
 
 
 def _retry_after(headers: http.client.HTTPMessage) -> float:
-    """Return the seconds that an answer asks to wait, 0 where it does not."""
+    """Return the seconds that an answer asks to wait, by default 0."""
     value = headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value)
@@ -764,5 +764,5 @@ def _retry_after(headers: http.client.HTTPMessage) -> float:
 
 
 def _copy(error: ResolveError) -> ResolveError:
-    """Return an equal error: one that is raised in several threads would gather their tracebacks."""
+    """Return an equal error: one that several threads raise would collect their tracebacks."""
     return type(error)(error.kind, str(error))

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""The login for an image: from the files that skopeo reads, in its order, and from credential helpers.
+"""The login for an image, from skopeo's login files in skopeo's order, and from credential helpers.
 
-What is found is kept in objects that do not show it. Order of the files, and what in them is for an image:
+Logins are in objects that do not print them. For the order of the files, and the choice of an entry, see
 https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md. A helper is a program docker-credential-NAME:
 https://github.com/docker/docker-credential-helpers#development
 """
@@ -24,20 +24,20 @@ from dockin.errors import DockinError, know_secret
 
 HUB_HOSTS = ("docker.io", "index.docker.io", "registry-1.docker.io")
 HUB_KEY = "https://index.docker.io/v1/"
-"""The name of Docker Hub in Docker's own files and credential helpers."""
+"""Docker Hub's name in Docker's own files and credential helpers."""
 
 HELPER_SECONDS = 60
-# What a helper calls a user whose secret is a token to be exchanged, not a password.
+# The user name of a helper's answer whose secret is an identity token, not a password.
 _TOKEN_USER = "<token>"
 
 
 class CredentialError(DockinError):
-    """A login file or a credential helper can't be used."""
+    """A login file or a credential helper cannot be used."""
 
 
 @dataclass(frozen=True)
 class Login:
-    """A user and a password, or an identity token; only where they come from is shown."""
+    """A user and a password, or an identity token; printed only with their origin."""
 
     user: str = field(repr=False)
     password: str = field(repr=False)
@@ -55,16 +55,16 @@ class Login:
 
 @dataclass(frozen=True)
 class LoginFile:
-    """A login file's content; never shown."""
+    """A login file's content; never printed."""
 
     path: str
     auths: dict[str, typing.Any]
     helpers: dict[str, typing.Any]
     store: str
-    """Docker's helper for all registries that nothing else is said of. skopeo does not ask it, so nothing here does."""
+    """Docker's helper for all registries without another entry. skopeo does not ask it, so this module does not either."""
 
     def entry(self, registry: str, repository: str) -> dict[str, typing.Any] | None:
-        """Return the entry of auths for a repository: the longest path that it begins with, then the host alone."""
+        """Return a repository's entry in auths: that of the longest path prefix, or of the host."""
         path = f"{registry}/{repository}" if repository else registry
         while path:
             value = self.auths.get(path)
@@ -77,7 +77,7 @@ class LoginFile:
         return None
 
     def helper(self, registry: str) -> tuple[str, str] | None:
-        """Return the credential helper for a registry and the name by which it knows it."""
+        """Return the credential helper of a registry, and the helper's name for the registry."""
         names = (registry, HUB_KEY, *HUB_HOSTS) if _host(registry) == HUB_HOSTS[0] else (registry,)
         return next(((str(self.helpers[name]), name) for name in names if self.helpers.get(name)), None)
 
@@ -92,7 +92,7 @@ class Credentials:
         self._lock = threading.Lock()
 
     def find(self, registry: str, repository: str) -> Login | None:
-        """Return the login for a repository, None where there is none. Raises CredentialError."""
+        """Return the login for a repository, None if there is none. Raises CredentialError."""
         with self._lock:
             key = (registry, repository)
             if key not in self._found:
@@ -100,7 +100,7 @@ class Credentials:
             return self._found[key]
 
     def describe(self, registry: str) -> str:
-        """Return where logins were looked for and what is there, in words; nothing secret."""
+        """Return a text about the searched login files, without secrets."""
         return describe(self.paths, registry)
 
     def _find(self, registry: str, repository: str) -> Login | None:
@@ -159,9 +159,9 @@ class Credentials:
 
 
 def candidates(authfile: str, environment: collections.abc.Mapping[str, str], uid: int) -> list[str]:
-    """Return the login files in the order in which skopeo looks into them.
+    """Return the login files in skopeo's order.
 
-    authfile is DOCKIN_AUTHFILE; where it or REGISTRY_AUTH_FILE is set, it is the only one.
+    authfile is DOCKIN_AUTHFILE; if it or REGISTRY_AUTH_FILE is set, it is the only file.
     """
     chosen = authfile or environment.get("REGISTRY_AUTH_FILE", "")
     if chosen:
@@ -178,12 +178,12 @@ def candidates(authfile: str, environment: collections.abc.Mapping[str, str], ui
 
 
 def read(path: str) -> LoginFile:
-    """Return a login file's content. Raises OSError, ValueError where it is no JSON object."""
+    """Return a login file's content. Raises OSError, and ValueError if it is no JSON object."""
     with open(path, encoding="utf-8") as file:
         try:
             document = json.load(file)
         except (ValueError, RecursionError):
-            # It may quote the file.
+            # The original message may quote the file.
             raise ValueError("no JSON") from None
     if not isinstance(document, dict):
         raise ValueError("no JSON object")
@@ -197,7 +197,7 @@ def read(path: str) -> LoginFile:
 
 
 def describe(paths: list[str], registry: str) -> str:
-    """Return what the login files have for a registry, in words; never anything secret of them."""
+    """Return a text about the login files' entries for a registry, without secrets."""
     return ", ".join(f"{path} ({_state(path, registry)})" for path in paths)
 
 
@@ -213,7 +213,7 @@ def _state(path: str, registry: str) -> str:
     helper = file.helper(registry)
     if helper:
         return f"asks the credential helper {helper[0]!r} for {registry}"
-    # An empty entry is what docker login leaves beside the login in a credential store.
+    # docker login leaves an empty entry beside a login in a credential store.
     if any(value and _host(key) == _host(registry) for key, value in file.auths.items()):
         return f"has a login for {registry}"
     if file.store:
@@ -222,7 +222,7 @@ def _state(path: str, registry: str) -> str:
 
 
 def _host(key: str) -> str:
-    """Return the host of a key of auths, which may be a URL, a host or a host with a path; Docker Hub has several."""
+    """Return the host in a key of auths: a URL, a host or a host with a path; Docker Hub has several."""
     host = key.partition("://")[2] or key
     host = host.partition("/")[0]
     return HUB_HOSTS[0] if host in HUB_HOSTS else host
@@ -234,9 +234,9 @@ def _is_host(key: str) -> bool:
 
 
 def _decode(entry: dict[str, typing.Any], path: str, registry: str) -> Login | None:
-    """Return the login in an entry of auths, None where it has none, as beside a credential store.
+    """Return the login in an entry of auths, None if it has none, as beside a credential store.
 
-    As skopeo: line ends in the base64 don't matter, and what has no colon is no login.
+    As in skopeo, line ends in the base64 are ignored, and a text without a colon is no login.
     """
     token = entry.get("identitytoken")
     text = entry.get("auth")

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What registries.conf says about a registry, as far as a client without mirrors needs to know.
+"""The settings of registries.conf for a registry, as far as a client without mirrors needs them.
 
-Format: https://github.com/containers/image/blob/main/docs/containers-registries.conf.5.md. It is TOML, of which only the
-lines that matter are read (Python has no TOML before 3.11); whatever else concerns a registry makes it special, and
-what is special is left to skopeo.
+Format: https://github.com/containers/image/blob/main/docs/containers-registries.conf.5.md. It is TOML, which Python cannot
+parse before 3.11: only the relevant lines are read. Any other setting makes a registry special, and special registries are
+left to skopeo.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _PLAIN_KEYS = {"prefix", "location", "insecure"}
 
 @dataclass(frozen=True)
 class Route:
-    """How a registry is to be reached."""
+    """How to reach a registry."""
 
     insecure: bool = False
     """Without a valid certificate, or without TLS."""
     special: str = ""
-    """Why only skopeo can do it; empty where any client can."""
+    """Why only skopeo can reach it; "" if any client can."""
 
 
 @dataclass
@@ -50,7 +50,7 @@ class _Entry:
         if self.mirrors:
             return Route(special=f"registries.conf has mirrors of {self.prefix}")
         if location != self.prefix:
-            return Route(special=f"registries.conf puts {location} in the place of {self.prefix}")
+            return Route(special=f"registries.conf replaces {self.prefix} by {location}")
         others = sorted(set(self.values) - _PLAIN_KEYS)
         if others:
             return Route(special=f"registries.conf sets {', '.join(others)} for {self.prefix}")
@@ -58,10 +58,10 @@ class _Entry:
 
 
 class RegistriesConf:
-    """The registries.conf files of a user."""
+    """A user's registries.conf files."""
 
     def __init__(self, file: str, environment: collections.abc.Mapping[str, str]) -> None:
-        """file is the one to read instead of the user's or the system's; empty for those. Raises DockinError."""
+        """file replaces the user's and the system's files, unless it is "". Raises DockinError."""
         self._entries: list[_Entry] = []
         self._special = ""
         for path in _files(file, environment):
@@ -73,7 +73,7 @@ class RegistriesConf:
             return Route(special=self._special)
         name = f"{registry}/{repository}"
         fitting = [entry for entry in self._entries if _is_prefix(entry.prefix, name)]
-        # Of two with one prefix, the file that is read last counts.
+        # Of two entries with one prefix, the last one read counts.
         best = max(enumerate(fitting), key=lambda pair: (len(pair[1].prefix), pair[0]), default=None)
         return best[1].route if best else Route()
 
@@ -82,7 +82,7 @@ class RegistriesConf:
         try:
             text = pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
         except OSError as error:
-            raise DockinError(f"Can't read {path}, which says how to reach registries: {error.strerror}") from error
+            raise DockinError(f"Can't read {path}, the configuration of registries: {error.strerror}") from error
         for line in text.splitlines():
             header = _TABLE.fullmatch(line)
             pair = _PAIR.fullmatch(line)
@@ -125,7 +125,7 @@ def _value(text: str) -> str:
 
 
 def _is_prefix(prefix: str, name: str) -> bool:
-    """Tell whether a prefix, host or host/path or *.domain, is one of an image's name."""
+    """Tell whether a prefix (host, host/path or *.domain) matches an image's name."""
     if prefix.startswith("*."):
         return name.partition("/")[0].partition(":")[0].endswith(prefix[1:])
     return bool(prefix) and (name == prefix or name.startswith((prefix + "/", prefix + ":", prefix + "@")))

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What to do about each kind of failure to get something from a registry (the kinds are skopeo.py's)."""
+"""Remedies for each kind of failure of a registry (skopeo.py has the kinds)."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _REMEDIES = {
     "denied": "the login has no right to this image, or there is none. Looked for a login in: {logins}",
     "file": "this user may not use that file of the host: correct its permissions",
     "login": "the credential helper failed. Looked for a login in: {logins}",
-    "no-registry": "what answers there is no registry: check its name and port in SRC_URI",
+    "no-registry": "the server there is no registry: check its name and port in SRC_URI",
     "not-found": "the registry has no such tag or digest: correct it in SRC_URI or SRC_URI[sha256sum]; a digest that was"
     " there once may have been removed upstream",
-    "rate-limited": "the registry limits how much one may fetch: log in with 'skopeo login {registry}', use a mirror,"
-    " or wait",
+    "rate-limited": "the registry limits pulls: log in with 'skopeo login {registry}', use a mirror, or wait",
     "tls": "for a private CA set DOCKIN_CERT_DIR, for a registry without TLS DOCKIN_TLS_VERIFY = \"0\" or insecure in"
     " registries.conf",
     "policy": "{policy} forbids it, or the key or signature that it needs can't be read: see containers-policy.json(5)",
-    "unsigned": "{policy} wants a signature, and none is where {registries_d} says that those of {registry} are: correct"
-    " that, or get the image signed; the platform's manifest has to be, as a signature of the index alone does not count",
+    "unsigned": "{policy} wants a signature, and there is none in the place that {registries_d} names for {registry}:"
+    " correct that, or get the image signed. Sign the platform's manifest: a signature of the index alone does not count",
     "signer": "it is signed with a key that {policy} does not name: add the key if you trust its owner",
-    "moved": "{policy} accepts signatures for this image's own name: get it signed under that, or, where it was copied from"
-    " there on purpose, name the other one by signedIdentity in the policy",
-    "replaced": "{policy} wants a signature of this image, and there is one of another under its name: get this one signed",
-    "sigstore": "{policy} wants a sigstore signature, which this host's skopeo was built not to check, as Debian 12's is:"
-    " name another one in FETCHCMD_docker",
+    "moved": "{policy} accepts only signatures for this image's own name: get it signed under that name, or, if it was"
+    " copied on purpose, name the original by signedIdentity in the policy",
+    "replaced": "{policy} wants a signature of this image, but the one under its name is of another image: get this one"
+    " signed",
+    "sigstore": "{policy} wants a sigstore signature, which this host's skopeo, like Debian 12's, cannot check: name another"
+    " skopeo in FETCHCMD_docker",
     "disk": "make room on the file system of DL_DIR, or make it writable",
-    "signal": "somebody has ended it, or the kernel, which does so where memory runs out: see its log",
+    "signal": "it was killed by a user, or by the kernel for lack of memory: see the kernel's log",
     "content": "the registry served something else than it announced",
     "network": "the registry could not be reached: check its name, the network and the proxy variables",
     "server": "the registry has a fault of its own: try again later or use a mirror",
@@ -45,7 +45,7 @@ _REMEDIES = {
 def explained(
     reference: ImageReference, logins: credentials.Credentials, options: skopeo.Options
 ) -> typing.Iterator[None]:
-    """Add to a ResolveError what can be done about it."""
+    """Add the remedy to a ResolveError."""
     try:
         yield
     except ResolveError as error:
@@ -57,7 +57,7 @@ def explained(
 
 
 def remedy(kind: str, registry: str, logins: str, options: skopeo.Options) -> str:
-    """Return what the user can do, "" where nothing is known; logins says where logins were looked for."""
+    """Return the remedy, "" if none is known; logins is the text about the searched login files."""
     return _REMEDIES.get(kind, "").format(
         registry=registry,
         logins=logins,

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What references stand for in their registries: digests, documents and tags, at the least cost.
+"""Looks references up in their registries, for digests, documents and tags, at the least cost.
 
-The client (client.py) is the quick way to the ordinary answers: its look-ups cost no counted pull. The fetcher asks by
-skopeo, and the answers have to agree: skopeo is asked where the user's set-up of a registry has more to it (mirrors in
-registries.conf, client certificates, proxies, a login that can't be read), and before any error of the client is believed.
+The client (client.py) gives ordinary answers quickly, and for no counted pull. Its answers have to agree with those of
+skopeo, by which the fetcher asks. Therefore skopeo is asked if the user's configuration of a registry is special
+(mirrors in registries.conf, client certificates, proxies, an unreadable login), and to confirm any error of the client.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MODES = ("auto", "http", "skopeo")
 """Values of DOCKIN_RESOLVER; the first is the default."""
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-# skopeo waits out a rate limit itself, for half a minute, before it gives up.
+# skopeo waits for a rate limit itself, for half a minute, before it fails.
 _SKOPEO_PATIENCE = 60.0
 
 _Answer = typing.TypeVar("_Answer")
@@ -40,14 +40,14 @@ _Answer = typing.TypeVar("_Answer")
 
 @dataclass(frozen=True)
 class _Way:
-    """How a registry is asked: by skopeo, for a reason, or directly."""
+    """How to ask a registry: by skopeo with a reason, or directly."""
 
     reason: str = ""
     access: client.Access | None = None
 
 
 class Resolver:
-    """Looks references up; one for a run. Thread-safe; a context manager. Each answer is fetched once."""
+    """Looks references up, one object for each run. Thread-safe; a context manager. Each answer is fetched once."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class Resolver:
         timeout: float = 30,
         retries: int = 3,
     ) -> None:
-        """environment is the user's: logins, proxies and skopeo's settings are taken from it. Raises DockinError.
+        """environment is the user's, with logins, proxies and skopeo's settings. Raises DockinError.
 
-        timeout is in seconds, for one request; mode is the value of DOCKIN_RESOLVER, None or "" for the default.
+        timeout is in seconds for one request; mode is the value of DOCKIN_RESOLVER, None or "" for the default.
         """
         mode = mode or MODES[0]
         if mode not in MODES:
@@ -94,7 +94,7 @@ class Resolver:
         self._client.close()
 
     def digest(self, reference: ImageReference) -> str:
-        """Return the digest of the index or manifest that a tag or digest names now. Raises ResolveError."""
+        """Return the current digest of the index or manifest of a tag or digest. Raises ResolveError."""
         key = reference.pinned
         with self._turn("digest", key):
             if key not in self._digests:
@@ -102,16 +102,16 @@ class Resolver:
             return self._digests[key]
 
     def digest_read(self, reference: ImageReference) -> str:
-        """Return the digest of the bytes that a tag names now: those that document() returns. Raises ResolveError."""
+        """Return the digest of the bytes that document() returns for a tag. Raises ResolveError."""
         return manifests.digest_of(self.document(reference))
 
     def document(self, reference: ImageReference) -> bytes:
-        """Return the bytes of an index or manifest; they have the reference's digest if it has one. Raises ResolveError."""
+        """Return the bytes of an index or manifest, checked against the reference's digest, if any. Raises ResolveError."""
         with remedies.explained(reference, self._credentials, self._options):
             return self._fetch(reference)
 
     def image(self, reference: ImageReference, platform: platforms.Platform) -> tarball.Image:
-        """Return the documents of a platform's image, verified from the top down to the config; no layer is fetched.
+        """Return the documents of a platform's image, verified from the top down to the config, without layers.
 
         Raises ResolveError, InvalidManifest, PlatformError, InvalidTarball.
         """
@@ -120,7 +120,7 @@ class Resolver:
         return tarball.make_image(digest, top, platform, self._reader(replace(reference, tag=None, digest=digest)))
 
     def entry(self, reference: ImageReference, index: manifests.Index, platform: platforms.Platform) -> manifests.Descriptor:
-        """Return the entry of a reference's index that is the platform's.
+        """Return the platform's entry in a reference's index.
 
         Raises ResolveError, InvalidManifest, PlatformError, InvalidTarball.
         """
@@ -129,7 +129,7 @@ class Resolver:
     def config(
         self, reference: ImageReference, platform: platforms.Platform | None = None
     ) -> tuple[str, str, manifests.Config]:
-        """Return manifest digest, config digest and config of a platform's image, or of the first one that there is.
+        """Return manifest digest, config digest and config of a platform's image, or of the first image.
 
         Raises ResolveError, InvalidManifest, PlatformError, InvalidTarball.
         """
@@ -155,10 +155,10 @@ class Resolver:
             return self._ask(reference, self._client.tags, self._skopeo_tags)
 
     def referrers(self, reference: ImageReference) -> list[bytes] | None:
-        """Return the registry's lists, in pages, of what is attached to a reference's digest.
+        """Return the pages of the registry's referrers of a reference's digest.
 
-        None where they can't be had: the registry keeps no such lists, or only skopeo may be let in, which has no command
-        for that. Raises ResolveError.
+        None if they are not available: the registry has no such lists, or only skopeo can access it, which has no
+        command for them. Raises ResolveError.
         """
         with remedies.explained(reference, self._credentials, self._options):
             if self._by_skopeo(reference):
@@ -171,7 +171,7 @@ class Resolver:
                 return None
 
     def document_kind(self, digest: str) -> str:
-        """Return "index" or "manifest" for the digest of a document that was looked up, "" where that is not known."""
+        """Return "index" or "manifest" for the digest of a document that was looked up, "" for another digest."""
         media_type = self._types.get(digest, "")
         if not media_type:
             with self._lock:
@@ -185,15 +185,15 @@ class Resolver:
         return "manifest" if media_type in manifests.MANIFEST_TYPES else ""
 
     def kind(self, reference: ImageReference) -> str:
-        """Return by what a reference is looked up: "http-head" or "skopeo"."""
+        """Return how a reference is looked up: "http-head" or "skopeo"."""
         return "skopeo" if self._by_skopeo(reference) else "http-head"
 
     def reason(self, reference: ImageReference) -> str:
-        """Return why a registry is asked by skopeo, "" where it is not."""
+        """Return why a registry is asked by skopeo, "" if it is not."""
         return self._way(reference).reason
 
     def _reader(self, manifest: ImageReference) -> typing.Callable[[manifests.Descriptor], bytes]:
-        """Return what reads the manifests that an index names, and the config of the manifest that was read last."""
+        """Return a reader of the manifests that an index names, and of the config of the manifest read last."""
 
         def read_blob(blob: manifests.Descriptor) -> bytes:
             nonlocal manifest
@@ -212,12 +212,12 @@ class Resolver:
                 digest, self._types[found[0]] = found
                 return digest
             data = self._fetch(reference)
-            # The digest of what is signed inside, as schema 1 is, would not be that of the bytes.
+            # A schema 1 manifest is signed: its digest covers only the payload, not these bytes. parse() refuses it.
             manifests.parse(data)
             return manifests.digest_of(data)
 
     def _turn(self, what: str, key: ImageReference) -> threading.Lock:
-        """Return the lock by which threads that want the same ask for it once."""
+        """Return the lock that makes threads with the same question ask once."""
         with self._lock:
             return self._turns.setdefault((what, key), threading.Lock())
 
@@ -260,7 +260,7 @@ class Resolver:
             raise ResolveError("content", str(error)) from error
 
     def _skopeo(self, argv: list[str], reference: ImageReference, requests: int, counted_pulls: int) -> bytes:
-        """Return what skopeo prints; requests and counted_pulls are what the call costs at least. Raises ResolveError."""
+        """Return skopeo's output; requests and counted_pulls are the least cost of the call. Raises ResolveError."""
         try:
             output = self._runner.run(argv, reference, lambda: self.statistics.count(requests))
         except ResolveError as error:
@@ -277,7 +277,7 @@ class Resolver:
         directly: typing.Callable[[ImageReference], _Answer],
         by_skopeo: typing.Callable[[ImageReference], _Answer],
     ) -> _Answer:
-        """Return what the own client says or, where it can't tell for certain, skopeo. Raises ResolveError."""
+        """Return the client's answer, or skopeo's if the client is not certain. Raises ResolveError."""
         if self._by_skopeo(reference):
             return by_skopeo(reference)
         try:
@@ -289,8 +289,8 @@ class Resolver:
         try:
             answer = by_skopeo(reference)
         except ResolveError as error:
-            # Whether something is there, skopeo decides; for other errors the client's words are the better ones. Of an
-            # error whose code it does not know, as Harbor's for what is gone, skopeo repeats the words without the status.
+            # skopeo decides whether something exists; for other errors the client's message is better. For an error code
+            # that it does not know, as Harbor's for a missing image, skopeo repeats the message without the status.
             same = error.kind == failure.kind or (error.kind == "other" and ": unknown: " in str(error))
             if "not-found" in (failure.kind, error.kind) and not same:
                 raise
@@ -300,7 +300,7 @@ class Resolver:
         return answer
 
     def _decides(self, error: ResolveError) -> bool:
-        """Tell whether an error of the own client is the answer: skopeo knows no better, or the user wants it not asked."""
+        """Tell whether the client's error is final: skopeo knows no better, or the user excludes it."""
         return self._mode != "auto" or isinstance(error, client.Certain)
 
     def _by_skopeo(self, reference: ImageReference) -> bool:
@@ -331,12 +331,12 @@ class Resolver:
                 return _Way(reason)
         key = (directory, insecure)
         if key not in self._contexts:
-            # Reading the system's authorities takes longer than a look-up.
+            # Reading the system's certificates takes longer than a look-up.
             self._contexts[key] = _context(directory, insecure)
         return _Way(access=client.Access(self._contexts[key], insecure))
 
     def _unreadable_login(self, reference: ImageReference) -> str:
-        """Return the reason to ask by skopeo where a login can't be told, which it may want where none is needed, too."""
+        """Return why an unreadable login requires skopeo, which may need it even for a public image; "" if it does not."""
         try:
             self._credentials.find(reference.registry, reference.repository)
         except credentials.CredentialError as error:
@@ -345,7 +345,7 @@ class Resolver:
 
 
 def _matching(reference: ImageReference, data: bytes) -> bytes:
-    """Return a document that was sent for a reference. Raises ResolveError where it is not that of its digest."""
+    """Return a received document. Raises ResolveError if it does not match the reference's digest."""
     actual = manifests.digest_of(data)
     if reference.digest and actual != reference.digest:
         raise ResolveError("content", f"{reference.registry} sent {actual} for {reference.digest}")
@@ -353,7 +353,7 @@ def _matching(reference: ImageReference, data: bytes) -> bytes:
 
 
 def _certificates(chosen: str, host: str, environment: collections.abc.Mapping[str, str]) -> str:
-    """Return the directory with certificates for a registry, "" where there is none.
+    """Return the directory with a registry's certificates, "" if there is none.
 
     https://github.com/containers/image/blob/main/docs/containers-certs.d.5.md
     """
@@ -367,13 +367,13 @@ def _certificates(chosen: str, host: str, environment: collections.abc.Mapping[s
 
 
 def _client_certificate(directory: str) -> str:
-    """Return the reason to ask by skopeo where there is a client certificate."""
+    """Return why a client certificate requires skopeo, "" if there is none."""
     found = sorted(pathlib.Path(directory).glob("*.cert")) if directory else []
     return f"{found[0]} is a client certificate" if found else ""
 
 
 def _context(directory: str, insecure: bool) -> ssl.SSLContext:
-    """Return the TLS settings: the system's authorities and those in a directory. Raises ResolveError."""
+    """Return the TLS settings, with the system's certificates and those in a directory. Raises ResolveError."""
     if insecure:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
@@ -394,7 +394,7 @@ def _context(directory: str, insecure: bool) -> ssl.SSLContext:
 
 
 def _proxy(host: str, environment: collections.abc.Mapping[str, str]) -> str:
-    """Return the reason to ask by skopeo where a proxy is to be used."""
+    """Return why a proxy requires skopeo, "" if there is none."""
     name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
     if name in _LOOPBACK or name.startswith("127."):
         return ""

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Runs skopeo: starts and ends it, within a time limit, and tries again what may pass. skopeo.py has its command lines."""
+"""Runs skopeo within a time limit, and retries temporary faults. skopeo.py has its command lines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Runner:
     ) -> None:
         """timeout is in seconds without progress.
 
-        prepare() is called in each new process; it is not for a program with threads.
+        prepare() is called in each new process, and must not be used in a program with threads.
         """
         self._options = options
         self._environment = {**environment, "LC_ALL": "C"}
@@ -57,10 +57,10 @@ class Runner:
         begin: typing.Callable[[], None] = lambda: None,
         progress: typing.Callable[[], int] = lambda: 0,
     ) -> bytes:
-        """Return what a command prints that asks a reference's registry. Raises ResolveError; its message has no name.
+        """Return the output of a command that asks a reference's registry. Raises ResolveError; its message has no name.
 
-        begin() is called before each try. progress() is called once a second, and returns a number that grows while there
-        is progress.
+        begin() is called before each try. progress() is called once a second, and returns a number that grows with the
+        progress.
         """
         self._check_version()
         host = reference.registry
@@ -76,11 +76,11 @@ class Runner:
                 return failure
             again = retries.of_skopeo(failure.kind, 0 if host in self._failing else self._most)
             if failure.kind == "auth" and reference.name in self._admitted:
-                # The token has run out: skopeo asks for another one when it is started again.
+                # The token has expired: a restarted skopeo requests another one.
                 again = min(self._most, 1)
             if attempt >= again:
                 if attempt:
-                    # What fails for good costs its retries once.
+                    # A permanent failure costs its retries only once.
                     self._failing.add(host)
                 if failure.kind in ("network", retries.SILENT):
                     self._down[host] = failure
@@ -93,7 +93,7 @@ class Runner:
     def _try(
         self, argv: list[str], reference: ImageReference, progress: typing.Callable[[], int]
     ) -> bytes | skopeo.Failure:
-        """Return what a command prints, or why it fails."""
+        """Return a command's output, or why it failed."""
         _logger.debug("Running %s", shlex.join(argv))
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             try:
@@ -124,9 +124,9 @@ class Runner:
             return skopeo.classify(errors.read().decode(errors="replace"), -process.returncode)
 
     def _wait(self, process: subprocess.Popen[bytes], progress: typing.Callable[[], int]) -> bool:
-        """Wait for the end of a process, and return False where it makes no progress for too long."""
+        """Wait for the end of a process; return False if it makes no progress for too long."""
         seen, deadline = progress(), time.monotonic() + self._timeout
-        # Popen.wait() with a time limit looks now and then, and sees the end up to 0.05 s late.
+        # A thread, because Popen.wait() with a time limit polls, and sees the end up to 0.05 s late.
         waiting = threading.Thread(target=process.wait, daemon=True)
         waiting.start()
         while True:
@@ -160,8 +160,8 @@ class Runner:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and what it has started."""
-    # Where it has ended by itself, its number may be another process's by now.
+    """End a process and its descendants."""
+    # After its end, another process may have its number.
     helpers = _descendants(process.pid) if process.poll() is None else set()
     process.kill()
     process.wait()
@@ -171,7 +171,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _descendants(pid: int) -> set[int]:
-    """Return the processes that a process has started, and they: skopeo's credential helpers, which would wait for ever.
+    """Return the descendants of a process: skopeo's credential helpers, which would wait for ever.
 
     The helpers cannot get their own process group, because BitBake kills the whole group of a task.
     """

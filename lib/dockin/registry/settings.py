@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""The layer's variables as the tools need them, whoever reads them: a BitBake datastore or a recipe's text."""
+"""The layer's variables for access to registries, from a BitBake datastore or from a recipe's text."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dockin.image import platforms
 from dockin.registry import skopeo
 
 GetVar = typing.Callable[[str], typing.Optional[str]]
-"""Gives a variable's expanded value, None where it is not set: a datastore's getVar."""
+"""Returns a variable's expanded value, None if it is not set: a datastore's getVar."""
 
 _TRUTH = {"y": True, "yes": True, "1": True, "true": True, "n": False, "no": False, "0": False, "false": False}
 
 
 def options(getvar: GetVar, authfile: str = "") -> skopeo.Options:
-    """Return how registries are to be asked; authfile goes before DOCKIN_AUTHFILE. Raises DockinError."""
+    """Return the options for registry access; authfile overrides DOCKIN_AUTHFILE. Raises DockinError."""
     command = getvar("FETCHCMD_docker") or "skopeo"
     try:
         argv = tuple(shlex.split(command))
@@ -37,7 +37,7 @@ def options(getvar: GetVar, authfile: str = "") -> skopeo.Options:
 
 
 def tls_verify(getvar: GetVar) -> bool:
-    """Return whether registries need valid certificates. Raises DockinError where BitBake would see no boolean."""
+    """Return whether registries need valid certificates. Raises DockinError for a value that is no boolean to BitBake."""
     value = getvar("DOCKIN_TLS_VERIFY") or "1"
     try:
         return _TRUTH[value.lower()]
@@ -46,12 +46,12 @@ def tls_verify(getvar: GetVar) -> bool:
 
 
 def user_first(getvar: GetVar) -> GetVar:
-    """Return a getvar in which DOCKIN_RESOLVER of the user's environment goes before the configuration's."""
+    """Return a getvar in which the user's environment overrides DOCKIN_RESOLVER."""
     return lambda name: (os.environ.get(name) if name == "DOCKIN_RESOLVER" else None) or getvar(name)
 
 
 def target_platform(getvar: GetVar) -> platforms.Platform:
-    """Return the platform of images without one of their own: DOCKIN_PLATFORM's, or the machine's. Raises DockinError."""
+    """Return the platform of images without their own: DOCKIN_PLATFORM, or the machine's. Raises DockinError."""
     if getvar("DOCKIN_PLATFORM"):
         return platforms.parse(getvar("DOCKIN_PLATFORM") or "")
     if not getvar("TARGET_ARCH"):

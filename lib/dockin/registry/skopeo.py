@@ -1,8 +1,8 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Command lines for skopeo, and what its failures mean; nothing is run here.
+"""Command lines for skopeo, and the meaning of its failures. This module runs nothing.
 
-https://github.com/containers/skopeo/tree/main/docs; measured with 1.9.3 (Debian 12), the oldest that is supported.
+https://github.com/containers/skopeo/tree/main/docs; tested with 1.9.3 (Debian 12), the oldest supported version.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from dockin.image.reference import ImageReference, tags_in
 
 MINIMUM_VERSION = (1, 9, 3)
 MAX_MESSAGE = 4000
-"""Characters of an error that are looked at and shown."""
+"""Longest part of an error message that is parsed and printed, in characters."""
 
 ENVIRONMENT = ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "GNUPGHOME")
-"""Variables by which skopeo finds logins, its configuration and keys; BitBake keeps them from its tasks."""
+"""Variables with skopeo's logins, configuration and keys, which BitBake filters out of tasks."""
 
 
 class SkopeoError(DockinError):
-    """What skopeo printed can't be understood, or it is too old."""
+    """skopeo's output is not understood, or skopeo is too old."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How skopeo is to be called; empty strings leave a choice to skopeo."""
+    """How to call skopeo; empty strings leave a choice to skopeo."""
 
     command: tuple[str, ...] = ("skopeo",)
     authfile: str = ""
@@ -47,14 +47,14 @@ class Failure:
     kind: str
     """One of the kinds in _KINDS, "signal", "other" or retries.SILENT."""
     message: str
-    """skopeo's own last words, in one line."""
+    """skopeo's last message, on one line."""
 
 
-# How skopeo names a status, in all its versions: "StatusCode: 403", "HTTP status: 503", "status code from registry 404".
+# The forms of a status in all versions: "StatusCode: 403", "HTTP status: 503", "status code from registry 404".
 _STATUS = r"(?:StatusCode:|HTTP status:|from registry) "
 
-# The first pattern that is found decides: a rate limit speaks of missing authentication too, and a registry that hides
-# what one may not see calls it unauthorized. Words are those of github.com/containers/image and of the registries' errors.
+# The first match decides: a rate limit also mentions missing authentication, and a registry that hides an image calls it
+# unauthorized. The texts are those of github.com/containers/image and of registries.
 _KINDS = tuple(
     (kind, re.compile(pattern, re.IGNORECASE))
     for kind, pattern in (
@@ -68,7 +68,7 @@ _KINDS = tuple(
         ("policy", r"source image rejected|policy\.json|trust policy|signature"),
         ("rate-limited", rf"toomanyrequests|too many requests|{_STATUS}429"),
         ("login", r"error getting credentials|docker-credential-"),
-        # Not the image that is not there, but /v2/ or the place that gives out tokens.
+        # Not for a missing image, but for /v2/ or the token server.
         ("no-registry", r"\bpinging\b.*\b404\b"),
         (
             "auth",
@@ -77,7 +77,7 @@ _KINDS = tuple(
         ("file", r"\b(?:open|mkdir|rename|unlinkat|chmod|lstat|stat|readlink) /[^:]*: permission denied"),
         ("denied", rf"\bdenied\b|forbidden|{_STATUS}403"),
         ("not-found", rf"manifest unknown|name unknown|blob unknown|not known to registry|{_STATUS}404"),
-        # A connection that breaks off, rather than one that can't be made.
+        # A connection that broke off, though the message is one of TLS.
         ("network", r"bad record MAC"),
         ("tls", r"x509|certificate|server gave HTTP response to HTTPS client|tls: "),
         ("server", rf"{_STATUS}5(?!01|05)\d\d|internal server error|bad gateway|service unavailable|gateway timeout"),
@@ -92,11 +92,11 @@ _KINDS = tuple(
     )
 )
 
-# What skopeo repeats of the image's name, in which any of those words may stand.
+# The image's names in skopeo's messages, which may contain any of those words.
 _NAMES = re.compile(r"(?:docker|oci|https?)://[^\s\"]*|\b(?:manifest \S+ in|container registry|lookup) \S+")
 
-# What gives access to a blob: signatures in the address that a registry redirects to, a password in any address; and what a
-# credential helper that failed has printed all the same.
+# Secrets: signatures in the address of a redirect, a password in any address, and the output of a credential helper that
+# failed.
 _ADDRESS = re.compile(r"((?:https?|docker)://)(?:[^/\s\"@]*@)?([^\s\"?#]*)(?:[?#][^\s\"]*)?")
 _ANSWER = re.compile(r"`[^`]*(?:secret|password|token)[^`]*(?:`|$)", re.IGNORECASE)
 
@@ -105,25 +105,25 @@ _VERSION = re.compile(r"version (\d+)\.(\d+)(?:\.(\d+))?")
 
 
 def inspect_argv(options: Options, reference: ImageReference) -> list[str]:
-    """Return the call that prints the bytes of an index or manifest: one request, whatever the platforms in it."""
+    """Return the command that prints the bytes of an index or manifest, in one request for any platforms."""
     return [*_base(options), "inspect", "--raw", *_registry(options), _name(reference)]
 
 
 def config_argv(options: Options, reference: ImageReference) -> list[str]:
-    """Return the call that prints the bytes of an image's config; the reference is one platform's, by manifest digest."""
+    """Return the command that prints the bytes of an image's config; the reference has the manifest's digest."""
     return [*_base(options), "inspect", "--config", "--raw", *_registry(options), _name(reference)]
 
 
 def list_tags_argv(options: Options, reference: ImageReference) -> list[str]:
-    """Return the call that prints the tags of a repository as JSON."""
+    """Return the command that prints a repository's tags as JSON."""
     return [*_base(options), "list-tags", *_registry(options), f"docker://{reference.name}"]
 
 
 def copy_argv(options: Options, reference: ImageReference, layout: str, blobs: str, scratch: str) -> list[str]:
-    """Return the call that downloads one platform's image, given by digest, byte-exact.
+    """Return the command that downloads one platform's image, given by digest, byte-exact.
 
-    It ends in the directory blobs, as sha256/<hex>; what is there already is not downloaded. layout gets an OCI layout that
-    nobody needs; scratch is for skopeo's temporary files, which it would put into /var/tmp.
+    The blobs go into the directory blobs, as sha256/<hex>; existing ones are not downloaded. layout gets an OCI layout
+    that is not used; scratch is for skopeo's temporary files, which would otherwise go into /var/tmp.
     """
     return [
         *_base(options),
@@ -131,7 +131,7 @@ def copy_argv(options: Options, reference: ImageReference, layout: str, blobs: s
         scratch,
         "copy",
         "--preserve-digests",
-        # They are checked all the same, but an OCI layout has no place for them, which skopeo calls an error.
+        # skopeo still checks them, but an OCI layout has no place for them, which would be an error.
         "--remove-signatures",
         *_registry(options, "src-"),
         "--dest-shared-blob-dir",
@@ -142,12 +142,12 @@ def copy_argv(options: Options, reference: ImageReference, layout: str, blobs: s
 
 
 def version_argv(options: Options) -> list[str]:
-    """Return the call that prints skopeo's version."""
+    """Return the command that prints skopeo's version."""
     return [*options.command, "--version"]
 
 
 def check_version(output: str) -> None:
-    """Raise SkopeoError if the output of version_argv() is that of a skopeo that is too old."""
+    """Raise SkopeoError if the output of version_argv() is from a skopeo that is too old."""
     match = _VERSION.search(output)
     if not match:
         raise SkopeoError(f"Can't tell the version of skopeo from {output.strip()!r}")
@@ -170,18 +170,18 @@ def parse_tags(output: str) -> list[str]:
 
 
 def classify(stderr: str, number: int = 0) -> Failure:
-    """Return what a failed skopeo's error output means; number is that of the signal that ended it, where one did."""
+    """Return the meaning of a failed skopeo's error output; number is the signal that ended it, or 0."""
     if number > 0:
         return Failure("signal", f"skopeo was ended by {_signal_name(number)}")
     fatal = _FATAL.findall(stderr)
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     message = lines[-1] if lines else "no output"
     if fatal:
-        # As Go quotes it: \" for a quote, \n for a new line.
+        # Go quotes the message: \" for a quote, \n for a new line.
         message = re.sub(r"\\(.)", lambda escape: " " if escape[1] in "nt" else escape[1], fatal[-1])
     message = _without_secrets(one_line(message).strip()) or "no output"
     if len(message) > MAX_MESSAGE:
-        # A registry's own words, of which skopeo takes a megabyte; skopeo's are around them.
+        # A registry's message, of which skopeo reads a megabyte, between parts of skopeo's own.
         message = f"{message[: MAX_MESSAGE // 2]} … {message[-MAX_MESSAGE // 2 :]}"
     words = _NAMES.sub(" ", message)
     for kind, pattern in _KINDS:
@@ -198,7 +198,7 @@ def _signal_name(number: int) -> str:
 
 
 def _without_secrets(message: str) -> str:
-    """Return a message without what may give access to something."""
+    """Return a message without secrets."""
     return without_secrets(_ANSWER.sub("`…`", _ADDRESS.sub(r"\1\2", message)))
 
 

@@ -76,7 +76,7 @@ def test_an_address_that_programs_read_in_different_ways_is_not_asked(monkeypatc
     client = registry_client.Client(Logins(), lambda named: access, registry_client.Statistics())
     wire = Wire(location)
     monkeypatch.setattr(client, "_exchange", wire.exchange)
-    with pytest.raises(ResolveError, match="can't be understood"):
+    with pytest.raises(ResolveError, match="sends an invalid response"):
         client.manifest(IMAGE)
     assert len(wire.seen) == 2
 
