@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What is installed on the target: information files, archives and units, and the space that they need.
+"""Files on the target: information files, archives and units, and the space that they need.
 
 Uses the package image.
 """

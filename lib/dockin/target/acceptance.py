@@ -1,10 +1,10 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Which repositories a distribution takes images from: the patterns in DOCKIN_LICENSE_ACCEPTED.
+"""The repositories from which a distribution accepts images: the patterns in DOCKIN_LICENSE_ACCEPTED.
 
     docker.io/library/*  registry.example.com/team/**  ghcr.io/org/app
 
-A pattern is compared with registry and repository, written out. '*' stands for any text without a '/', '**' for any text.
+A pattern is compared with the full registry and repository. '*' matches any text without a '/', '**' any text.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _PATTERN = re.compile(r"(?:[A-Za-z0-9.*-]+|\[[0-9A-Fa-f:]+\])(?::[0-9*]+)?(?:/[a
 
 
 class InvalidPattern(DockinError):
-    """DOCKIN_LICENSE_ACCEPTED has what can't be the pattern of a repository."""
+    """DOCKIN_LICENSE_ACCEPTED has an invalid pattern."""
 
 
 def parse(value: str) -> list[re.Pattern[str]]:
-    """Return the patterns in a value of DOCKIN_LICENSE_ACCEPTED, as regular expressions. Raises InvalidPattern."""
+    """Return the patterns in a value of DOCKIN_LICENSE_ACCEPTED as regular expressions. Raises InvalidPattern."""
     for pattern in value.split():
         if not _PATTERN.fullmatch(pattern):
             raise InvalidPattern(
@@ -38,12 +38,12 @@ def parse(value: str) -> list[re.Pattern[str]]:
                 f"Invalid pattern {pattern!r} in {VARIABLE}: it names no registry; for Docker Hub write"
                 f" 'docker.io/{pattern}'"
             )
-    # The case of a host means nothing.
+    # Hosts are compared without case.
     return [re.compile(_expression(pattern), re.IGNORECASE) for pattern in value.split()]
 
 
 def refusal(references: Iterable[ImageReference], value: str) -> str:
-    """Return why a recipe with these images is not accepted, "" if it is. Raises InvalidPattern.
+    """Return why a recipe with these images is not accepted; "" if it is. Raises InvalidPattern.
 
     value is that of DOCKIN_LICENSE_ACCEPTED; an empty one accepts nothing.
     """
@@ -53,7 +53,7 @@ def refusal(references: Iterable[ImageReference], value: str) -> str:
         return ""
     return (
         f"Has images of {', '.join(map(repr, names))}, which your {VARIABLE} = {' '.join(value.split())!r} does not accept:"
-        " find out what licences the software in them has, and if you may ship it, add the repository there"
+        " find out the licences of the software in them, and add the repository there if you may ship it"
     )
 
 

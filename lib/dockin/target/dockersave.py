@@ -1,8 +1,8 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Archives that somebody else has made: "docker save" of Docker 25 or later, in place of ours, after devtool modify.
+"""Archives from "docker save" of Docker 25 or later, by which a user has replaced the layer's own after devtool modify.
 
-Nothing of such a file is taken over unread: what Docker will call the image is hashed from it, as the target compares it.
+The image ID and digests are computed from the file, because the target compares them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _BLOBS = "blobs/sha256/"
 
 
 class InvalidArchive(DockinError):
-    """An archive can't be described."""
+    """An archive cannot be described."""
 
 
 def describe(path: str, information: ImageInformation) -> ImageInformation:
-    """Return the information for the archive at path, with what information says of the image that it is to be.
+    """Return the information for the archive at path; information describes the image that it has to contain.
 
-    Raises DockinError, also where the archive is of another name or platform; OSError.
+    Raises DockinError, also for an archive of another name or platform; OSError.
     """
     try:
         with tarfile.open(path) as tar:
@@ -58,7 +58,7 @@ def _describe(tar: tarfile.TarFile, path: str, information: ImageInformation) ->
 
 
 def find_entry(data: bytes, path: str, name: str) -> foreignjson.Object:
-    """Return the entry of an image, by its familiar name, in the document manifest.json. Raises InvalidArchive."""
+    """Return an image's entry, by its familiar name, in the document manifest.json. Raises InvalidArchive."""
     found: list[foreignjson.Object] = [entry for entry in _read(data, path) if name in (entry.get("RepoTags") or [])]
     if not found:
         raise InvalidArchive(f"{path} has no image {name}: tag it so in Docker, and save it under that name")
@@ -68,7 +68,7 @@ def find_entry(data: bytes, path: str, name: str) -> foreignjson.Object:
 
 
 def find_manifest(tar: tarfile.TarFile, path: str, image_id: str) -> tuple[bytes, bytes]:
-    """Return what index.json has an image by, an index or the manifest itself, and the manifest, which has its config.
+    """Return an image's top document in index.json (an index or its manifest), and its manifest with the config.
 
     Raises DockinError, OSError.
     """
@@ -103,12 +103,12 @@ def _blob(tar: tarfile.TarFile, digest: str, path: str) -> bytes:
 
 
 def read_member(tar: tarfile.TarFile, name: str, path: str) -> bytes:
-    """Return a document in an archive; path names that in messages. Raises InvalidArchive, OSError."""
+    """Return a document in an archive; path is for messages. Raises InvalidArchive, OSError."""
     return b"".join(member_chunks(tar, name, path, manifests.MAX_CONFIG_SIZE))
 
 
 def member_chunks(tar: tarfile.TarFile, name: str, path: str, limit: int = 0) -> typing.Iterator[bytes]:
-    """Yield the bytes of a file in an archive, of at most limit bytes if that is not 0. Raises InvalidArchive, OSError."""
+    """Yield a file in an archive, of at most limit bytes unless that is 0. Raises InvalidArchive, OSError."""
     try:
         member = tar.getmember(name)
     except KeyError as error:

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Image information files: what a target and the tools know of an installed image, beside its archive.
+"""Image information files: descriptions of installed images, beside their archives, for the target and the tools.
 
-Text, one key=value a line, the value up to the end of the line, no quoting; '#' starts a comment line. Read on the target by
-dockin-preload, a shell script: no value holds anything that a reference, a digest or a number can't hold.
+A file is text with lines key=value, without quoting; '#' starts a comment line. dockin-preload, a shell script, reads it on
+the target: a value has only characters of references, digests and numbers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _VALUE = re.compile(r"[A-Za-z0-9:/@._+\[\]-]+")
 
 
 class InvalidInformation(DockinError):
-    """An image information file can't be read."""
+    """An image information file cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,23 @@ class ImageInformation:
     platform: str
     """linux/arm64/v8"""
     runtime: str
-    """Name of what loads it; where the key is missing, docker."""
+    """Name of the runtime that loads it; docker if the key is missing."""
     archive: str
     """File name of the archive beside this file."""
     archive_size: int
     unpacked_size: int
-    """Of the archive without its compression."""
+    """Size of the archive without its compression."""
     layers_size: int
-    """What all layers take up unpacked, in blocks of 4 KiB, with the holes of sparse files."""
+    """Unpacked size of all layers, in blocks of 4 KiB, with the holes of sparse files."""
     image_id: str
     """Digest of the config: .Id on Docker's classic stores."""
     manifest_digest: str
     """Digest of the manifest in the archive: .Id on the containerd store."""
     source_digest: str
-    """What was fetched: the pin, an index or manifest digest in the registry."""
+    """Digest of the fetched index or manifest in the registry: the pin."""
 
     def render(self) -> str:
-        """Return the text of the file. Raises InvalidInformation for a value that it can't hold."""
+        """Return the text of the file. Raises InvalidInformation for an invalid value."""
         lines = [_HEADER, f"format={FORMAT}\n"]
         for field in fields(self):
             value = str(getattr(self, field.name))
@@ -68,10 +68,10 @@ class ImageInformation:
         return "".join(lines)
 
     def render_record(self, found_id: str, layers: Sequence[str]) -> str:
-        """Return the text by which dockin-preload notes, in its own file, that the image is whole in Docker's store.
+        """Return the text of dockin-preload's record that the image is complete in the runtime's store.
 
-        found_id is the .Id that it has there: on a classic store the image_id. layers are the names of its layers'
-        directories, the top one last: they are others when the image is made anew.
+        found_id is its .Id there: on a classic store the image_id. layers are the names of its layers' directories, the
+        top one last, which change whenever the image is re-created.
         """
         values = {"format": FORMAT, "reference": self.reference, "name": self.name, "id": found_id}
         values.update({key: getattr(self, key) for key in ("image_id", "manifest_digest", "source_digest")})
@@ -80,9 +80,9 @@ class ImageInformation:
 
 
 def parse(text: str, path: str) -> ImageInformation:
-    """Return the content of an image information file; keys that are not known are passed over.
+    """Return the content of an image information file; unknown keys are ignored.
 
-    path names the file in messages. Raises InvalidInformation.
+    path is for messages. Raises InvalidInformation.
     """
     values: dict[str, str] = {}
     for line in text.split("\n"):
@@ -114,7 +114,7 @@ def _is_size(key: str) -> bool:
 
 
 def _is_valid(key: str, value: str) -> bool:
-    """Tell whether a key can have a value; dockin-preload goes by the same rules."""
+    """Tell whether a key can have a value, by the same rules as dockin-preload."""
     if key == "runtime":
         return value in runtimes.RUNTIMES
     if key == "image_id" or key.endswith("_digest"):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What do_compile writes beside the compressed archives of a recipe: an image information file and a unit for each image."""
+"""do_compile's files beside the compressed archives of a recipe: an image information file and a unit for each image."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class InvalidPackage(DockinError):
 
 @dataclass(frozen=True)
 class Archives:
-    """Where the archives of a recipe are."""
+    """The directories and the compression of a recipe's archives."""
 
     unpacked: str
-    """Directory of the plain archives: that of do_unpack, or a source tree of devtool."""
+    """Directory of the uncompressed archives: do_unpack's, or a source tree of devtool."""
     build: str
     """Directory of the compressed archives."""
     installed: str
@@ -37,11 +37,11 @@ class Archives:
     compression: str
     """The value of COMPRESSION_TYPE."""
     external: bool
-    """Whether a user may have replaced plain archives by others."""
+    """Whether a user may have replaced uncompressed archives."""
 
 
 def write(archives: Archives, references: Sequence[ImageReference], preload: Preload) -> list[ImageInformation]:
-    """Write information files and units, and return what is in the former. Raises DockinError, OSError."""
+    """Write information files and units, and return the content of the information files. Raises DockinError, OSError."""
     loads: dict[ImageReference, space.Load] = {}
     for one in references:
         information = _information(archives, one, preload)
@@ -62,7 +62,7 @@ def external_references(folder: str) -> list[ImageReference]:
 
 
 def _information(archives: Archives, one: ImageReference, preload: Preload) -> ImageInformation:
-    """Return what there is to know of an image and its archive."""
+    """Return the information on an image and its archive."""
     path = os.path.join(archives.build, one.stem + archives.suffix)
     with open(path, "rb") as file:
         if not archive.is_loadable(file.read(512)):

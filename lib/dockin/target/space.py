@@ -1,12 +1,11 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Space that images need on a target: as archives, while they are loaded, and afterwards.
+"""The space that images need on a target: as archives, during their loads, and afterwards.
 
-What a load needs was measured on Docker 20.10 and 26.1, classic stores and containerd store, and on containerd alone: while
-it runs, the unpacked archive and the unpacked layers are held, on all of them. On a classic store the layers stay; the
-containerd store and containerd keep all of it, as what is in the archive are their blobs. dockin-preload asks for the same
-before a load. All sizes are in bytes. Layers that images share are counted for each: what is meant is room enough, not the
-last byte.
+During a load, every store holds the unpacked archive and the unpacked layers, as measured on Docker 20.10 and 26.1 (classic
+and containerd store) and on containerd. On a classic store only the layers stay; the containerd store and containerd also
+keep the archive's content as blobs. dockin-preload requires the same space before a load. All sizes are in bytes. Layers
+that images share count for each image: the result is enough space, not the exact size.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from dockin.errors import DockinError
 from dockin.target import runtimes
 from dockin.target.imageinfo import ImageInformation
 
-# For the file system's blocks and the engine's own notes: a part of what is written, and some.
+# Reserve for the file system's blocks and the runtime's own files: a fraction of the written bytes, and a fixed part.
 RESERVE_DIVISOR = 16
 RESERVE_SIZE = 8 << 20
 
@@ -37,13 +36,13 @@ class Load:
 
     image: ImageInformation
     flush: bool
-    """Whether the archive is removed once the image is loaded."""
+    """Whether the archive is removed after its image is loaded."""
     store: str = runtimes.CLASSIC_STORE
-    """Of runtimes.STORES; counts where the image's runtime is Docker."""
+    """One of runtimes.STORES; only matters for Docker."""
 
     @property
     def stay_size(self) -> int:
-        """What the engine keeps."""
+        """The bytes that the runtime keeps."""
         blobs = runtimes.keeps_blobs(self.image.runtime, self.store)
         return self.image.layers_size + (self.image.unpacked_size if blobs else 0)
 
@@ -51,10 +50,10 @@ class Load:
     def rank(self) -> tuple[bool, int]:
         """A sort key for the order that needs the least space.
 
-        Loads that leave more free than they found come first, the smallest need before the others, as each makes room for
-        the next. Of the rest, the more a load gives back of what it took, the earlier it comes. On classic stores no other
-        order needs less, but for what RESERVE_DIVISOR adds. Where blobs stay, a load gives back no more than its archive,
-        and this is the best order only of images that compress alike.
+        Loads that leave more space free than before come first, by ascending need, because each makes room for the next.
+        The others follow, those first that give back most of what they took. On classic stores no other order needs
+        less, apart from the reserve. On stores that keep blobs, a load gives back at most its archive: there the order
+        is only optimal for images with the same compression.
         """
         image = self.image
         if self.flush and image.archive_size > image.layers_size:
@@ -64,34 +63,31 @@ class Load:
 
 @dataclass(frozen=True)
 class Plan:
-    """What several images need together, archives and data-root on one file system, loaded one after another."""
+    """The space that several images need, with archives and data-root on one file system, loaded one after another."""
 
     order: tuple[ImageInformation, ...]
-    """The order in which the target loads."""
+    """The order of the loads on the target."""
     archive_size: int
     unpacked_size: int
     peak_size: int
-    """The most that is taken at any time."""
+    """The most that is occupied at any time."""
     final_size: int
-    """What is taken when all are loaded."""
+    """The space that is occupied after all loads."""
 
 
 def load_need(image: ImageInformation) -> int:
-    """Return what must be free for an image to be loaded."""
+    """Return the free space that the load of an image requires."""
     written = image.unpacked_size + image.layers_size
     return written + written // RESERVE_DIVISOR + RESERVE_SIZE
 
 
 def plan_images(images: Iterable[ImageInformation], flush: bool, store: str) -> Plan:
-    """Return what images need that are loaded in the same way, as Load has it."""
+    """Return the plan for images that are loaded in the same way, see Load."""
     return plan([Load(image, flush, store) for image in images])
 
 
 def plan(loads: Sequence[Load]) -> Plan:
-    """Return what images need.
-
-    They are loaded in the order of Load.rank.
-    """
+    """Return the plan for loads, in the order of Load.rank."""
     ordered = sorted(loads, key=lambda load: load.rank)
     order = tuple(load.image for load in ordered)
     taken = peak = archives = sum(image.archive_size for image in order)
@@ -115,7 +111,7 @@ def parse_budget(text: str) -> int | None:
 
 
 def budget_error(planned: Plan, budget: str) -> str:
-    """Return what there is to say where images need more than a budget at their peak, "" where they don't.
+    """Return the error for images that need more than a budget at their peak, "" if they don't.
 
     Raises InvalidBudget.
     """
@@ -133,12 +129,12 @@ def budget_error(planned: Plan, budget: str) -> str:
 
 
 def describe_plan(planned: Plan) -> str:
-    """Return the sizes of a plan as they stand in a task's log."""
+    """Return the sizes of a plan for a task's log."""
     return (f"Archives: {planned.archive_size} bytes, {planned.unpacked_size} unpacked; at the peak of the loads:"
             f" {planned.peak_size}, once all are loaded: {planned.final_size}")
 
 
 def describe(image: ImageInformation) -> str:
-    """Return the sizes of an image as they stand in a task's log."""
+    """Return the sizes of an image for a task's log."""
     return (f"{image.archive}: {image.archive_size} bytes, {image.unpacked_size} unpacked, {image.layers_size} in layers,"
             f" {load_need(image)} to be free for the load")

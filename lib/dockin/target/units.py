@@ -1,9 +1,9 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""systemd units that load image archives at boot: their names and their text, and that of drop-ins for the engine's own.
+"""systemd units that load image archives at boot, and drop-ins for the runtime's own units: their names and texts.
 
-One service an image, wanted by dockin-preload.target; the work is done by the command dockin-preload. The package of
-that name has both.
+Each image gets a service, wanted by dockin-preload.target, which runs the command dockin-preload. The package of that name
+has the target and the command.
 Syntax: https://www.freedesktop.org/software/systemd/man/latest/systemd.syntax.html
 """
 
@@ -23,10 +23,10 @@ TARGET = "dockin-preload.target"
 HELPER = "/usr/bin/dockin-preload"
 DROP_IN = "dockin-preload.conf"
 
-# UNIT_NAME_MAX of systemd counts the final NUL; file systems allow 255 too.
+# systemd's UNIT_NAME_MAX includes the final NUL; file systems allow 255 too.
 _MAX_NAME = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# What stands in a unit without quotes and means itself.
+# Text that needs no quotes in a unit.
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=@+,-]+")
 _DIRECTORY = re.compile(r"(?:/[A-Za-z0-9._+-]+)+")
 
@@ -42,41 +42,41 @@ RequiresMountsFor={mounts}
 
 [Service]
 Type=oneshot
-# Done once a boot; stays active so that other units can require it.
+# Runs once per boot, and stays active so that other units can require it.
 RemainAfterExit=yes
 ExecStart={command}
-# The command has limits of its own, which do not count the time that it waits for the loads of other images.
+# The command has its own time limit, which excludes the wait for other loads.
 TimeoutStartSec=infinity
-# What it knows of this boot alone; the units of all images share it.
+# Data of this boot, which the units of all images share.
 RuntimeDirectory={runtime_directory}
 RuntimeDirectoryPreserve=yes
 
 {environment}{sandbox}
 [Install]
-# Wanted, not required: an image that fails to load does not keep the others from the target.
+# Wanted, not required: a failed load does not stop the others.
 WantedBy={wanted_by}
 """
 
-# containerd can't be asked where it keeps its data: what is synced, and whose space counts, is there.
+# containerd does not report its data directory: the preload syncs this one, and checks its space.
 _CONTAINERD_ROOT = """\
 Environment={}
 """
 
-# Not required: the unit can be installed, and its image loaded once the engine is there. PartOf and WantedBy: whenever the
-# engine is started again, so are all of these units, those that failed as well, and find out what it has now.
+# Wants, not Requires: the unit can be installed without the runtime, and loads its image when that is there. PartOf and
+# WantedBy: whenever the runtime is restarted, all units run again, also failed ones.
 _ENGINE = """\
 Wants={service}
 After={service}
 PartOf={service}
 """
 
-# Not required: a load that fails keeps no other from being tried.
+# After without Requires: a failed load does not prevent others.
 _AFTER = """\
 After={unit}
 """
 
-# Below /usr, which is read-only, only the archive is removed; the data-root may be anywhere else, in /home as well. The
-# client, in Go, uses system calls of its own age and not of systemd's: so some are forbidden, and unknown ones are not.
+# In /usr, which is read-only, only the archive is removed; the data-root may be anywhere else, also in /home. The filter
+# forbids system calls instead of allowing them, because the client may use newer ones than systemd knows.
 _SANDBOX = """\
 NoNewPrivileges=yes
 ProtectSystem=full
@@ -95,9 +95,9 @@ SystemCallFilter=~@clock @cpu-emulation @debug @module @obsolete @raw-io @reboot
 SystemCallErrorNumber=EPERM
 """
 
-# CAP_DAC_OVERRIDE is for a data-root that belongs to a remapped user (userns-remap).
+# CAP_DAC_OVERRIDE is for a data-root of a remapped user (userns-remap).
 _CLIENT_SANDBOX = """\
-# It talks to the engine's socket, and writes into the data-root and beside the archive: nothing else.
+# It only uses the runtime's socket, and writes into the data-root and beside the archive.
 UMask=0077
 CapabilityBoundingSet=CAP_DAC_OVERRIDE
 PrivateDevices=yes
@@ -109,7 +109,7 @@ RestrictSUIDSGID=yes
 SystemCallFilter=~@mount
 """
 
-# Without a daemon, what is started here is the engine itself: it unpacks layers, with their owners, capabilities, devices
+# Without a daemon, the command started here is the runtime itself: it unpacks layers with owners, capabilities, devices
 # (which ProtectClock would forbid, too) and whiteouts, in a mount namespace of its own.
 _ENGINE_SANDBOX = """\
 # It unpacks the image's layers itself.
@@ -120,20 +120,20 @@ RestrictNamespaces=mnt
 """
 
 _MOUNT_DROP_IN = """\
-# Made by meta-dockin: on a read-only root, what volatile-binds mounts above this would hide it if it came after.
+# Made by meta-dockin: on a read-only root, a later mount of volatile-binds above this one would hide it.
 [Unit]
 After={services}
 """
 
 
 class InvalidUnit(DockinError):
-    """A unit can't be written for what was given."""
+    """The given values do not allow a unit."""
 
 
 def unit_name(reference: ImageReference) -> str:
     """Return the file name of an image's preload unit: dockin-preload-busybox-1.36.1.service.
 
-    Raises InvalidUnit for a reference that is too long for one.
+    Raises InvalidUnit for a reference that is too long for a unit name.
     """
     name = f"{PREFIX}{reference.stem}.service"
     if len(name) > _MAX_NAME:
@@ -146,21 +146,21 @@ def unit_name(reference: ImageReference) -> str:
 
 @dataclass(frozen=True)
 class Preload:
-    """How images are loaded: the settings of a recipe that its units have."""
+    """A recipe's settings for its preload units."""
 
     runtime: runtimes.Runtime = runtimes.DOCKER
     data_root: str = runtimes.DOCKER.data_root
-    """Where the runtime keeps images: its file system must be mounted first."""
+    """The runtime's directory for images, whose file system must be mounted first."""
     image_store: str = ""
-    """Where an additional store may be, for a runtime that takes images from those."""
+    """The directory of an additional image store, for a runtime with such stores."""
     flush: bool = True
-    """Whether the archive is removed once the image is loaded."""
+    """Whether the archive is removed after its image is loaded."""
     prune: bool = False
-    """Whether an image that the loaded one replaces is removed."""
+    """Whether an image is removed that the loaded one replaces."""
     keep_previous: bool = False
-    """Whether prune leaves the last one before."""
+    """Whether prune keeps the previous image."""
     helper: str = HELPER
-    """The installed command dockin-preload."""
+    """Path of the installed command dockin-preload."""
 
     @property
     def options(self) -> list[str]:
@@ -174,8 +174,8 @@ class Preload:
 def render_unit(reference: ImageReference, info_path: str, preload: Preload, after: ImageReference | None = None) -> str:
     """Return the text of an image's preload unit.
 
-    info_path is the image information file on the target, beside its archive. after is the image whose load comes before.
-    Raises InvalidUnit for a path that can't stand in a unit.
+    info_path is the image information file on the target, beside its archive. after is the image that is loaded before.
+    Raises InvalidUnit for a path that is invalid in a unit.
     """
     check_path(info_path, "image information file")
     check_path(preload.data_root, "data-root")
@@ -205,20 +205,20 @@ def render_unit(reference: ImageReference, info_path: str, preload: Preload, aft
         environment=_CONTAINERD_ROOT.format(quote(f"DOCKIN_CONTAINERD_ROOT={preload.data_root}"))
         if preload.runtime is runtimes.CONTAINERD
         else "",
-        # The dash: it need not be there, as where a data-root was written at build time.
+        # The dash: the directory may be missing, for example beside a data-root made at build time.
         sandbox=(_CLIENT_SANDBOX if service else _ENGINE_SANDBOX) + _SANDBOX.format(archives=quote("-" + archives)),
         wanted_by=" ".join(filter(None, [TARGET, service])),
     )
 
 
 def render_drop_in(directory: str) -> str:
-    """Return the text of a drop-in that lets a service wait for the file system that a directory is on.
+    """Return the text of a drop-in that makes a service wait for the file system of a directory.
 
-    Raises InvalidUnit for a path that can't stand in a unit.
+    Raises InvalidUnit for a path that is invalid in a unit.
     """
     check_path(directory, "data-root")
     return f"""\
-# Made by meta-dockin: where this is mounted late, the service would write below the mount point before.
+# Made by meta-dockin: before a late mount, the service would write below the mount point.
 # A file of the same name in /etc/systemd/system, in the same directory, replaces this one.
 [Unit]
 RequiresMountsFor={quote(directory)}
@@ -226,10 +226,10 @@ RequiresMountsFor={quote(directory)}
 
 
 def render_mount_drop_ins(directory: str, binds: str) -> dict[str, str]:
-    """Return drop-ins of mount units, by the unit's name, for what may be mounted at a directory or above it.
+    """Return drop-ins of mount units, by the unit's name, for file systems mounted at a directory or above it.
 
-    binds is VOLATILE_BINDS of OE-core's recipe volatile-binds: lines of what is mounted and where, when the root file system
-    is read-only. A file system that is to be seen below has to be mounted later, and no unit of either says so.
+    binds is VOLATILE_BINDS of OE-core's recipe volatile-binds: lines with source and mount point, used on a read-only
+    root file system. A file system below such a mount point has to be mounted later, and neither unit says so.
     """
     services: dict[str, list[str]] = {}
     for line in binds.replace("\\n", "\n").splitlines():
@@ -245,7 +245,7 @@ def render_mount_drop_ins(directory: str, binds: str) -> dict[str, str]:
 
 
 def _escape_path(path: str) -> str:
-    """Return a path as it stands in the name of a unit, like systemd-escape --path."""
+    """Return a path as in a unit's name, like systemd-escape --path."""
     name = "".join(
         "-" if char == "/" else char if char.isalnum() or char in ":_." else f"\\x{ord(char):02x}" for char in path[1:]
     )
@@ -253,7 +253,7 @@ def _escape_path(path: str) -> str:
 
 
 def check_directory(variable: str, value: str) -> str:
-    """Return a directory on the target that a variable names, as FILES, a list of patterns, can hold it.
+    """Return a directory on the target from a variable, if FILES, a list of patterns, can contain it unquoted.
 
     Raises InvalidUnit.
     """
@@ -266,12 +266,12 @@ def check_directory(variable: str, value: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Return text with its % doubled: they introduce systemd's specifiers in nearly every setting."""
+    """Return text with doubled %, which introduces systemd's specifiers in nearly every setting."""
     return text.replace("%", "%%")
 
 
 def quote(word: str) -> str:
-    """Return a word of a list as it stands in a unit: %, quotes, backslashes and spaces mean themselves."""
+    """Return a word of a list in a unit, with %, quotes, backslashes and spaces escaped."""
     if _PLAIN.fullmatch(word):
         return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"')
@@ -279,12 +279,12 @@ def quote(word: str) -> str:
 
 
 def quote_argument(word: str) -> str:
-    """Return an argument of a command line: as quote(), and $ introduces no variable either."""
+    """Return an argument of a command line: as quote(), with $ escaped too."""
     return quote(word).replace("$", "$$")
 
 
 def check_path(path: str, what: str) -> str:
-    """Return an absolute path that can stand in a unit. Raises InvalidUnit."""
+    """Return an absolute path if it is valid in a unit. Raises InvalidUnit."""
     if _CONTROL.search(path):
         raise InvalidUnit(f"Invalid path {path!r} of the {what}: a unit can't hold control characters; rename it")
     if not path.startswith("/") or posixpath.normpath(path) != path:

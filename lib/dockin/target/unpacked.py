@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What do_unpack writes beside each archive: what is known of an image before the archive is compressed, as JSON."""
+"""do_unpack's descriptions beside each archive: an image before its archive is compressed, as JSON."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ _REMEDY = "unpack the image again"
 
 
 class InvalidDescription(DockinError):
-    """The description of an unpacked image can't be read."""
+    """The description of an unpacked image cannot be read."""
 
 
 @dataclass(frozen=True)
 class Attached:
-    """A bill of materials of an image's contents, by its publisher, that was fetched with the image."""
+    """A publisher's bill of materials that was fetched with an image."""
 
     file: str
-    """Its name in the package and among what is deployed: busybox-1.36.1.spdx.json"""
+    """Its name in the package and in the deploy directory: busybox-1.36.1.spdx.json"""
     media_type: str
     sha256: str
     """Of the file, 64 hex digits."""
     location: str
-    """docker://docker.io/library/busybox@sha256:…, of the manifest that lists the file."""
+    """docker://docker.io/library/busybox@sha256:…, the manifest that lists the file."""
 
 
 @dataclass(frozen=True)
 class UnpackedImage:
-    """An image that is unpacked as a plain archive. Sizes are in bytes."""
+    """An image that is unpacked as an uncompressed archive. Sizes are in bytes."""
 
     reference: str
     """Canonical, without a digest: docker.io/library/busybox:1.36.1"""
@@ -46,7 +46,7 @@ class UnpackedImage:
     registry_digest: str
     """Digest of the manifest in the registry."""
     source_digest: str
-    """Digest of what was fetched: the index, or the manifest again where the registry has no index."""
+    """Digest of the fetched index, or of the manifest if the registry has no index."""
     unpacked_size: int
     layers_size: int
     attached: tuple[Attached, ...] = ()
@@ -57,7 +57,7 @@ class UnpackedImage:
 
 
 def parse(text: str, path: str) -> UnpackedImage:
-    """Return the image that render() has written; path names the file in messages. Raises InvalidDescription."""
+    """Return the image from render()'s text; path is for messages. Raises InvalidDescription."""
     try:
         values = json.loads(text)
         wrong = {key for key, value in values.items() if key != "attached" and type(value) is not _type_of(key)}

@@ -48,8 +48,8 @@ def test_refusal_names_value_rule_and_remedy():
     images = [reference.parse(text) for text in ("org/b:1", "busybox", "ghcr.io/org/a", "org/b:2")]
     assert acceptance.refusal(images, "docker.io/library/*  quay.io/**") == (
         "Has images of 'docker.io/org/b', 'ghcr.io/org/a', which your DOCKIN_LICENSE_ACCEPTED = 'docker.io/library/*"
-        " quay.io/**' does not accept: find out what licences the software in them has, and if you may ship it, add the"
-        " repository there"
+        " quay.io/**' does not accept: find out the licences of the software in them, and add the repository"
+        " there if you may ship it"
     )
 
 
