@@ -460,7 +460,7 @@ def test_places_that_are_taken(images):
     result.failed(r"/etc/docker/daemon\.json in the root file system has userns-remap = \"default\": .*; leave it out",
                   r"DOCKIN_DATAROOT_DIR = '/data/docker', but its packages were built for another \(.*/docker\.service\.d/"
                   r"dockin-preload\.conf says RequiresMountsFor=/var/lib/docker\): set it in the configuration",
-                  r"team/app:v1: its archive /\S+/data/archives/team-app-v1\.tar\.bz2 is gone: keep what removes it",
+                  r"team/app:v1: its archive /\S+/data/archives/team-app-v1\.tar\.bz2 is gone: let nothing remove it",
                   r"/var/lib/docker in the root file system is not empty \(mine\)",
                   r"/var/lib/docker: /var/lib/docker is a link to /data",
                   r"team/app:v1 has it for docker, but the image recipe has DOCKIN_RUNTIME = 'podman'")

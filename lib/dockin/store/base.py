@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What the writers of image stores have in common: a directory of whole files, and what a layer is before it is there."""
+"""Common parts of the writers of image stores: a directory of complete files, and a layer before it is written."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from dockin.target import dockersave
 from dockin.target.imageinfo import ImageInformation
 
 RECORDS = "dockin"
-"""Directory of the records by which dockin-preload knows that it has nothing to do."""
+"""Directory of dockin-preload's records, which make it do nothing."""
 
 
 class InvalidDataRoot(DockinError):
-    """Images can't be written into a data-root; names image, layer and entry as far as they are concerned."""
+    """Images cannot be written into a data-root; the message names the image, layer and entry concerned."""
 
 
 @dataclass
 class Unpacked:
-    """What there is to know of a layer that was unpacked."""
+    """A layer that was unpacked."""
 
     size: int = 0
     """Bytes of its files and links, each hard-linked file once."""
@@ -36,34 +36,34 @@ class Unpacked:
     """Bytes of its tar."""
     uids: set[int] = field(default_factory=set)
     gids: set[int] = field(default_factory=set)
-    """Owners of its entries, without those that only say something of lower layers."""
+    """Owners of its entries, except whiteouts."""
 
 
 class Unpack(typing.Protocol):
-    """Unpacks a layer into an empty directory, writes its tar-split file at a path, and returns what it was.
+    """Unpacks a layer into an empty directory, writes its tar-split file to a path, and returns a description.
 
     Raises DockinError, OSError.
     """
 
     def __call__(self, directory: str, split: str) -> Unpacked:
-        """Do that."""
+        """Unpack the layer."""
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A layer as it lies in an archive."""
+    """A layer as stored in an archive."""
 
     digest: str
     size: int
     magic: bytes
-    """Its first bytes, by which its compression is known."""
+    """Its first bytes, which tell its compression."""
 
 
 class ArchivedImage:
-    """An image in an archive that is open."""
+    """An image in an open archive."""
 
     def __init__(self, information: ImageInformation, tar: tarfile.TarFile, path: str, has_digest: bool = True) -> None:
-        """has_digest tells whether the digest that it was pulled by stands for it alone."""
+        """has_digest tells whether the digest by which it was pulled names only this image."""
         self.information = information
         self.has_digest = has_digest
         self.path = path
@@ -74,18 +74,18 @@ class ArchivedImage:
         return dockersave.read_member(self._tar, member, self.path)
 
     def layer(self, member: str, diff_id: str) -> typing.Iterator[bytes]:
-        """Yield a layer's tar; its digest is not checked. Raises DockinError, OSError."""
+        """Yield a layer's tar without checking its digest. Raises DockinError, OSError."""
         return archive.decompress(dockersave.member_chunks(self._tar, member, self.path), diff_id)
 
     def manifest(self) -> tuple[bytes, bytes]:
-        """Return what the archive's index.json has the image by, an index or the manifest, and the manifest.
+        """Return the image's top document in the archive's index.json (an index or its manifest), and its manifest.
 
         Raises DockinError, OSError.
         """
         return dockersave.find_manifest(self._tar, self.path, self.information.image_id)
 
     def blob(self, member: str) -> Blob:
-        """Return what a layer is as it lies here; reads all of it. Raises DockinError where its name has another digest."""
+        """Return a layer as stored here, after reading all of it. Raises DockinError if its name has another digest."""
         hasher, size, magic = hashlib.sha256(), 0, b""
         for data in dockersave.member_chunks(self._tar, member, self.path):
             hasher.update(data)
@@ -103,10 +103,10 @@ class ArchivedImage:
 
 
 class Folder:
-    """The directory of an image store, without what is in its layers."""
+    """The directory of an image store, except the content of its layers."""
 
     def __init__(self, path: str, epoch: int) -> None:
-        """epoch, in seconds, is the time of everything here. Raises InvalidDataRoot, OSError."""
+        """epoch, in seconds, is the time of all files here. Raises InvalidDataRoot, OSError."""
         self.path = path
         self.epoch = epoch
         if os.path.islink(path):
@@ -118,13 +118,13 @@ class Folder:
         return os.path.join(self.path, name) if name else self.path
 
     def make_directory(self, name: str, mode: int) -> None:
-        """Make a directory where it isn't there."""
+        """Make a directory if it does not exist."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.at(name), 0o700)
             os.chmod(self.at(name), mode)
 
     def remove_directory(self, name: str) -> None:
-        """Remove a directory, if it is there and can be removed."""
+        """Remove a directory, if it exists and can be removed."""
         with contextlib.suppress(OSError):
             root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -133,7 +133,7 @@ class Folder:
                 os.close(root)
 
     def write_file(self, name: str, content: bytes | str, mode: int = 0o644) -> None:
-        """Write a file: a whole one or none."""
+        """Write a complete file or none."""
         new = self.at(name) + ".new"
         with open(new, "wb") as file:
             os.fchmod(file.fileno(), mode)
@@ -145,7 +145,7 @@ class Folder:
         self.write_file(name, json.dumps(document, separators=(",", ":")), mode)
 
     def read_json(self, name: str, otherwise: typing.Any) -> typing.Any:
-        """Return the document in a file, otherwise where there is none."""
+        """Return the document in a file, or otherwise if there is none."""
         try:
             with open(self.at(name), "rb") as file:
                 return json.load(file)
@@ -153,13 +153,13 @@ class Folder:
             return otherwise
 
     def make_link(self, name: str, target: str) -> None:
-        """Make a symbolic link, in the place of one that is there."""
+        """Make a symbolic link, and replace an existing one."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.at(name))
         os.symlink(target, self.at(name))
 
     def set_times(self, layers: str) -> None:
-        """Give everything the time of the epoch but what is in <layers>/*/diff."""
+        """Set the time of everything to the epoch, except the content of <layers>/*/diff."""
         for folder, folders, files in os.walk(self.path):
             if os.path.dirname(folder) == self.at(layers):
                 folders[:] = [name for name in folders if name != "diff"]
@@ -172,7 +172,7 @@ class Folder:
 
 
 def named_digest(member: str) -> str:
-    """Return the digest that the name of a member has, blobs/sha256/<hex>; empty for any other."""
+    """Return the digest in a member's name blobs/sha256/<hex>; "" for any other name."""
     prefix, _, name = member.rpartition("/")
     digest = "sha256:" + name
     return digest if prefix == "blobs/sha256" and reference.is_digest(digest) else ""

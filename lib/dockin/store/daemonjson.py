@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Docker's daemon.json: whether Docker, set so, uses a data-root that was written at build time.
+"""Docker's daemon.json: checks that Docker will use a data-root that was written at build time.
 
 Format: https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file
 """
@@ -21,14 +21,14 @@ _NO_DATA_ROOT = 'set DOCKIN_DATAROOT = "0", so that archives are loaded at first
 
 
 class InvalidDaemonJson(DockinError):
-    """Docker would not see the images that were written for it; says which setting is why."""
+    """Docker would not see the images; the message names the setting that prevents it."""
 
 
 def check(text: str | None, data_root: str, told_otherwise: bool = False) -> None:
-    """Raise InvalidDaemonJson where Docker would not use a data-root of its classic store with overlay2.
+    """Raise InvalidDaemonJson if Docker would not use a classic data-root with overlay2.
 
-    text is the file's, None where there is none; data_root is where images are written. told_otherwise says that Docker
-    is told of its data-root elsewhere, on its command line, so that a file without one says nothing.
+    text is the file's, None if there is none; data_root is the directory of the images. told_otherwise says that Docker
+    gets its data-root on its command line, so that a file without one proves nothing.
     """
     settings = _parse(text or "{}")
     features = _typed(settings, "features", dict)
@@ -43,7 +43,7 @@ def check(text: str | None, data_root: str, told_otherwise: bool = False) -> Non
     if user := _typed(settings, "userns-remap", str):
         raise _error("userns-remap", user, "Docker keeps images for that user in another directory, with other owners",
                      f"leave it out, or {_NO_DATA_ROOT}")
-    # Docker before 23 knew the older key, too.
+    # Docker before 23 also read the older key.
     named = _typed(settings, "data-root", str) or _typed(settings, "graph", str)
     if named and posixpath.normpath(named) != data_root:
         raise _error("data-root", named, f"the images are written into DOCKIN_DATAROOT_DIR = {data_root!r}",
@@ -65,7 +65,7 @@ def _parse(text: str) -> dict[str, typing.Any]:
 
 
 def _typed(settings: dict[str, typing.Any], key: str, kind: type) -> typing.Any:
-    """Return a setting, empty where it is missing. Raises InvalidDaemonJson for one of another type."""
+    """Return a setting, empty if it is missing. Raises InvalidDaemonJson for one of another type."""
     value = settings.get(key)
     if value is None:
         return kind()

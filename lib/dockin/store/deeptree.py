@@ -1,9 +1,9 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Directory trees of any depth: what a layer may have is deeper than os.walk() and shutil.rmtree() go.
+"""Directory trees of any depth: a layer may be deeper than os.walk() and shutil.rmtree() can go.
 
-Those, before Python 3.12, need a frame of the stack for each level, fail on paths that are longer than the kernel takes, and
-os.fwalk() keeps a file descriptor of each.
+Before Python 3.12, those need a stack frame for each level, and fail on paths that are longer than the kernel's limit;
+os.fwalk() keeps a file descriptor for each level.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import stat
 import typing
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Longest path that the kernel takes at once.
+# Longest path that the kernel accepts.
 _MAX_PATH = 4095
 
 
 def walk(root: int, top: bytes = b"") -> typing.Iterator[tuple[bytes, int, dict[bytes, os.stat_result]]]:
-    """Yield each directory of a tree, upper ones first: its path, a descriptor, and what is in it by name.
+    """Yield each directory of a tree, upper ones first: its path, a descriptor, and its entries by name.
 
-    top and the paths are relative to the directory of the descriptor root. What is a directory when it is listed is walked
-    through after the next step; links are not followed. Raises OSError.
+    top and the paths are relative to the directory of the descriptor root. A directory that is listed is visited after the
+    next step; links are not followed. Raises OSError.
     """
     left = [top]
     while left:
@@ -35,7 +35,7 @@ def walk(root: int, top: bytes = b"") -> typing.Iterator[tuple[bytes, int, dict[
 
 
 def remove(root: int, top: bytes) -> list[bytes]:
-    """Remove a directory and all that is in it; return the paths of all, relative to that of root. Raises OSError."""
+    """Remove a directory and its content; return the paths of all, relative to root's. Raises OSError."""
     folders, files = [], []
     for path, directory, found in walk(root, top):
         folders.append(path)
@@ -61,7 +61,7 @@ def opened(root: int, path: bytes) -> typing.Iterator[int]:
 
 
 def open_directory(root: int, path: bytes) -> int:
-    """Return a descriptor of a directory, whose path is relative to that of root and has no links. Raises OSError."""
+    """Return a descriptor of a directory, by a path without links relative to root's. Raises OSError."""
     descriptor = os.dup(root)
     try:
         while path:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Docker's classic image store with the storage driver overlay2, as "docker load" and "docker pull" leave it.
+"""Docker's classic image store with the storage driver overlay2, as after "docker load" or "docker pull".
 
     image/overlay2/repositories.json                 image IDs by name:tag and name@digest
     image/overlay2/imagedb/content/sha256/<ID>       configs
@@ -30,8 +30,8 @@ MAX_LAYERS = 125
 _STORE = "image/overlay2"
 _LAYERS = f"{_STORE}/layerdb/sha256"
 _REPOSITORIES = f"{_STORE}/repositories.json"
-# Modes as Docker makes them. Only the top is closed to the group, too: on the build host a layer's setuid programs belong to
-# who builds, also under pseudo, and other users must not reach them. Docker opens the top again at each start.
+# Docker's modes, except the top directory's, which excludes the group: on the build host a layer's setuid programs belong to
+# the builder, also under pseudo, and other users must not reach them. Docker opens the top directory at each start.
 _DIRECTORIES = {
     "": 0o700,
     "image": 0o700,
@@ -54,7 +54,7 @@ _DISTRIBUTION_DIRECTORIES = tuple(
 
 
 class ClassicStore:
-    """A data-root of Docker's."""
+    """A data-root of Docker."""
 
     max_layers = MAX_LAYERS
     split_mode = 0o644
@@ -64,7 +64,7 @@ class ClassicStore:
     """Directory of the layers' directories."""
 
     def __init__(self, folder: Folder) -> None:
-        """Make what is in every data-root. Raises InvalidDataRoot, OSError."""
+        """Make the content of every data-root. Raises InvalidDataRoot, OSError."""
         self._folder = folder
         if os.path.lexists(folder.at("containers")):
             raise InvalidDataRoot(
@@ -74,16 +74,16 @@ class ClassicStore:
 
     @staticmethod
     def layer_id(parent: str, diff_id: str) -> str:
-        """Return the ID of a layer on a parent's, empty for the base."""
+        """Return the ID of a layer on a parent; "" is the parent of the base."""
         return chain_id(parent, diff_id)
 
     @staticmethod
     def layer_name(layer: str) -> str:
-        """Return the name that a layer has in a record of dockin-preload."""
+        """Return a layer's name in a record of dockin-preload."""
         return cache_id(layer)
 
     def has_layer(self, chain: str) -> bool:
-        """Tell whether a layer is there. Raises InvalidDataRoot for one that somebody else wrote."""
+        """Tell whether a layer exists. Raises InvalidDataRoot for one that somebody else wrote."""
         path = self._folder.at(f"{_LAYERS}/{hex_of(chain)}/cache-id")
         try:
             with open(path, encoding="utf-8") as file:
@@ -102,7 +102,7 @@ class ClassicStore:
         home, notes = f"overlay2/{cache}", f"{_LAYERS}/{hex_of(chain[-1])}"
         try:
             for name, mode in ((home, 0o710), (f"{home}/diff", 0o755), (f"{notes}.new", 0o700)):
-                # What an interrupted run left.
+                # An interrupted run may have left parts of it.
                 root.remove_directory(name)
                 root.make_directory(name, mode)
             size = unpack(root.at(f"{home}/diff"), root.at(f"{notes}.new/tar-split.json.gz")).size
@@ -123,7 +123,7 @@ class ClassicStore:
         return size
 
     def write_image(self, image: ArchivedImage, config: bytes, layers: typing.Iterable[tuple[str, str]], top: str) -> None:
-        """Write what is no layer: config, names, and the digests of layers in their registry.
+        """Write everything but the layers: config, names, and the layers' digests in their registry.
 
         layers are diff IDs and names in the archive; top is the ID of the uppermost layer.
         """
@@ -133,9 +133,9 @@ class ClassicStore:
         self._add_names(image)
 
     def _note_registry(self, image: ArchivedImage, diff_id: str, member: str) -> None:
-        """Note the digest that a layer has in its registry, if it is in the archive as it was pulled.
+        """Write a layer's digest in its registry, if the archive has the layer as it was pulled.
 
-        By it "docker pull" of another image knows that the layer is there, and fetches only what is not.
+        It tells "docker pull" of another image that the layer exists, so that only missing ones are downloaded.
         """
         digest = base.named_digest(member)
         if not digest or digest == diff_id:
@@ -153,7 +153,7 @@ class ClassicStore:
         self._folder.write_json(path, [*notes, note])
 
     def _add_names(self, image: ArchivedImage) -> None:
-        """Add the names that Docker finds an image by after a pull: with its tag, and with the digest it was pulled by."""
+        """Add the names under which Docker finds an image after a pull: by its tag, and by the pulled digest."""
         repositories = self._folder.read_json(_REPOSITORIES, {"Repositories": {}})
         named = reference.parse(image.information.reference).tagged
         family = replace(named, tag=None, digest=None)
@@ -165,7 +165,7 @@ class ClassicStore:
 
 
 def cache_id(chain: str) -> str:
-    """Return the name of a layer's directory in overlay2/, 64 hex digits, which follows from its chain ID."""
+    """Return the name of a layer's directory in overlay2/, 64 hex digits derived from its chain ID."""
     return hashlib.sha256(f"dockin overlay2 {chain}".encode()).hexdigest()
 
 
@@ -175,5 +175,5 @@ def link_id(chain: str) -> str:
 
 
 def chain_id(parent: str, diff_id: str) -> str:
-    """Return the chain ID of a layer on a parent's, empty for the base."""
+    """Return the chain ID of a layer on a parent; "" is the parent of the base."""
     return manifests.digest_of(f"{parent} {diff_id}".encode()) if parent else diff_id

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What a root file system tells Docker or Podman of the images that are written for it.
+"""The configuration of Docker or Podman in a root file system, for the images written into it.
 
-The module oe is OE-core's: a build has it.
+The module oe is OE-core's, and only a build has it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class OtherDataRoot(DockinError):
 
 
 def check_docker(rootfs: str, directory: str, folders: typing.Sequence[str]) -> None:
-    """Raise DockinError where a root file system's Docker would not use a data-root, or its units wait for another.
+    """Raise DockinError if the root file system's Docker would not use a data-root, or its units wait for another one.
 
-    folders are where units are on the target, that of packages first.
+    folders are the directories of units on the target, that of packages first.
     """
     service = runtimes.DOCKER.service
     drop_in = f"{folders[0]}/{service}.d/{units.DROP_IN}"
@@ -39,12 +39,12 @@ def check_docker(rootfs: str, directory: str, folders: typing.Sequence[str]) -> 
 
 
 def add_image_store(rootfs: str, sysconfdir: str, datadir: str, store: str, data_root: str) -> None:
-    """Name an additional image store in the storage.conf that Podman reads, and not in that of users.
+    """Name an additional image store in the storage.conf that Podman reads, and remove it from that of users.
 
-    data_root is for a storage.conf that is not there yet. Raises DockinError, OSError.
+    data_root is for a new storage.conf. Raises DockinError, OSError.
     """
     ours, text = True, storageconf.default(data_root)
-    # Before Podman 6 one of them counts, the first that is there, and no directory of further files is read.
+    # Podman before 6 reads the first existing file, and no directory of further files.
     for folder in (sysconfdir, datadir):
         path = folder + "/containers/storage.conf"
         place = place_in.find(rootfs, path, "install a file there, to which the image store can be added")
@@ -65,7 +65,7 @@ def add_image_store(rootfs: str, sysconfdir: str, datadir: str, store: str, data
 
 
 def _text(rootfs: str, path: str) -> str | None:
-    """Return what a file on the target has in a root file system, None where it isn't there; links are followed in that."""
+    """Return the text of a target's file in a root file system, None if it does not exist; links are followed inside."""
     import oe.path
 
     try:

@@ -1,12 +1,11 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""The directory of one layer in a data-root: a layer's tar unpacked as overlayfs wants it, and as Docker unpacks it.
+"""The directory of one layer in a data-root: a layer's tar, unpacked for overlayfs as by Docker.
 
-A whiteout (.wh.NAME) becomes a character device 0:0, an opaque directory (.wh..wh..opq) gets an attribute. The directory is
-to its layer what a root directory is to a process: absolute names, '..' and links of any kind lead nowhere else. Each
-component of a path is opened by itself and never through a link; links are followed by reading them.
-The meaning of whiteouts: https://github.com/opencontainers/image-spec/blob/main/layer.md and
-https://docs.kernel.org/filesystems/overlayfs.html
+A whiteout (.wh.NAME) becomes a character device 0:0, and an opaque directory (.wh..wh..opq) gets an attribute. The layer
+cannot leave its directory by absolute names, '..' or links: each component of a path is opened by itself and never
+through a link, and links are followed by reading them. For the meaning of whiteouts, see
+https://github.com/opencontainers/image-spec/blob/main/layer.md and https://docs.kernel.org/filesystems/overlayfs.html
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _OPAQUE_XATTR = "trusted.overlay.opaque"
 _CAPABILITY = "security.capability"
-# By these overlayfs finds what a layer hides, moves or holds only in part. The archive has whiteouts for it: an attribute of
-# the image's own could lead to other files, or make one unreadable. containerd drops trusted.*, too.
+# These attributes tell overlayfs what a layer hides, moves or stores only in part. Archives have whiteouts for that: an
+# attribute from an image could lead to other files, or make one unreadable. containerd also drops trusted.*.
 _OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
-# Of a directory that no entry of the layer describes: Docker's, where the umask is 022.
+# Mode of a directory without an entry in the layer: Docker's, with umask 022.
 _IMPLIED_MODE = 0o755
-# What the kernel allows.
+# The kernel's limits.
 _MAX_LINKS = 40
 _MAX_PATH = 4095
-# Directories that are opened on the way to entries: a layer may have so many, and so many more for each entry.
+# Most directories that are opened for all entries: a fixed number, and so many for each entry.
 _MAX_STEPS, _MAX_STEPS_EACH = 1_000_000, 100
 _MAX_TIME = 1 << 63
 
@@ -44,33 +43,33 @@ _KINDS = {layertar.CHARACTER: stat.S_IFCHR, layertar.BLOCK: stat.S_IFBLK, layert
 
 
 class InvalidEntry(DockinError):
-    """An entry of a layer can't be unpacked."""
+    """An entry of a layer cannot be unpacked."""
 
 
 class Place(typing.NamedTuple):
-    """Where an entry belongs."""
+    """The place of an entry."""
 
     parent: int
     """Descriptor of its directory, open until the next entry is placed."""
     leaf: bytes
     """Name there; empty for the layer's own directory."""
     path: bytes
-    """Both together, without links, relative to the layer's directory."""
+    """The path of both together, without links, relative to the layer's directory."""
     direct: bool
-    """Whether a reader of the directory finds the path under the very name of the entry."""
+    """Whether this path is the name of the entry, with no link on the way."""
 
 
 class Tree:
     """A layer's directory while it is unpacked; a context manager.
 
-    Owners, devices and attributes take root, or pseudo.
+    Owners, devices and attributes need root or pseudo.
     """
 
     def __init__(self, path: str, epoch: int, keep_capabilities: bool = False, without: tuple[str, ...] = ()) -> None:
-        """path is an empty directory; epoch, in seconds, is the time of what the layer gives no time.
+        """path is an empty directory; epoch, in seconds, is the time of everything without a time in the layer.
 
-        keep_capabilities: a hard link's entry leaves what its file has, as with Podman; with Docker it takes it away.
-        without: extended attributes that the runtime leaves out.
+        keep_capabilities: a hard link's entry keeps its file's capability, as with Podman; with Docker it removes it.
+        without: extended attributes that the runtime drops.
         """
         self._path = path
         self._epoch = epoch * 10**9
@@ -81,7 +80,7 @@ class Tree:
         self._parent: tuple[bytes, int, bytes, bool] | None = None
         self._steps = _MAX_STEPS
         self.lost: set[int] = set()
-        """Numbers of the members whose content a later one has replaced."""
+        """Numbers of the members whose content a later member replaced."""
 
     def __enter__(self) -> Tree:
         self._root = os.open(self._path, _DIRECTORY)
@@ -92,7 +91,7 @@ class Tree:
         os.close(self._root)
 
     def place(self, member: layertar.Member) -> Place:
-        """Return where a member belongs; directories above it are made. Raises InvalidEntry, OSError."""
+        """Return the place of a member, and make the directories above it. Raises InvalidEntry, OSError."""
         return self._place(member.name, create=True)
 
     def add(self, member: layertar.Member, place: Place, content: typing.Iterable[bytes]) -> None:
@@ -100,7 +99,7 @@ class Tree:
         if not place.leaf:
             self._add_root(member)
             return
-        # A whiteout's own name is not looked for: it may be longer than a file's.
+        # A whiteout's own name is not looked up: it may be longer than a file name.
         old = None if is_whiteout(place.leaf) else self._look(place)
         if old and not (stat.S_ISDIR(old.st_mode) and member.type == layertar.DIRECTORY):
             self._remove(place, old)
@@ -122,7 +121,7 @@ class Tree:
             self._describe(member, place)
 
     def finish(self) -> int:
-        """Set the times of directories, which every entry in them changes; return the size that Docker notes, in bytes."""
+        """Set the times of directories, which every entry in them changes; return the size for Docker, in bytes."""
         self._forget_parent()
         for path, mtime in self._directories.items():
             name, slash, leaf = path.rpartition(b"/")
@@ -151,8 +150,8 @@ class Tree:
         return Place(descriptor, leaf, whole, direct and not outside)
 
     def _walk(self, path: bytes, create: bool) -> tuple[int, bytes, bool]:
-        """Return a descriptor of a directory, its path without links, and whether that is the path given."""
-        # With each name whether the path has it, or a link in the path leads there: only what is in a path is made.
+        """Return a descriptor of a directory, its path without links, and whether that is the given path."""
+        # Each name with whether it is in the path itself, or in a link's target: only the path's own directories are made.
         left = [(name, True) for name in path.split(b"/")[::-1]]
         here: list[bytes] = []
         descriptor = os.dup(self._root)
@@ -196,7 +195,7 @@ class Tree:
 
     @staticmethod
     def _enter(directory: int, name: bytes) -> int | bytes | None:
-        """Return a descriptor of the directory of a name, a link's target, or None for anything else and for nothing."""
+        """Return a descriptor of the directory with a name, a link's target, or None for anything else and for nothing."""
         try:
             return os.open(name, _DIRECTORY, dir_fd=directory)
         except OSError as error:
@@ -210,7 +209,7 @@ class Tree:
         return None
 
     def _make_implied(self, directory: int, name: bytes, path: bytes, create: bool) -> None:
-        """Make a directory that the path of an entry needs, where it isn't there."""
+        """Make a directory that the path of an entry needs, if it does not exist."""
         whiteout = False
         with contextlib.suppress(FileNotFoundError):
             whiteout = _is_whiteout_device(os.stat(name, dir_fd=directory, follow_symlinks=False))
@@ -243,7 +242,7 @@ class Tree:
     # Entries
 
     def _add_root(self, member: layertar.Member) -> None:
-        """Describe the layer's own directory, if the entry is called "/"; Docker passes over "." and "./"."""
+        """Describe the layer's own directory, if the entry is called "/"; Docker ignores "." and "./"."""
         if member.type != layertar.DIRECTORY:
             raise InvalidEntry("the root directory can't be anything else")
         if not member.name.startswith(b"/"):
@@ -257,7 +256,8 @@ class Tree:
         with _opened(place.leaf, place.parent) as made:
             self._describe_open(member, made)
             if old and not stat.S_ISDIR(old.st_mode):
-                # A whiteout or a file of the same layer: what lower layers have stays hidden. Docker loses the whiteout.
+                # A whiteout or a file of the same layer was here: lower layers' content stays hidden. Docker loses the
+                # whiteout.
                 os.setxattr(made, _OPAQUE_XATTR, b"y")
         self._directories[place.path] = _time(member.mtime)
 
@@ -275,7 +275,7 @@ class Tree:
             self._files[place.path] = member.number
 
     def _add_link(self, member: layertar.Member, place: Place) -> None:
-        """Make a hard link; as with Docker its entry goes for the owner, mode and time of what it links to, too."""
+        """Make a hard link. As with Docker, its entry also sets owner, mode and time of the link's target."""
         if not member.target:
             raise InvalidEntry("a hard link to nothing")
         parent, leaf, path = os.dup(place.parent), place.leaf, place.path
@@ -300,9 +300,9 @@ class Tree:
                 yield name, value
 
     def _take_capability(self, member: layertar.Member, place: Place) -> bytes | None:
-        """Remove the capability of a file that a hard link's entry says nothing of; return it if it is to be given back.
+        """Remove the capability of a file that a hard link's entry does not mention; return it if it has to be restored.
 
-        The kernel drops it where an owner is set; pseudo does not.
+        The kernel drops it when an owner is set; pseudo does not.
         """
         if _CAPABILITY.encode() in member.xattrs:
             return None
@@ -313,7 +313,7 @@ class Tree:
         return None
 
     def _add_whiteout(self, member: layertar.Member, place: Place) -> None:
-        """Hide what lower layers have under the name; what this layer has itself is not concerned."""
+        """Hide the name in lower layers; this layer's own content stays."""
         hidden = place._replace(leaf=place.leaf[len(_WHITEOUT) :])
         if hidden.leaf in (b"", b".", b".."):
             raise InvalidEntry("a whiteout of no name")
@@ -327,13 +327,13 @@ class Tree:
                 os.setxattr(directory, _OPAQUE_XATTR, b"y")
 
     def _describe(self, member: layertar.Member, place: Place, mode: int = 0) -> None:
-        """Set owner, attributes, mode and time without opening; mode has the type of what a hard link leads to."""
+        """Set owner, attributes, mode and time without opening; mode has the type of a hard link's target."""
         leaf, parent = place.leaf, place.parent
         link = stat.S_ISLNK(mode) if mode else member.type == layertar.SYMLINK
         os.chown(leaf, member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
         path = b"/proc/self/fd/%d/%s" % (parent, leaf)
         for name, value in self._attributes(member):
-            # The kernel has user.* for files and directories alone; Docker passes over the others.
+            # The kernel has user.* only for files and directories; Docker ignores them on others.
             if stat.S_ISREG(mode) or not name.startswith("user."):
                 _set_attribute(path, name, value)
         if not link:
@@ -342,7 +342,7 @@ class Tree:
             os.utime(leaf, ns=_times(member), dir_fd=parent, follow_symlinks=False)
 
     def _describe_open(self, member: layertar.Member, descriptor: int) -> None:
-        """Set owner, attributes and mode, in the order in which none of them undoes another."""
+        """Set owner, attributes and mode, in an order in which none resets another."""
         os.fchown(descriptor, member.uid, member.gid)
         for name, value in self._attributes(member):
             _set_attribute(descriptor, name, value)
@@ -352,7 +352,7 @@ class Tree:
         """Remove what a later entry replaces."""
         if stat.S_ISDIR(old.st_mode):
             above = place.path[: len(place.path) - len(place.leaf)]
-            # Only what is removed is looked up: a layer may replace as many directories as it has.
+            # Only removed paths are looked up: a layer may replace as many directories as it has.
             for path in deeptree.remove(place.parent, place.leaf):
                 self._forget(above + path)
         else:
@@ -380,7 +380,7 @@ class Tree:
 
 
 def is_whiteout(leaf: bytes) -> bool:
-    """Tell whether an entry of this name says something of lower layers, and is no file itself."""
+    """Tell whether an entry of this name is a whiteout or marks an opaque directory, and is no file itself."""
     return leaf.startswith(_WHITEOUT)
 
 
@@ -394,7 +394,7 @@ def _opened(name: bytes, directory: int, flags: int = _DIRECTORY) -> typing.Iter
 
 
 def _write(file: typing.Any, data: bytes) -> None:
-    """Write all of data, which a raw file need not do at once."""
+    """Write all of data: a raw file may write only a part at once."""
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
@@ -431,19 +431,19 @@ def _is_whiteout_device(found: os.stat_result) -> bool:
 
 
 def _device(member: layertar.Member) -> int:
-    """Return a device number, of which the kernel knows 12 bits of the major and 20 of the minor number."""
+    """Return a device number; the kernel has 12 bits for the major and 20 for the minor number."""
     major, minor = member.device
     return os.makedev(major & 0xFFF, minor & 0xFFFFF)
 
 
 def _times(member: layertar.Member) -> tuple[int, int]:
-    """Return atime and mtime in nanoseconds: no atime is before the mtime."""
+    """Return atime and mtime in nanoseconds, with no atime before the mtime."""
     atime = member.mtime if member.atime is None else max(member.atime, member.mtime)
-    # Docker lets links have times before 1970.
+    # Docker allows links to have times before 1970.
     before = member.mtime if member.type == layertar.SYMLINK and -_MAX_TIME < member.mtime < 0 else 0
     return _time(atime, before), _time(member.mtime, before)
 
 
 def _time(nanoseconds: int, otherwise: int = 0) -> int:
-    """Return a time; those before 1970 or after 2262 are otherwise, 1970 with Docker."""
+    """Return a time; a time before 1970 or after 2262 becomes otherwise, which is 1970 for Docker."""
     return nanoseconds if 0 <= nanoseconds < _MAX_TIME else otherwise

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Size of a partition with a directory tree in it."""
+"""The size of a partition for a directory tree."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from dockin.store import deeptree
 BLOCK = 4096
 ALIGNMENT_KIB = 1024
 
-# Of ext4's directories, in bytes: an entry with a name of 255 bytes, and the checksum of a block.
+# ext4's directories, in bytes: an entry with a name of 255 bytes, and the checksum of a block.
 _LONGEST_ENTRY, _CHECKSUM = 264, 12
 
-# Of ext4 with an inode for every 4096 bytes (6.3 %) and a journal as mke2fs has it (12.5 % at most).
+# ext4's overhead with an inode for every 4096 bytes (6.3 %) and mke2fs's default journal (12.5 % at most).
 _OVERHEAD = 1.3
 
 
 def content_size(tree: str) -> int:
-    """Return the bytes that a tree takes up in ext4: whole blocks, and one at least for each inode.
+    """Return the bytes of a tree in ext4: in whole blocks, at least one for each inode.
 
-    The file system that the tree is in makes no difference.
+    The result does not depend on the file system that the tree is in.
     """
     seen: set[tuple[int, int]] = set()
     blocks = 0
@@ -43,17 +43,17 @@ def content_size(tree: str) -> int:
 
 
 def _blocks_of_names(names: typing.Iterable[bytes]) -> int:
-    """Return the blocks of a directory, each with room left for the longest name, its own checksum, and two names always."""
+    """Return the blocks of a directory, each with its checksum, space for the longest name, and two names always."""
     size = 24 + sum(8 + -(-len(name) // 4) * 4 for name in names)
     return -(-size // (BLOCK - _LONGEST_ENTRY - _CHECKSUM)) if size > BLOCK - _CHECKSUM else 1
 
 
 def _blocks(name: bytes, directory: int, found: os.stat_result) -> int:
-    """Return the blocks of a file without its holes: mke2fs makes them again."""
+    """Return the blocks of a file without its holes, which mke2fs preserves."""
     whole = -(-found.st_size // BLOCK)
     if found.st_blocks * 512 >= found.st_size:
         return whole
-    # The number of its blocks does not tell: the host's file system may compress.
+    # The file's own number of blocks is no help: the host's file system may compress.
     blocks, end = 0, 0
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
@@ -70,6 +70,6 @@ def _blocks(name: bytes, directory: int, found: os.stat_result) -> int:
 
 
 def size_kib(tree: str, extra_kib: int) -> int:
-    """Return the KiB of an ext4 file system that has a tree and room for extra_kib more; whole MiB."""
+    """Return the KiB of an ext4 file system for a tree and extra_kib of free space, in whole MiB."""
     needed = int(content_size(tree) * _OVERHEAD) // 1024 + 1 + extra_kib
     return -(-needed // ALIGNMENT_KIB) * ALIGNMENT_KIB

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""An additional image store of Podman's, as "podman load" leaves its own: read-only, to be named in storage.conf.
+"""Podman's additional image store, read-only and named in storage.conf, as after "podman load" into Podman's own store.
 
     overlay-images/images.json, images.lock       images: name, digests, uppermost layer
     overlay-images/<image ID>/                    config, manifest and index as they are in the archive
@@ -32,7 +32,7 @@ MAX_LAYERS = 500
 
 _IMAGES = "overlay-images/images.json"
 _LAYERS = "overlay-layers/layers.json"
-# Modes as Podman makes them.
+# Podman's modes.
 _DIRECTORIES = {
     "": 0o700,
     "overlay": 0o700,
@@ -41,11 +41,11 @@ _DIRECTORIES = {
     "overlay-layers": 0o700,
     base.RECORDS: 0o700,
 }
-# Podman opens them also where nothing can be written; what is in them tells of changes, of which there are none.
+# Podman opens these even on a read-only file system. Their content records changes, of which there are none.
 _LOCKS = ("overlay-images/images.lock", "overlay-layers/layers.lock")
-# Podman's numbers of compressions, by what such a layer begins with.
+# Podman's numbers of compressions, by a layer's first bytes.
 _COMPRESSIONS = {b"\x1f\x8b": 2, b"\x28\xb5\x2f\xfd": 4}
-# Of the directory that is a layer; the next layer takes over what the one below has.
+# Mode of a layer's own directory; the next layer inherits that of the one below.
 _BASE_MODE = 0o555
 _PLAIN_KEY = re.compile(r"[a-z0-9.]+")
 
@@ -57,12 +57,12 @@ class OverlayStore:
     split_mode = 0o600
     keeps_capabilities = True
     without = ("security.selinux",)
-    """Podman has files labelled by the host's rules, not by what an image says."""
+    """Podman labels files by the host's rules, and ignores an image's labels."""
     layers = "overlay"
     """Directory of the layers' directories."""
 
     def __init__(self, folder: Folder) -> None:
-        """Make what is in every store. Raises InvalidDataRoot, OSError."""
+        """Make the content of every store. Raises InvalidDataRoot, OSError."""
         self._folder = folder
         for used in ("overlay-containers", "libpod"):
             if os.path.lexists(folder.at(used)):
@@ -78,16 +78,16 @@ class OverlayStore:
 
     @staticmethod
     def layer_id(parent: str, diff_id: str) -> str:
-        """Return the ID of a layer on a parent's, empty for the base: 64 hex digits."""
+        """Return the ID of a layer on a parent, 64 hex digits; "" is the parent of the base."""
         return hashlib.sha256(f"{parent}+{hex_of(diff_id)}".encode()).hexdigest() if parent else hex_of(diff_id)
 
     @staticmethod
     def layer_name(layer: str) -> str:
-        """Return the name that a layer has in a record of dockin-preload."""
+        """Return a layer's name in a record of dockin-preload."""
         return f"{layer}.{link_id(layer)}"
 
     def has_layer(self, layer: str) -> bool:
-        """Tell whether a layer is there."""
+        """Tell whether a layer exists."""
         return any(other["id"] == layer for other in self._folder.read_json(_LAYERS, []))
 
     def write_layer(
@@ -97,7 +97,7 @@ class OverlayStore:
         root, layer = self._folder, chain[-1]
         home, split = f"overlay/{layer}", f"overlay-layers/{layer}.tar-split.gz"
         try:
-            # What an interrupted run left.
+            # An interrupted run may have left parts of it.
             root.remove_directory(home)
             root.make_directory(home, 0o700)
             self._make_diff(home, chain)
@@ -134,7 +134,7 @@ class OverlayStore:
         return found.size
 
     def _make_diff(self, home: str, chain: list[str]) -> None:
-        """Make a layer's directory, with mode and owner of that of the layer below."""
+        """Make a layer's directory, with mode and owner of the one below."""
         self._folder.make_directory(f"{home}/diff", _BASE_MODE)
         if len(chain) > 1:
             below = os.stat(self._folder.at(f"overlay/{chain[-2]}/diff"))
@@ -142,9 +142,9 @@ class OverlayStore:
             os.chmod(self._folder.at(f"{home}/diff"), stat.S_IMODE(below.st_mode))
 
     def write_image(self, image: ArchivedImage, config: bytes, layers: typing.Iterable[tuple[str, str]], top: str) -> None:
-        """Write what is no layer: config, manifests, and the name.
+        """Write everything but the layers: config, manifests, and the name.
 
-        top is the ID of the uppermost layer; layers are of no interest here.
+        top is the ID of the uppermost layer; layers is not used.
         """
         described = image.information
         image_id, name = hex_of(described.image_id), reference.parse(described.reference).tagged.canonical
@@ -187,25 +187,25 @@ class OverlayStore:
 
 
 def link_id(layer: str) -> str:
-    """Return the short name of a layer's directory in overlay/l/, 26 characters A-Z and 2-7, which follows from its ID."""
+    """Return the short name of a layer's directory in overlay/l/, 26 characters A-Z and 2-7 derived from its ID."""
     return base64.b32encode(hashlib.sha256(f"dockin overlay {layer}".encode()).digest())[:26].decode()
 
 
 def _without_empty(entry: dict[str, typing.Any]) -> dict[str, typing.Any]:
-    """Return an entry as Podman writes it, which leaves out what is empty or 0."""
+    """Return an entry in Podman's form, without empty values and zeros."""
     return {key: value for key, value in entry.items() if value}
 
 
 def _file_name(key: str) -> str:
-    """Return the name of the file of a document."""
+    """Return the file name of a document."""
     return key if _PLAIN_KEY.fullmatch(key) else "=" + base64.b64encode(key.encode()).decode()
 
 
 def _created(config: bytes) -> str:
-    """Return when an image was made, as Podman writes it; empty where its config says nothing that Podman can read."""
+    """Return an image's creation time in Podman's form, "" if Podman cannot read the config's."""
     value = manifests.parse_config(config).created
     match, moment = manifests.TIME.fullmatch(value), manifests.moment(value)
-    # The year of what is no time to Podman.
+    # Year 1 stands for a missing time in Podman.
     if not match or not moment or moment.year == 1:
         return ""
     fraction = (match[2] or "")[:9].rstrip("0")

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""A data-root's place in a root file system that is being built.
+"""The place of a data-root in a root file system during the build.
 
-The data-root is written beside the root file system, as a tree of its own, and goes to its place when that is done.
+The data-root is written beside the root file system, as a tree of its own, and moved to its place afterwards.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class InvalidPlace(DockinError):
 
 
 def find(rootfs: str, path: str, remedy: str) -> str:
-    """Return the path in a root file system of one on the target. Raises InvalidPlace where a link leads elsewhere.
+    """Return the path in a root file system for one on the target. Raises InvalidPlace if a link leads elsewhere.
 
     On the build host an absolute link would lead out of the root file system.
     """
@@ -31,7 +31,7 @@ def find(rootfs: str, path: str, remedy: str) -> str:
 
 
 def free_place(rootfs: str, target: str) -> str:
-    """Return the path of the data-root in a root file system. Raises InvalidPlace where a link or other files are there."""
+    """Return the path of the data-root in a root file system. Raises InvalidPlace for a link or other files there."""
     remedy = "set DOCKIN_DATAROOT_DIR, or with Podman DOCKIN_IMAGESTORE_DIR, to another directory"
     place = find(rootfs, target, remedy)
     if os.path.isdir(place) and os.listdir(place):
@@ -42,14 +42,14 @@ def free_place(rootfs: str, target: str) -> str:
 
 
 def take_out(tree: str, rootfs: str, target: str) -> None:
-    """Move a data-root out of its place again, where an earlier put_in() has moved it there."""
+    """Move a data-root out of its place again, if an earlier put_in() has moved it there."""
     place = rootfs + target
     if os.path.isdir(place + "/dockin") and not os.path.exists(tree):
         os.rename(place, tree)
 
 
 def put_in(tree: str, rootfs: str, target: str, partition: bool, epoch: int) -> None:
-    """Move a data-root to its place, or make an empty directory there where a partition is mounted.
+    """Move a data-root to its place, or make an empty directory there as the mount point of a partition.
 
     epoch is the time of directories that are made for it. Raises InvalidPlace, OSError.
     """

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""storage.conf, by which Podman knows of an additional image store; changed as text, so that all else stays as it is.
+"""storage.conf, which names an additional image store for Podman; edited as text, so that everything else is preserved.
 
-Of TOML only what is needed is understood, and what could mean something else is an error: Python can't read it before 3.11.
+Only the needed part of TOML is parsed, because Python cannot parse TOML before 3.11; ambiguous text is an error.
 Format: https://github.com/containers/container-libs/blob/main/storage/docs/containers-storage.conf.5.md
 """
 
@@ -15,17 +15,17 @@ from dockin.errors import DockinError
 
 _TABLE = re.compile(r"\s*\[([A-Za-z0-9_.\s-]+)\]\s*(?:#.*)?")
 _KEY = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=\s*(.*)", re.DOTALL)
-# Up to a string's end, a comment's end, or any other character.
+# A string, a comment, or any other character.
 _PIECE = re.compile(r'"(?:[^"\\\n]|\\.)*"?|\'[^\'\n]*\'|#[^\n]*|[^"\'#]')
 _STORES = "additionalimagestores"
 
 
 class InvalidStorageConf(DockinError):
-    """A storage.conf has something to which no image store can be added."""
+    """No image store can be added to a storage.conf."""
 
 
 def default(graphroot: str) -> str:
-    """Return a file for a target that has none."""
+    """Return a storage.conf for a target that has none."""
     return f"""\
 # Made by meta-dockin: see containers-storage.conf(5).
 [storage]
@@ -38,9 +38,9 @@ graphroot = "{graphroot}"
 
 
 def add_store(text: str, store: str, path: str) -> str:
-    """Return the text of a storage.conf with an image store more; the same if that is there.
+    """Return the text of a storage.conf with one more image store, or unchanged if it has the store.
 
-    path names the file in messages. Raises InvalidStorageConf.
+    path is for messages. Raises InvalidStorageConf.
     """
     lines = text.splitlines(keepends=True)
     options = None
@@ -57,10 +57,10 @@ def add_store(text: str, store: str, path: str) -> str:
 
 
 def for_users(text: str, store: str, path: str, ours: bool) -> str:
-    """Return the file by which the Podman of users does without a store that add_store has added; it is closed to them.
+    """Return a file that removes add_store's store for users' own Podman, because the store is closed to users.
 
-    Podman 6 applies storage.conf to them as well, and reads such a file from storage.rootless.conf.d/; those before it do
-    neither. ours: the storage.conf is default()'s, whose directories are root's. Raises InvalidStorageConf.
+    Podman 6 applies storage.conf to users, and reads such a file from storage.rootless.conf.d/; earlier ones do neither.
+    ours: the storage.conf is default()'s, whose directories are root's. Raises InvalidStorageConf.
     """
     lines = text.splitlines(keepends=True)
     stores = [piece for table, key, start, end in _scan(lines, path) if (table, key) == ("storage.options", _STORES)
@@ -75,7 +75,7 @@ def for_users(text: str, store: str, path: str, ours: bool) -> str:
 
 
 def _scan(lines: list[str], path: str) -> typing.Iterator[tuple[str, str, int, int]]:
-    """Yield table, key (empty at a table's head), and numbers of the first line and of the one after the last."""
+    """Yield table, key ("" for a table's head), and the numbers of the first line and of the one after the last."""
     table, number = "", 0
     while number < len(lines):
         line, end = lines[number], number + 1
@@ -95,7 +95,7 @@ def _scan(lines: list[str], path: str) -> typing.Iterator[tuple[str, str, int, i
 
 
 def _end_of_value(lines: list[str], number: int, path: str) -> int:
-    """Return the number of the line after a value, which an array can have several of."""
+    """Return the number of the line after a value; an array can have several lines."""
     depth = 0
     for end in range(number, len(lines)):
         if '"""' in lines[end] or "'''" in lines[end]:
@@ -108,7 +108,7 @@ def _end_of_value(lines: list[str], number: int, path: str) -> int:
 
 
 def _with_store(lines: list[str], store: str, path: str) -> str:
-    """Return the lines of the array of stores with one more, as its first."""
+    """Return the lines of the array of stores with one more, as the first."""
     text = "".join(lines)
     strings = [piece[1:-1] for piece in _strings(text)]
     if store in strings:
@@ -122,12 +122,12 @@ def _with_store(lines: list[str], store: str, path: str) -> str:
 
 
 def _strings(text: str) -> list[str]:
-    """Return the strings of a value, as they are written."""
+    """Return the strings in a value, as written."""
     return [piece for piece in _PIECE.findall(text) if piece[0] in "\"'"]
 
 
 def _check_driver(value: str, path: str) -> None:
-    """Raise InvalidStorageConf for a driver that does not know the store; without one Podman takes overlay where it can."""
+    """Raise InvalidStorageConf for a driver without such stores; by default Podman uses overlay if possible."""
     name = value.partition("#")[0].strip().strip("\"'")
     if name not in ("", "overlay", "overlay2"):
         raise _error(path, f"the driver is {name!r}: only 'overlay' can use the store")

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""tar-split files: what Docker keeps of a layer's tar beside the files unpacked from it, to write the same tar again.
+"""tar-split files, by which Docker rebuilds a layer's tar from its unpacked files.
 
-JSON, one object a line, packed with gzip: a segment has bytes of the tar as they are, a file the name and checksum of one
-that lies unpacked. Reading them in order gives the tar, byte for byte: "docker save" and "docker push" rest on it.
+A file has one JSON object a line, compressed with gzip: a segment has bytes of the tar, a file the name and checksum of an
+unpacked file. In order they give the tar, byte for byte; "docker save" and "docker push" depend on it.
 Format: https://github.com/vbatts/tar-split/blob/main/tar/storage/entry.go
 """
 
@@ -16,10 +16,10 @@ import posixpath
 import typing
 
 _FILE, _SEGMENT = 1, 2
-# Longest segment of a file's content, so that neither side needs it all in memory.
+# Longest segment of a file's content, which writer and reader keep in memory.
 _PIECE = 1 << 16
 _ONES = 0xFFFFFFFFFFFFFFFF
-# Bytes that are folded at once: more is slower, as the numbers leave the processor's caches.
+# Bytes that are folded at once: with more, the numbers no longer fit into the processor's caches.
 _FOLDED = 1 << 18
 
 
@@ -37,11 +37,11 @@ class Writer:
             self._add({"type": _SEGMENT, "payload": _base64(data[start : start + _PIECE])})
 
     def can_add(self, name: bytes) -> bool:
-        """Tell whether a file can be added: readers refuse a name, in whatever spelling, that comes twice."""
+        """Tell whether a file can be added: readers refuse a name that occurs twice, in any spelling."""
         return _normal(name) not in self._names
 
     def file(self, name: bytes, size: int, checksum: int) -> None:
-        """Add a file of which the tar has the content at this place; checksum is its crc64()."""
+        """Add a file whose content is at this place of the tar; checksum is its crc64()."""
         self._names.add(_normal(name))
         entry: dict[str, object] = {"type": _FILE}
         try:
@@ -54,7 +54,7 @@ class Writer:
         self._add(entry)
 
     def close(self) -> None:
-        """Write what is left; the file stays open."""
+        """Write the rest; the file stays open."""
         self._gzip.close()
 
     def _add(self, entry: dict[str, object]) -> None:
@@ -64,25 +64,25 @@ class Writer:
 
 
 def crc64(data: bytes, checksum: int = 0) -> int:
-    """Return the CRC-64 of ISO 3309 (x^64 + x^4 + x^3 + x + 1, reflected) of data that follows what has a checksum."""
+    """Return the CRC-64 of ISO 3309 (x^64 + x^4 + x^3 + x + 1, reflected) of data, continued from a checksum."""
     view = memoryview(data)
     register = checksum ^ _ONES
     for start in range(0, len(view), _FOLDED):
         piece = view[start : start + _FOLDED]
-        # The first bit is the number's lowest, and the highest power; the 64 zeros that belong to the end are implied.
+        # The first bit is the number's lowest, and the highest power; the 64 zeros at the end are implied.
         register = _folded(int.from_bytes(piece, "little") ^ register, 8 * len(piece) + 64)
     return register ^ _ONES
 
 
 def _folded(number: int, bits: int) -> int:
-    """Return the 64 bits that are left of a polynomial of so many bits modulo that of the CRC-64.
+    """Return the remainder of a polynomial of so many bits modulo that of the CRC-64, in 64 bits.
 
-    Byte by byte Python would take a minute for 500 MB. But squaring modulo the polynomial keeps it as sparse: for s a power
-    of two, x^64s is x^4s + x^3s + x^s + 1, which is (x^s + 1)(x^3s + 1). So the whole number is folded in about half by a
-    few shifts, over and over.
+    Byte by byte, Python would take a minute for 500 MB. But squaring modulo the polynomial keeps it sparse: for s a
+    power of two, x^64s is x^4s + x^3s + x^s + 1, which is (x^s + 1)(x^3s + 1). So a few shifts fold the whole number to
+    about half, again and again.
     """
     while bits > 64:
-        # A step by which between a third and a half of the bits goes.
+        # A step removes between a third and a half of the bits.
         step = 1 << max(1, bits // 94).bit_length() - 1
         low = 64 * step
         high = bits - low
@@ -99,6 +99,6 @@ def _base64(data: bytes) -> str:
 
 
 def _normal(name: bytes) -> bytes:
-    """Return a name as Go's filepath.Clean gives it."""
+    """Return a name after Go's filepath.Clean."""
     clean = posixpath.normpath(name) if name else b"."
     return clean[1:] if clean.startswith(b"//") else clean

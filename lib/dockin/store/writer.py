@@ -1,15 +1,15 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Image stores of Docker and Podman written without either, as a load of the same archives leaves them.
+"""Writes image stores for Docker and Podman without running either, as after a load of the same archives.
 
-    images = [dataroot.read_source(path) for path in ("/usr/share/dockin/archive/busybox-1.36.1.image", …)]
-    dataroot.write("…/rootfs/var/lib/docker", images, epoch)
+    images = [writer.read_source(path) for path in ("/usr/share/dockin/archive/busybox-1.36.1.image", …)]
+    writer.write("…/rootfs/var/lib/docker", images, epoch)
 
-The images' runtime says which: a data-root of Docker's classic store (docker.py), or an additional image store of
-Podman's (podman.py). In both dockin/<stem> is the record by which dockin-preload has nothing to do.
+The images' runtime decides: a data-root of Docker's classic store (docker.py), or an additional image store for Podman
+(podman.py). In both, dockin/<stem> is the record that makes dockin-preload do nothing.
 
-What is written follows from the images and the epoch alone, random names and times included; only the compression of the
-tar-split files is the host's zlib's. It takes root or pseudo.
+The output depends only on the images and the epoch, including random names and times; only the compression of tar-split
+files is that of the host's zlib. Writing needs root or pseudo.
 """
 
 from __future__ import annotations
@@ -41,26 +41,26 @@ _STORES: dict[str, typing.Callable[[base.Folder], _Store]] = {
 
 
 class Source(typing.NamedTuple):
-    """An image to write, and the archive that it is in."""
+    """An image to write, and its archive."""
 
     stem: str
     """Name of the record: that of the image information file without its suffix."""
     information: ImageInformation
     archive: str
-    """Path of what "docker load" would read, with whatever compression."""
+    """Path of the archive, with any compression that "docker load" can read."""
 
 
 def read_source(path: str) -> Source:
-    """Return the image of an image information file and the archive beside it. Raises DockinError, OSError."""
+    """Return the image of an image information file, with the archive beside it. Raises DockinError, OSError."""
     described = imageinfo.read(path)
     stem = os.path.basename(path)[: -len(imageinfo.SUFFIX)]
     return Source(stem, described, os.path.join(os.path.dirname(path), described.archive))
 
 
 def read_sources(root: str, paths: typing.Iterable[str], runtime: str) -> list[Source]:
-    """Return the images of information files by their paths on the target, which are in a root file system.
+    """Return the images of information files in a root file system, by the files' paths on the target.
 
-    Raises DockinError, also where an image is packaged for another runtime; OSError.
+    Raises DockinError, also for an image that is packaged for another runtime; OSError.
     """
     remedy = "set docker_archivedir to the directory that it leads to"
     sources = [read_source(rootfs.find(root, path, remedy)) for path in paths]
@@ -75,12 +75,12 @@ def read_sources(root: str, paths: typing.Iterable[str], runtime: str) -> list[S
 def write(
     data_root: str, sources: typing.Iterable[Source], epoch: int = 0, scratch: str | None = None
 ) -> dict[str, int]:
-    """Write images into a store; return ID and size, in bytes, of each layer that was not there before.
+    """Write images into a store; return ID and size, in bytes, of each layer that was new.
 
-    data_root is made where it isn't there; what is in it has to be this function's, and the images are added. A name that is
-    there for another image goes over to the new one. epoch, in seconds since 1970, is the time of all that the images give
-    none (SOURCE_DATE_EPOCH). scratch is the directory for an archive while it is decompressed, the host's by default.
-    Raises DockinError, OSError; the store then has no part of a layer or image, but maybe whole ones.
+    data_root is created, or has to be from an earlier call; the images are added. A name of another image is moved to
+    the new one. epoch, in seconds since 1970, is the time of everything without a time in the images
+    (SOURCE_DATE_EPOCH). scratch is the directory for a decompressed archive, by default the host's. Raises DockinError,
+    OSError; the store then has no partial layer or image, but perhaps complete ones.
     """
     sources = list(sources)
     runtime = _runtime(sources)
@@ -93,7 +93,7 @@ def write(
         if len(images) > 1:
             raise InvalidDataRoot(f"Two images are called {name}: {' and '.join(images)}")
     for source in sources:
-        # By the digest of an index Docker knows one platform's image.
+        # Docker knows only one platform's image by the digest of an index.
         has_digest = len(pulled[_name_with_digest(source.information)]) == 1
         try:
             with _opened(source, scratch) as tar:
@@ -108,12 +108,12 @@ def write(
 
 
 def has_store(runtime: str) -> bool:
-    """Tell whether images for a runtime can be written."""
+    """Tell whether the build can write images for a runtime."""
     return runtime in _STORES
 
 
 def _runtime(sources: typing.Sequence[Source]) -> str:
-    """Return the runtime of all images, Docker for none. Raises InvalidDataRoot for several, and one without a store."""
+    """Return the images' runtime, Docker for no images. Raises InvalidDataRoot for several, and for one without a store."""
     found = {source.information.runtime: source.information.name for source in sources}
     said = ", ".join(f"{name} is for {runtime}" for runtime, name in found.items())
     if len(found) > 1:
@@ -125,7 +125,7 @@ def _runtime(sources: typing.Sequence[Source]) -> str:
 
 
 class _Image:
-    """An image on its way from its archive into a store."""
+    """An image that is copied from its archive into a store."""
 
     def __init__(self, store: _Store, image: ArchivedImage, epoch: int) -> None:
         self._store = store
@@ -133,7 +133,7 @@ class _Image:
         self._epoch = epoch
 
     def write(self, added: dict[str, int]) -> list[str]:
-        """Write layers, then all else; note in added what was not there. Return the IDs of the image's layers."""
+        """Write layers, then everything else; add new layers to added. Return the IDs of the image's layers."""
         config, layers = self._documents()
         chain: list[str] = []
         for diff_id, member in layers:
@@ -145,7 +145,7 @@ class _Image:
         return chain
 
     def _documents(self) -> tuple[bytes, list[tuple[str, str]]]:
-        """Return the config, and the diff IDs and names in the archive of the layers."""
+        """Return the config, and the layers' diff IDs and names in the archive."""
         image, wanted = self._image, self._image.information.image_id
         try:
             entry = dockersave.find_entry(image.read("manifest.json"), image.path, image.information.name)
@@ -163,12 +163,13 @@ class _Image:
         return config, list(zip(diff_ids, members))
 
     def _unpack(self, diff_id: str, member: str, directory: str, split: str) -> Unpacked:
-        """Unpack a layer, as storefolder.Unpack."""
+        """Unpack a layer, as base.Unpack."""
         raw: set[int] = set()
         with layertree.Tree(directory, self._epoch, self._store.keeps_capabilities, self._store.without) as tree:
             found = self._read_layer(diff_id, member, split, raw, tree)
             if tree.lost - raw:
-                # Entries replaced by later ones, which a tar-split file can't refer to: seldom, and worth a second reading.
+                # A tar-split file cannot refer to entries that later ones replaced: seldom, and worth reading the layer
+                # again.
                 raw |= tree.lost
                 self._read_layer(diff_id, member, split, raw, None)
             found.size = tree.finish()
@@ -177,10 +178,10 @@ class _Image:
     def _read_layer(
         self, diff_id: str, member: str, path: str, raw: set[int], tree: layertree.Tree | None
     ) -> Unpacked:
-        """Unpack a layer if there is a tree, and write the tar-split file at path.
+        """Unpack a layer if there is a tree, and write the tar-split file to path.
 
-        raw has the numbers of the entries whose content goes into that file, because it can't be found again in the tree;
-        more are added.
+        raw has the numbers of the entries whose content goes into that file, because the tree does not have it; further
+        numbers are added.
         """
         hasher, found = hashlib.sha256(), Unpacked()
         with open(path, "wb") as file:
@@ -208,7 +209,7 @@ class _Image:
 
     @contextlib.contextmanager
     def _errors_of(self, diff_id: str, entry: layertar.Member | None = None) -> typing.Iterator[None]:
-        """Let errors name the image, the layer and its entry."""
+        """Make errors name the image, the layer and its entry."""
         try:
             yield
         except (DockinError, OSError, tarfile.TarError, RecursionError) as error:
@@ -219,7 +220,7 @@ class _Image:
 def _read_entry(
     reader: layertar.Reader, entry: layertar.Member, split: tarsplit.Writer, raw: set[int], tree: layertree.Tree | None
 ) -> None:
-    """Read a layer's entry, as _read_layer() reads all."""
+    """Read one entry of a layer, as _read_layer() reads all."""
     place = tree.place(entry) if tree else None
     lost = place and (not place.direct or layertree.is_whiteout(place.leaf))
     if entry.stored and (lost or entry.extents is not None or not split.can_add(entry.name)):
@@ -246,13 +247,13 @@ def _read_entry(
 
 @contextlib.contextmanager
 def _opened(source: Source, scratch: str | None) -> typing.Iterator[tarfile.TarFile]:
-    """Open an archive so that its members can be read in any order: decompressed into a temporary file if need be."""
+    """Open an archive for reading its members in any order, after decompressing it into a temporary file if needed."""
     path = source.archive
     with contextlib.ExitStack() as stack:
         if not os.path.exists(path):
-            raise InvalidDataRoot(f"{source.information.name}: its archive {path} is gone: keep what removes it, such as a"
-                                  " function in ROOTFS_POSTPROCESS_COMMAND, from it; it goes when its image is written")
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a FIFO would wait for its other end
+            raise InvalidDataRoot(f"{source.information.name}: its archive {path} is gone: let nothing remove it, such as"
+                                  " a function in ROOTFS_POSTPROCESS_COMMAND; it is removed after its image is written")
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a FIFO would wait for its writer
             raise InvalidDataRoot(f"{source.information.name}: {path} is no regular file")
         file: typing.IO[bytes] = stack.enter_context(open(path, "rb"))
         head = file.read(512)
@@ -267,7 +268,7 @@ def _opened(source: Source, scratch: str | None) -> typing.Iterator[tarfile.TarF
 
 
 def _decompress(file: typing.IO[bytes], head: bytes, path: str) -> typing.Iterator[bytes]:
-    """Yield an archive without its compression: all that docker load knows."""
+    """Yield an uncompressed archive from any compression that docker load knows."""
     opener = lzma.open if head.startswith(archive.XZ_MAGIC) else bz2.open if head.startswith(archive.BZIP2_MAGIC) else None
     with opener(file) if opener else contextlib.nullcontext(file) as plain:
         chunks = iter(functools.partial(plain.read, tarball.CHUNK), b"")
@@ -306,5 +307,5 @@ def _images_by_name(
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, PermissionError):
-        return f"{error.strerror}: owners, devices and attributes take root, or pseudo"
+        return f"{error.strerror}: owners, devices and attributes need root or pseudo"
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -333,7 +333,7 @@ def test_a_deep_layer_that_is_damaged(tmp_path):
 def test_a_source_without_its_archive(tmp_path):
     made = install(tmp_path, [BASE])
     made.archive.unlink()
-    with pytest.raises(InvalidDataRoot, match=r"team/app:1: its archive /\S+\.tar is gone: keep what removes it"):
+    with pytest.raises(InvalidDataRoot, match=r"team/app:1: its archive /\S+\.tar is gone: let nothing remove it"):
         writer.write(str(tmp_path / "docker"), sources(made))
     made.info.write_text("format=2\n")
     with pytest.raises(imageinfo.InvalidInformation):
