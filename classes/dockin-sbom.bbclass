@@ -1,27 +1,27 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
 #
-# Part of the class dockin: the bills of materials that are attached to the images, which are fetched, packaged and deployed
-# where they are wanted; and the images in the bills of materials that create-spdx writes.
+# Part of the class dockin: fetches, packages and deploys the bills of materials attached to the images, if DOCKIN_FETCH_SBOM
+# requests them, and adds the images to the SPDX documents of create-spdx.
 
 inherit dockin-code
 
 DOCKIN_FETCH_SBOM ?= "0"
-DOCKIN_FETCH_SBOM[doc] = "Whether bills of materials that are attached to the images in the registry are fetched with them: 0; \
-1, as far as there are any; require, an image without one is an error. SRC_URI[<name>.sbom] pins those that a pin does not cover."
+DOCKIN_FETCH_SBOM[doc] = "Whether to fetch bills of materials that are attached to the images in the registry: 0 (no), 1 (if \
+there are any) or require (an image without one is an error). SRC_URI[<name>.sbom] pins those that the image's pin does not cover."
 
 DOCKIN_SBOM_SUBDIR = "${@dockin.fetch.unpacking.SBOM_SUBDIR}"
-DOCKIN_SBOM_SUBDIR[doc] = "Below DOCKIN_IMAGEDIR, where do_unpack puts the bills of materials that are attached to images."
+DOCKIN_SBOM_SUBDIR[doc] = "Directory of attached bills of materials in DOCKIN_IMAGEDIR, where do_unpack writes them."
 
 PACKAGES =+ "${@'' if d.getVar('DOCKIN_FETCH_SBOM') == '0' else '${PN}-sbom'}"
 DOCKIN_SBOMDIR = "${docker_archivedir}/sbom"
-DOCKIN_SBOMDIR[doc] = "Where on the target the package ${PN}-sbom has bills of materials."
+DOCKIN_SBOMDIR[doc] = "Directory of the package ${PN}-sbom for bills of materials on the target."
 FILES:${PN}-sbom = "${DOCKIN_SBOMDIR}"
-# Texts of others, in which no tool needs to look for programs and their dependencies.
+# The package has foreign texts, in which no tool needs to look for programs and their dependencies.
 SKIP_FILEDEPS:${PN}-sbom = "1"
 SUMMARY:${PN}-sbom ?= "${SUMMARY} (bills of materials)"
 
-# Copies the bills of materials of the images, if there are any, into a directory.
+# Copies the images' bills of materials, if there are any, into a directory.
 dockin_install_sboms () {
     if [ -d "${S}/${DOCKIN_SBOM_SUBDIR}" ]; then
         install -d "$1"
@@ -35,7 +35,7 @@ dockin_deploy_sboms () {
 }
 do_deploy[postfuncs] += "dockin_deploy_sboms"
 
-# create-spdx knows a package's files; what they are images of is added to the documents that it has just written.
+# create-spdx knows only a package's files: this adds the images in them to the documents that it has written.
 python dockin_name_images_in_spdx () {
     import dockin.sbom.elements
     import os
@@ -43,7 +43,7 @@ python dockin_name_images_in_spdx () {
 
     found = {}
     if dockin_is_external(d):
-        found = {image.archive: dockin.sbom.elements.of_ones_own(image) for image in dockin_packaged_images(d)}
+        found = {image.archive: dockin.sbom.elements.from_source_tree(image) for image in dockin_packaged_images(d)}
     else:
         for stem in d.getVar('DOCKIN_STEMS').split():
             image = dockin.target.unpacked.read(d.getVar('DOCKIN_IMAGEDIR') + '/' + stem + dockin.target.unpacked.SUFFIX)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Bills of materials: what they say of an image.
+"""Images in software bills of materials.
 
 Uses the packages image, target and recipe.
 """

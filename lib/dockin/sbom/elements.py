@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What a software bill of materials says of an image.
+"""Images as elements of a software bill of materials.
 
 Package URLs: https://github.com/package-url/purl-spec, type oci.
 """
@@ -31,16 +31,16 @@ class Element:
     version: str
     """The tag."""
     sha256: str
-    """Of the manifest as the registry has it, by which one platform's image is known; 64 hex digits."""
+    """Of the registry's manifest, which identifies one platform's image; 64 hex digits."""
     purls: tuple[str, ...] = ()
-    """Of the manifest, then of the index if there is one; none for an image that is in no registry."""
+    """Of the manifest, then of the index if there is one; empty for an image that is in no registry."""
     download_location: str = ""
-    """docker://docker.io/library/busybox@sha256:…, as skopeo takes it; "" for an image that is in no registry."""
+    """docker://docker.io/library/busybox@sha256:…, as for skopeo; "" for an image that is in no registry."""
     attached: tuple[Attached, ...] = ()
 
 
 def from_registry(image: UnpackedImage) -> Element:
-    """Return the element for an image as the registry has it. Raises DockinError."""
+    """Return the element for a registry's image. Raises DockinError."""
     named = reference.parse(image.reference)
     purls = [purl(named, image.registry_digest, platforms.parse(image.platform).architecture)]
     if image.source_digest != image.registry_digest:
@@ -49,14 +49,14 @@ def from_registry(image: UnpackedImage) -> Element:
     return Element(named.name, named.tag or "", _hex(image.registry_digest), tuple(purls), location, image.attached)
 
 
-def of_ones_own(information: ImageInformation) -> Element:
-    """Return the element for an image that is in no registry, but was put into devtool's source tree."""
+def from_source_tree(information: ImageInformation) -> Element:
+    """Return the element for an image that is in no registry, but in devtool's source tree."""
     named = reference.parse(information.reference)
     return Element(named.name, named.tag or "", _hex(information.manifest_digest))
 
 
 def comment(bill: Attached) -> str:
-    """Return what a document says in words of a bill of materials that was fetched with an image."""
+    """Return a document's comment on a bill of materials that was fetched with an image."""
     return (
         f"Bill of materials that is attached to the image in its registry; fetched as {bill.file} ({bill.media_type},"
         f" sha256:{bill.sha256})"
@@ -64,15 +64,15 @@ def comment(bill: Attached) -> str:
 
 
 def place(directory: str, podman: bool, partition: bool) -> str:
-    """Return what a document says in words of where the images of a root file system are on the target."""
+    """Return a document's comment on the place of a root file system's images on the target."""
     what = "Podman's image store" if podman else "Docker's data-root"
     return f"In {what} {directory}" + (", in the partition image dockin-ext4" if partition else "")
 
 
 def replace(old: IO[bytes], new: IO[bytes], name: str, document: bytes) -> None:
-    """Copy an archive of create-spdx 2.2, an uncompressed tar, with another document in a file's place.
+    """Copy an archive of create-spdx 2.2, an uncompressed tar, and replace the document in one file.
 
-    Its index.json, which comes last, has the SHA-1 of each.
+    Its index.json, the last file, has the SHA-1 of each document.
     """
     with tarfile.open(fileobj=old, mode="r|") as before, tarfile.open(fileobj=new, mode="w|") as after:
         for member in before:
@@ -104,5 +104,5 @@ def _hex(digest: str) -> str:
 
 
 def _quote(text: str) -> str:
-    # The colon was %3A in versions of the specification before ECMA-427; those who read them take both.
+    # Versions of the specification before ECMA-427 wrote %3A for the colon; their readers accept both.
     return urllib.parse.quote(text, safe="/:")

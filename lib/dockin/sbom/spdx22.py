@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Images in the SPDX 2.2 documents that OE-core's create-spdx has written. The module oe is OE-core's: a build has it."""
+"""Adds images to the SPDX 2.2 documents of OE-core's create-spdx. The module oe is OE-core's, and only a build has it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dockin.sbom.elements import Element
 
 @contextlib.contextmanager
 def changed(path: pathlib.Path, indent: int | None) -> typing.Iterator[typing.Any]:
-    """Yield the document in a file, an oe.spdx.SPDXDocument, and write the file again afterwards."""
+    """Yield the document in a file, an oe.spdx.SPDXDocument, and write it back afterwards."""
     import oe.sbom
 
     document, _ = oe.sbom.read_doc(path)
@@ -53,7 +53,7 @@ def add_data_root(
     find: typing.Callable[[str], pathlib.Path],
     comment: str,
 ) -> None:
-    """Add to an image recipe's document, in which rootfs is its name, that the root file system contains packages' images.
+    """Add to an image recipe's document that its root file system, called rootfs there, contains the packages' images.
 
     find returns the file of a package's document by its namespace.
     """
@@ -70,7 +70,7 @@ def add_data_root(
 
 
 def replace_in_archive(archive: str, document: typing.Any, indent: int | None) -> None:
-    """Replace a document in the compressed archive of create-spdx that has all documents of an image."""
+    """Replace a document in create-spdx's compressed archive of all documents of an image."""
     import bb.compress.zstd
 
     with bb.compress.zstd.open(archive, "r") as old, bb.compress.zstd.open(archive + ".new", "w") as new:

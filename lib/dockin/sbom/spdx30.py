@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Images in the SPDX 3.0 documents that OE-core's create-spdx has written. The module oe is OE-core's: a build has it."""
+"""Adds images to the SPDX 3.0 documents of OE-core's create-spdx. The module oe is OE-core's, and only a build has it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dockin.sbom.elements import Element
 
 @contextlib.contextmanager
 def changed(d: typing.Any, folder: str, arch: str, place: str, name: str) -> typing.Iterator[typing.Any]:
-    """Yield the document <folder>/<arch>/<place>/<name>, an oe.sbom30.ObjectSet, and write its file again afterwards.
+    """Yield the document <folder>/<arch>/<place>/<name>, an oe.sbom30.ObjectSet, and write it back afterwards.
 
     Only OE-core's functions read variables of d.
     """
@@ -56,7 +56,7 @@ def add_images(document: typing.Any, package: str, images: typing.Iterable[Eleme
 
 
 def add_data_root(d: typing.Any, document: typing.Any, packages: typing.Iterable[str], comment: str) -> None:
-    """Add to the document of a root file system that it contains the images of packages.
+    """Add to a root file system's document that it contains the images of packages.
 
     Only OE-core's functions read variables of d.
     """

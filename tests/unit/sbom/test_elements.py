@@ -70,9 +70,9 @@ def test_image_without_an_index():
     assert found.download_location == f"docker://docker.io/library/busybox@{MANIFEST}"
 
 
-def test_image_of_ones_own():
+def test_image_from_a_source_tree():
     """docker save wrote it, and no registry has it."""
-    assert elements.of_ones_own(INFORMATION) == elements.Element("docker.io/library/busybox", "1.36.1", "1" * 64)
+    assert elements.from_source_tree(INFORMATION) == elements.Element("docker.io/library/busybox", "1.36.1", "1" * 64)
 
 
 def test_bills_that_are_attached():
