@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""The modules that classes, recipes and conf/layer.conf use by their full names, without importing them themselves."""
+"""The modules that classes, recipes and conf/layer.conf use by their full names, without imports of their own."""
 
 # ruff: noqa: F401
 import dockin.errors

@@ -5,15 +5,15 @@
     SRC_URI = "docker://docker.io/library/busybox;tag=1.36.1"
     SRC_URI[sha256sum] = "<64 hex digits>"
 
-The bytes come through skopeo, so its policy, registries.conf, certificates and logins apply. What is kept in DL_DIR is one
-file per image and platform (lib/dockin/image/tarball.py), which is its own mirror tarball: DL_DIR can be served as it is.
+skopeo transfers the images, so its policy, registries.conf, certificates and logins apply. DL_DIR has one file for each
+image and platform (lib/dockin/image/tarball.py), which is its own mirror tarball: DL_DIR can be served unchanged.
 
 Supported parameters (lib/dockin/recipe/source.py): tag, digest, name, platform.
 
-Variables read: SRC_URI[<name>.sha256sum], the pin, an index or manifest digest; SRC_URI[<name>.sbom], digests of manifests
-with bills of materials; DOCKIN_FETCH_SBOM, DOCKIN_RESOLVER, DOCKIN_PLATFORM, DOCKIN_PIN, DOCKIN_LAYERS,
-DOCKIN_AUTHFILE, DOCKIN_CERT_DIR, DOCKIN_POLICY, DOCKIN_REGISTRIES_CONF, DOCKIN_REGISTRIES_D, DOCKIN_TLS_VERIFY,
-DOCKIN_FETCH_TIMEOUT, DOCKIN_FETCH_RETRIES, FETCHCMD_docker: see docs/reference.md.
+Variables: SRC_URI[<name>.sha256sum], the pin, an index or manifest digest; SRC_URI[<name>.sbom], digests of manifests with
+bills of materials; DOCKIN_FETCH_SBOM, DOCKIN_RESOLVER, DOCKIN_PLATFORM, DOCKIN_PIN, DOCKIN_LAYERS, DOCKIN_AUTHFILE,
+DOCKIN_CERT_DIR, DOCKIN_POLICY, DOCKIN_REGISTRIES_CONF, DOCKIN_REGISTRIES_D, DOCKIN_TLS_VERIFY, DOCKIN_FETCH_TIMEOUT,
+DOCKIN_FETCH_RETRIES, FETCHCMD_docker: see docs/reference.md.
 """
 
 import contextlib
@@ -47,26 +47,26 @@ import dockin.recipe.versions
 
 from dockin.errors import DockinError
 
-# What is logged goes to BitBake's user interface, a process that does not know this package: only texts and numbers.
+# Log records go to BitBake's user interface, a process without this package: they may only hold texts and numbers.
 logger = logging.getLogger("BitBake.Fetcher.Docker")
 
 UNPACK_SUBDIR = "docker-images"
-"""Where unpack() puts archives, below the unpack directory."""
+"""Directory of the archives, below the unpack directory."""
 
 
 class Docker(FetchMethod):
-    """Class to fetch images with skopeo"""
+    """Fetches images with skopeo."""
 
     def supports(self, ud, d):
-        """Check to see if a given url is an image's."""
+        """Tell whether a URL names an image."""
         return ud.type == dockin.recipe.source.SCHEME
 
     def supports_checksum(self, urldata):
-        """BitBake would hash the file; the pin is a digest inside of it, which verify_ and update_donestamp() look at."""
+        """Return False: BitBake would hash the whole file, but the pin is a digest in it, which _verify() checks."""
         return False
 
     def cleanup_upon_failure(self):
-        """What is complete of a failed fetch spares the next one its download."""
+        """Return False: the next fetch reuses the complete blobs of a failed one."""
         return False
 
     def urldata_init(self, ud, d):
@@ -76,7 +76,7 @@ class Docker(FetchMethod):
             docker_sha256-<hex>_<os>-<architecture>[-<variant>].tar                 with a pin
             docker_<registry>+<repository>=<tag>_<os>-<architecture>[-<variant>].tar  without
 
-        With DOCKIN_FETCH_SBOM there is _sbom, or _sbom-<hex> where these are pinned, before the suffix.
+        With DOCKIN_FETCH_SBOM the name has _sbom before the suffix, or _sbom-<hex> if these are pinned.
         """
         try:
             source = dockin.recipe.source.parse_entry(d.expand(ud.url))
@@ -86,8 +86,8 @@ class Docker(FetchMethod):
         except DockinError as error:
             raise ParameterError(str(error), _without_password(ud.url)) from error
 
-        # Written out, so that mirror rules and BB_ALLOWED_NETWORKS see the registry that is really asked; in lower case, as
-        # BitBake since 2.18 has hosts. What asks it goes by ud.source, with the host as the recipe has it.
+        # In full, so that mirror rules and BB_ALLOWED_NETWORKS see the registry that is asked; in lower case, as BitBake
+        # since 2.18 writes hosts. Requests use ud.source, with the recipe's spelling of the host.
         ud.host = source.reference.registry.lower()
         ud.url = dataclasses.replace(source, reference=dataclasses.replace(source.reference, registry=ud.host)).url
         ud.path = "/" + source.reference.repository
@@ -100,7 +100,7 @@ class Docker(FetchMethod):
         ud.sboms = 0
 
     def download(self, ud, d):
-        """Fetch the image, of which only what DL_DIR does not have yet is downloaded."""
+        """Fetch the image; only what DL_DIR does not have is downloaded."""
         with _fetch_errors(ud):
             platform = _needed_platform(ud)
             progress = bb.progress.ProgressHandler(d)
@@ -109,7 +109,7 @@ class Docker(FetchMethod):
             ).run()
 
     def verify_donestamp(self, ud, d):
-        """Tell whether the file in DL_DIR is there and is what was asked for; a bad one is set aside."""
+        """Tell whether DL_DIR has the right file; rename a wrong one."""
         if not os.path.exists(ud.localpath):
             with _fetch_errors(ud):
                 dockin.fetch.files.remove(ud.localpath)
@@ -127,14 +127,14 @@ class Docker(FetchMethod):
         return True
 
     def update_donestamp(self, ud, d):
-        """Verify what was fetched, from wherever it came, and mark it as done."""
+        """Verify the fetched file, from any source, and mark it as done."""
         self._verify(ud, d)
-        # A mirror may have helped where a download had been interrupted.
+        # An interrupted download may have been completed by a mirror.
         dockin.fetch.files.remove(dockin.fetch.files.partial(ud.localpath))
         self._stamp(ud, d)
 
     def try_mirrors(self, fetch, ud, d, mirrors, check=False):
-        """Ask the mirrors in turn. BitBake is content with the first that gives something; here it has to be the image."""
+        """Ask the mirrors in turn until one has the right image. BitBake itself would stop at the first answer."""
         datastore = d.createCopy()
         for mirror in bb.fetch2.build_mirroruris(ud, mirrors, datastore)[1]:
             found = bb.fetch2.try_mirror_url(fetch, ud, mirror, datastore, check)
@@ -159,17 +159,17 @@ class Docker(FetchMethod):
         return True
 
     def clean(self, ud, d):
-        """Remove the file and what an interrupted fetch left."""
+        """Remove the file and the remains of an interrupted fetch."""
         dockin.fetch.files.remove(ud.localpath)
         dockin.fetch.files.remove(dockin.fetch.files.partial(ud.localpath))
 
     def unpack(self, ud, rootdir, d):
         """
-        Assemble the archive for docker load, and what there is to know of it:
+        Write the archive for docker load, and its description:
 
             <rootdir>/docker-images/<stem>.tar
             <rootdir>/docker-images/<stem>.image.json    the image (lib/dockin/target/unpacked.py)
-            <rootdir>/docker-images/sbom/<stem>…         bills of materials that are attached to it, where they are wanted
+            <rootdir>/docker-images/sbom/<stem>…         bills of materials attached to it, if they were requested
         """
         directory = os.path.join(rootdir, UNPACK_SUBDIR)
         bb.utils.mkdirhier(directory)
@@ -178,7 +178,7 @@ class Docker(FetchMethod):
         target = os.path.join(directory, reference.stem + ".tar")
         bb.note(f"Assembling {target} from {ud.localpath}")
         try:
-            # The file may be another one than do_fetch has seen.
+            # The file may have been replaced since do_fetch.
             image = dockin.image.tarball.load(ud.localpath, _needed_platform(ud), reference.digest, ud.sbom)
             dockin.fetch.pins.unpinned_sbom(ud, d, image)
             layers = d.getVar("DOCKIN_LAYERS") or dockin.image.archive.DECOMPRESSED
@@ -192,7 +192,7 @@ class Docker(FetchMethod):
         Return the version of the newest tag that could follow the recipe's, for devtool latest-version,
         check-upgrade-status and the Auto Upgrade Helper. An error must not end their reports.
 
-        Where PV is not the version in the tag, as with several images, a newer tag is no newer version of the recipe.
+        If PV is not the version in the tag, as with several images, a newer tag is no newer version of the recipe.
         """
         regex = d.getVar("UPSTREAM_CHECK_REGEX") or ""
         current = dockin.recipe.versions.parse(ud.source.reference.tag)
@@ -209,14 +209,14 @@ class Docker(FetchMethod):
             return ("", "")
 
     def _stamp(self, ud, d):
-        """Mark the file as done; BitBake would write through a link that somebody else has made there."""
+        """Mark the file as done. First remove a link of somebody else, through which BitBake would write."""
         with _fetch_errors(ud):
             if os.path.islink(ud.donestamp):
                 os.unlink(ud.donestamp)
         super().update_donestamp(ud, d)
 
     def _verify(self, ud, d):
-        """Hash the chain of digests in the file, once for each state of it; a bad file is renamed."""
+        """Hash the chain of digests in the file, once for each state of the file; rename a bad file."""
         with _fetch_errors(ud):
             status = os.stat(ud.localpath)
             state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
@@ -239,8 +239,8 @@ class Docker(FetchMethod):
 
 def wanted_platform(source, d):
     """
-    Return the platform to fetch: ;platform=, DOCKIN_PLATFORM, or the target's; None where the datastore has no target, as
-    in the copy that devtool check-upgrade-status works on. Raises DockinError.
+    Return the platform to fetch: ;platform=, DOCKIN_PLATFORM, or the target's. None if the datastore has no target, as in
+    the copy of devtool check-upgrade-status. Raises DockinError.
     """
     if source.platform:
         return source.platform
@@ -250,23 +250,23 @@ def wanted_platform(source, d):
 
 
 def target_platform(d):
-    """Return what the target's tune runs. Raises DockinError where OCI has no name for it."""
+    """Return the platform of the target's tune. Raises DockinError if OCI has no name for it."""
     return dockin.image.platforms.from_target(
         d.getVar("TARGET_ARCH") or "", d.getVar("TUNE_FEATURES") or "", d.getVar("MACHINEOVERRIDES") or ""
     )
 
 
 def wanted_sbom(source, d):
-    """Return which bills of materials are to be fetched with an image, None for none. Raises DockinError."""
+    """Return the bills of materials to fetch with an image, None for none. Raises DockinError."""
     flag = source.sbom_flag
     return dockin.image.attachments.wanted(d.getVar("DOCKIN_FETCH_SBOM") or "0", d.getVarFlag("SRC_URI", flag), flag)
 
 
 @contextlib.contextmanager
 def _fetch_errors(ud):
-    """Turn the errors of the pure modules and of the operating system into BitBake's, with the url.
+    """Translate errors of the pure modules and of the operating system into BitBake's, with the URL.
 
-    BitBake 2.8 takes an OSError for a success.
+    BitBake 2.8 would count an OSError as a success.
     """
     try:
         yield
@@ -283,7 +283,7 @@ def _session(ud, d):
 
 
 def _machine(ud, d):
-    """Return the machine's platform, None where it is not known, or no image is for such a machine."""
+    """Return the machine's platform, None if it is unknown or no images are built for such a machine."""
     try:
         return wanted_platform(dataclasses.replace(ud.source, platform=None), d)
     except DockinError:
@@ -291,9 +291,9 @@ def _machine(ud, d):
 
 
 def _without_password(url):
-    """Return a url as it may be printed: BitBake puts that of an error into its message.
+    """Return a URL that may be printed, because BitBake prints the URL of an error.
 
-    Neither user and password nor a query nor parameters that docker:// has not, one of which may be a password.
+    It has no user, password, query, and no unknown parameter, which may be a password.
     """
     without_login = re.sub("://.*(?:@|%40)(?!sha256:)", "://<user>@", url)
     address, *parameters = re.sub("(?:[?#]|%3F|%23)[^;]*", "", without_login, flags=re.IGNORECASE).split(";")
@@ -306,5 +306,5 @@ def _needed_platform(ud):
     return ud.platform
 
 
-# Once a process: a module is imported only once.
+# This runs once in a process, because a module is imported only once.
 bb.fetch2.methods.append(Docker())

@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 FINE = 0
-"""Nothing to do, or all that there was is written."""
+"""Success: nothing to do, or everything is written."""
 ERROR = 1
-"""Nothing usable came of it."""
+"""Failure without a usable result."""
 USAGE = 2
 """Wrong options; argparse's own."""
 STALE = 3
-"""Only with --check: a tag stands for another digest than the recipe."""
+"""With --check: a tag has another digest than the recipe."""
 PARTIAL = 4
 """Some images could not be looked up or edited; the others are written or reported."""
 LOST = 5

@@ -58,7 +58,7 @@ def test_by_parameter(bench, everything):
     assert content.manifest("linux/s390x").digest in documents(bench.only_file())
 
 
-MEANT = "If the machine runs it, pin the image of this platform alone"
+MEANT = "If the machine runs it, pin the manifest of this platform"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.one_library
 
 NOBODY = 65534
 # What is printed where a directory can't be made one's own.
-REFUSED = "is not this user's alone"
+REFUSED = "may belong to another user"
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from dockin.target import imageinfo, runtimes, space
 from support import cache
 
 UNPINNED = r"busybox:1\.36\.1 is not pinned"
-FOREIGN = r"busybox:1\.36\.1 is built for linux/arm64/v8, which its ;platform= names, and the machine is of linux/amd64"
+FOREIGN = r"busybox:1\.36\.1 is built for linux/arm64/v8, the platform of its ;platform=, but the machine is linux/amd64"
 ARCHIVES = "/usr/share/dockin/archive"
 BUSYBOX_UNIT = "dockin-preload-busybox-1.36.1.service"
 NOT_OURS = r"-(dbg|dev|doc|src|locale)$"

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""The download of one image into DL_DIR, of which only what is not there yet comes from the registry."""
+"""Downloads one image into DL_DIR, and takes from the registry only what DL_DIR does not have."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if typing.TYPE_CHECKING:
 
 _logger = logging.getLogger("BitBake.Fetcher.Docker")
 
-# Bytes that a download may have beside the blobs: manifest, index and what skopeo notes.
+# Bytes that a download may have besides the blobs: manifest, index and skopeo's own files.
 _SLACK = 16 << 20
 
 
 class DownloadError(DockinError):
-    """What came is not what the manifest or the user's choice says; the message names the image."""
+    """The download does not match the manifest or the user's settings; the message names the image."""
 
 
 class Download:
-    """One download: a directory beside the file in DL_DIR, which an interrupted fetch leaves for the next one."""
+    """One download, in a directory beside the file in DL_DIR, which stays for the next fetch if this one is interrupted."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Download:
         session: Session,
         progress: typing.Callable[[int, str], None],
     ) -> None:
-        """target is the file in DL_DIR; progress() is told per cent and rate."""
+        """target is the file in DL_DIR; progress() gets the percentage and the rate."""
         self._reference = reference
         self._platform = platform
         self._sbom = sbom
@@ -58,15 +58,15 @@ class Download:
         self._blobs = os.path.join(self._partial, "sha256")
 
     def run(self) -> None:
-        """Write the image tarball to its place in DL_DIR, whole or not at all."""
+        """Write the complete image tarball to its place in DL_DIR, or nothing."""
         digest, top = self._top()
-        # What is in hand: what the registry serves from now on under its name does not matter.
+        # Documents already fetched. A tag that moves from now on does not matter.
         known: dict[str, bytes] = {}
         last = digest
         entries = getattr(manifests.parse(top), "manifests", ())
 
         def read_blob(blob: Descriptor) -> bytes:
-            """Return a manifest that the index names, or the config of the one that was read last."""
+            """Return a manifest that the index names, or the config of the manifest read last."""
             nonlocal last
             if blob in entries:
                 last = blob.digest
@@ -86,9 +86,9 @@ class Download:
         self._prepare()
         self._keep_good(manifest.blobs)
         try:
-            # An index says what its entries are built for. Of a single manifest only the config does, which is small:
-            # until it is known to fit, no layer is asked for. For an entry that would be a request more, and one that
-            # registries count.
+            # An index states the platforms of its entries. For a single manifest only the config does: read it first,
+            # because it is small, and no layer is requested before it fits. For an index that would cost another counted
+            # request.
             image = make_image() if descriptor.digest == digest else None
             self._reuse(manifest.layers)
             self._obtain(descriptor.digest, manifest.layers, (manifest.config, *manifest.layers))
@@ -104,16 +104,16 @@ class Download:
     def _obtain(
         self, digest: str, blobs: typing.Sequence[Descriptor], sent: typing.Sequence[Descriptor] | None = None
     ) -> None:
-        """Download a manifest's blobs if some are missing; sent is what skopeo may download, where that is more.
+        """Download a manifest's blobs if some are missing.
 
-        It downloads a blob as often as the manifest lists it.
+        sent are the blobs that skopeo may download, if more; it downloads a blob as often as the manifest lists it.
         """
-        # A policy of the recipe's own is checked by skopeo copy alone, also where there is nothing to download.
+        # Only skopeo copy checks a policy: run it even if there is nothing to download.
         if self._session.options.policy or not all(os.path.exists(self._path(blob)) for blob in blobs):
             self._copy(digest, sent or blobs)
 
     def _attachments(self, sbom: attachments.Wanted, subject: attachments.Subject) -> list[attachments.Attachment]:
-        """Return what has the bills of materials of the image, these downloaded."""
+        """Return the image's attachments with bills of materials, after their download."""
         found = [self._attachment(subject, entry.digest) for entry in attachments.attestations(subject)]
         if sbom.pins:
             known = {one.digest for one in found}
@@ -139,13 +139,13 @@ class Download:
         return attachments.attach(subject, digest, data)
 
     def _listed(self, subject: attachments.Subject) -> list[attachments.Attachment]:
-        """Return what the registry lists as attached to the image, and has bills of materials."""
+        """Return the attachments with bills of materials that the registry lists for the image."""
         pages = [page for digest in subject.digests for page in self._lists(digest)]
         found = [self._attachment(subject, digest) for digest in attachments.candidates(pages)]
         return attachments.choose(subject, found)
 
     def _lists(self, digest: str) -> list[bytes]:
-        """Return the lists, in pages, of what is attached to a digest: the registry's own, or else one under a tag."""
+        """Return the pages of referrers of a digest: the registry's own list, or the one under its tag."""
         name = self._by_digest(digest)
         pages = self._session.referrers(name)
         if pages is not None:
@@ -159,14 +159,14 @@ class Download:
             return []
 
     def _prepare(self) -> None:
-        """Make the partial directory, and take what is in it for an earlier fetch's: nobody else can write there."""
+        """Make the partial directory. Its content is an earlier fetch's, because nobody else can write there."""
         files.make_private(self._partial)
         os.makedirs(self._blobs, exist_ok=True)
-        # Of a fetch that was killed while it wrote it.
+        # A fetch may have been killed while it wrote this file.
         files.remove(self._tarball())
 
     def _top(self) -> tuple[str, bytes]:
-        """Return digest and bytes of what the pin or the tag names."""
+        """Return digest and bytes of the index or manifest that the pin or the tag names."""
         pin = self._reference.digest
         if pin:
             return pin, self._document(pin, "image", self._session.inspect, pin)
@@ -174,7 +174,7 @@ class Download:
         return manifests.digest_of(data), data
 
     def _config(self, manifest: Descriptor, config: Descriptor) -> bytes:
-        """Return a manifest's config, from the blobs that are there or else from the registry, and keep it there."""
+        """Return a manifest's config from the partial directory, or from the registry; keep it in the directory."""
         path = self._path(config)
         if not os.path.exists(path):
             data = self._document(config.digest, "config", self._session.config, manifest.digest)
@@ -184,7 +184,7 @@ class Download:
     def _document(
         self, digest: str, what: str, ask: typing.Callable[[ImageReference], bytes], name: str
     ) -> bytes:
-        """Return an index, manifest or config by its digest, from DL_DIR or else as ask(<name>@<digest>) has it."""
+        """Return an index, manifest or config by its digest, from DL_DIR, or from ask(<name>@<digest>)."""
         for extent in self._places.get(digest, ()):
             if extent.size > manifests.MAX_MANIFEST_SIZE:
                 continue
@@ -193,7 +193,7 @@ class Download:
                 tarball.check_bytes(data, digest, what)
                 return data
         data = ask(self._by_digest(name))
-        # It has the digest of a part of it only, which skopeo can tell.
+        # A schema 1 manifest is signed: its digest covers only the payload, which skopeo extracts. parse() refuses it.
         if manifests.is_schema_1(data):
             manifests.parse(data)
         tarball.check_bytes(data, digest, what)
@@ -201,15 +201,15 @@ class Download:
 
     @functools.cached_property
     def _places(self) -> dict[str, list[tarball.Extent]]:
-        """Where DL_DIR has which blobs: read once, before the download."""
+        """The places of blobs in DL_DIR, read once before the download."""
         return tarball.find_blobs(self._dl_dir)
 
     def _by_digest(self, digest: str) -> ImageReference:
-        """Return the image's name with a digest alone."""
+        """Return the image's name with a digest and no tag."""
         return ImageReference(self._reference.registry, self._reference.repository, None, digest)
 
     def _keep_good(self, blobs: typing.Sequence[Descriptor]) -> None:
-        """Remove what is not whole among the blobs that an earlier, interrupted fetch left."""
+        """Remove incomplete or damaged blobs that an interrupted fetch left."""
         for blob in blobs:
             path = self._path(blob)
             if not os.path.exists(path):
@@ -218,7 +218,7 @@ class Download:
                 os.unlink(path)
 
     def _reuse(self, blobs: typing.Sequence[Descriptor]) -> None:
-        """Take from other image tarballs in DL_DIR the blobs that are good there."""
+        """Copy good blobs from other image tarballs in DL_DIR."""
         for blob in blobs:
             target = self._path(blob)
             for extent in self._places.get(blob.digest, ()):
@@ -232,7 +232,7 @@ class Download:
                     files.remove(target)
 
     def _copy(self, digest: str, blobs: typing.Sequence[Descriptor]) -> None:
-        """Let skopeo download the blobs that are not there."""
+        """Have skopeo download the missing blobs."""
         scratch = os.path.join(self._partial, "scratch")
         layout = os.path.join(self._partial, "layout")
         total = sum(blob.size for blob in blobs) or 1
@@ -242,7 +242,7 @@ class Download:
 
         def begin() -> None:
             nonlocal others
-            # Blobs that a killed skopeo has not finished are there, under names that are never used again.
+            # A killed skopeo leaves unfinished blobs under names that are never used again.
             for directory in (scratch, layout):
                 files.remove(directory)
             os.makedirs(scratch)
@@ -270,7 +270,7 @@ class Download:
         self._session.run(argv, begin, progress)
 
     def _write(self, image: tarball.Image) -> None:
-        """Write the image tarball beside its place, verify it by writing it, and move it there."""
+        """Write the image tarball beside its place, which verifies it, and move it there."""
         layers = {}
         for layer in image.blobs[1:]:
             path = self._path(layer)
@@ -282,7 +282,7 @@ class Download:
             tarball.write(target, image, layers)
             os.replace(target, self._target)
         finally:
-            # What failed is no use. The next fetch finds out which blob is bad, and asks for that one only.
+            # A failed tarball is useless. The next fetch finds the bad blob, and requests only that.
             files.remove(target)
 
     def _path(self, blob: Descriptor) -> str:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Files and directories beside those in DL_DIR, which other users may write as well."""
+"""Files and directories beside those in DL_DIR, where other users may write too."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from dockin.store import deeptree
 
 
 def partial(path: str) -> str:
-    """Return the directory of a download of a file. Users who share a DL_DIR have one each: see make_private()."""
+    """Return the directory for the download of a file. Each user of a shared DL_DIR has one: see make_private()."""
     return f"{path}.part-{os.geteuid()}"
 
 
 def make_private(path: str) -> None:
-    """Make a directory in which nobody else can write, where an earlier fetch has not left it. Raises DockinError, OSError.
+    """Make a directory in which nobody else can write, or keep an earlier fetch's. Raises DockinError, OSError.
 
-    skopeo and we write there by name, and would follow the links of others. A directory that may be theirs is made anew.
-    Which owner and mode a new one shows is not looked at: not every file system has them.
+    skopeo and the fetcher write there by name, and would follow links of other users. A directory that may belong to
+    somebody else is re-created. Owner and mode of the new one are not checked, because some file systems do not have
+    them.
     """
     try:
         state = os.lstat(path)
@@ -32,15 +33,15 @@ def make_private(path: str) -> None:
         pass
     except OSError as error:
         raise DockinError(
-            f"{path} is not this user's alone, and can't be removed ({error.strerror}): have its owner or root remove it"
+            f"{path} may belong to another user, and can't be removed ({error.strerror}): have its owner or root remove it"
         ) from error
     os.mkdir(path, 0o700)
 
 
 def remove(path: str) -> None:
-    """Remove what has a name, a directory with all in it; no error if there is nothing.
+    """Remove a file, or a directory with its content. It is no error if there is nothing.
 
-    bb.utils.remove() takes a path for a pattern, and DL_DIR may have brackets.
+    bb.utils.remove() interprets a path as a pattern, and DL_DIR may have brackets.
     """
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISDIR(os.lstat(path).st_mode):
@@ -54,7 +55,7 @@ def remove(path: str) -> None:
 
 
 def size(directory: str) -> int:
-    """Return the bytes in the files of a directory in which another process works."""
+    """Return the total size of the files in a directory, in bytes, while another process writes there."""
     total = 0
     for root, _, names in os.walk(directory):
         for name in names:

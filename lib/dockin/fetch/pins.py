@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What is said of what no pin covers, and how to pin it, as DOCKIN_PIN wants."""
+"""Reports on images, platforms and bills of materials that no pin covers, with the line that pins them, by DOCKIN_PIN."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ CHOICES = ("warn", "require", "ignore")
 
 
 def _choice(ud: typing.Any, d: typing.Any) -> str:
-    """Return what DOCKIN_PIN says of what is not pinned."""
+    """Return how to report what is not pinned: the value of DOCKIN_PIN. Raises FetchError."""
     choice = d.getVar("DOCKIN_PIN") or "warn"
     if choice not in CHOICES:
         raise FetchError(f"Invalid DOCKIN_PIN = {choice!r}: expected {', '.join(map(repr, CHOICES))}", ud.url)
-    # devtool upgrade asks for the event alone, whatever the recipe's own choice.
+    # devtool upgrade needs only the event, whatever the recipe sets.
     return "ignore" if d.getVar("BB_STRICT_CHECKSUM") == "ignore" else choice
 
 
 def report_pin(ud: typing.Any, d: typing.Any, digest: str) -> None:
-    """Say what the pin of an image without one would be: to devtool upgrade by an event, to the user as DOCKIN_PIN wants."""
+    """Report the pin of an unpinned image: to devtool upgrade by an event, to the user by DOCKIN_PIN."""
     if ud.source.reference.digest:
         return
     choice = _choice(ud, d)
@@ -43,16 +43,16 @@ def report_pin(ud: typing.Any, d: typing.Any, digest: str) -> None:
     bb.event.fire(MissingChecksumEvent(ud.url, sha256sum=checksum), d)
     if choice == "warn":
         _logger.warning(
-            "%s is not pinned: what a tag stands for changes. To get the same image each time, add to the recipe:\n%s",
+            "%s is not pinned, and its tag may move. To get the same image each time, add to the recipe:\n%s",
             ud.source.reference.familiar,
             line,
         )
 
 
 def report_platform(ud: typing.Any, d: typing.Any, image: tarball.Image, machine: Platform | None) -> None:
-    """Say of an image that ;platform= names, and that is not for the machine, how to show that it is meant.
+    """Warn about an image of a ;platform= that is not the machine's, and print the pin that confirms it.
 
-    That is by the pin of its manifest. An index serves all machines, of which not all may run it.
+    That pin is the manifest's digest: an index serves all machines, and not all of them may run this platform.
     """
     if not ud.source.platform or ud.source.reference.digest == image.manifest_digest:
         return
@@ -63,8 +63,8 @@ def report_platform(ud: typing.Any, d: typing.Any, image: tarball.Image, machine
     if ud.source.reference.digest and not d.getVarFlag("SRC_URI", flag):
         line = f";digest={image.manifest_digest}"
     _logger.warning(
-        "%s is built for %s, which its ;platform= names, and the machine is of %s. If the machine runs it, pin the image of"
-        " this platform alone:\n%s",
+        "%s is built for %s, the platform of its ;platform=, but the machine is %s. If the machine runs it, pin the"
+        " manifest of this platform:\n%s",
         ud.source.reference.tagged.familiar,
         str(ud.source.platform),
         str(machine),
@@ -73,9 +73,9 @@ def report_platform(ud: typing.Any, d: typing.Any, image: tarball.Image, machine
 
 
 def unpinned_sbom(ud: typing.Any, d: typing.Any, image: tarball.Image) -> str:
-    """Return the line that pins the bills of materials that the image's pin does not cover, "" where none is wanted.
+    """Return the line that pins the bills of materials that the image's pin does not cover; "" if there are none.
 
-    With DOCKIN_PIN = "require" there may be none of those.
+    With DOCKIN_PIN = "require" such bills are an error.
     """
     listed = [one.digest for one in image.attachments if not one.in_index]
     choice = _choice(ud, d)
@@ -88,13 +88,13 @@ def unpinned_sbom(ud: typing.Any, d: typing.Any, image: tarball.Image) -> str:
 
 
 def report_sbom(ud: typing.Any, d: typing.Any, image: tarball.Image) -> None:
-    """Say of bills of materials that the image's pin does not cover how to pin them, as DOCKIN_PIN wants."""
+    """Report how to pin the bills of materials that the image's pin does not cover, by DOCKIN_PIN."""
     line = unpinned_sbom(ud, d, image)
     if not line:
         return
     _logger.warning(
-        "The bill of materials of %s is not covered by its pin: the registry may attach another one, or none, the next time."
-        " To get the same each time, add to the recipe:\n%s",
+        "The bill of materials of %s is not covered by the image's pin: next time the registry may have another one, or"
+        " none. To get the same one each time, add to the recipe:\n%s",
         ud.source.reference.tagged.familiar,
         line,
     )

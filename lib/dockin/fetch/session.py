@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What a fetch asks of a registry, with the variables, the environment and the network that BitBake gives."""
+"""A fetch's access to a registry, with BitBake's variables, environment and network rules."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dockin.errors import DockinError
 from dockin.image.reference import ImageReference
 from dockin.registry import credentials, remedies, resolver, runner, settings, skopeo
 
-# Variables that hold a number, and their defaults.
+# Numeric variables, and their defaults.
 _NUMBERS = {"DOCKIN_FETCH_TIMEOUT": 300, "DOCKIN_FETCH_RETRIES": 3}
 
 
 class Session:
-    """Asks for one image by skopeo, and for what skopeo has no command for by the client."""
+    """Asks a registry for one image by skopeo, and by the client for what skopeo has no command for."""
 
     def __init__(self, reference: ImageReference, url: str, d: typing.Any) -> None:
         self._reference = reference
@@ -29,7 +29,7 @@ class Session:
         self._timeout = _number(d, "DOCKIN_FETCH_TIMEOUT")
         self._retries = _number(d, "DOCKIN_FETCH_RETRIES")
         self.options = settings.options(d.getVar)
-        # skopeo looks for no signatures then, and says that there are none.
+        # skopeo would look for no signatures, and report that there are none.
         if self.options.registries_d and not os.path.isdir(self.options.registries_d):
             raise DockinError(f"Invalid DOCKIN_REGISTRIES_D = {self.options.registries_d!r}: there is no such directory")
         self._environment = _environment(d)
@@ -41,20 +41,20 @@ class Session:
         return self.run(skopeo.inspect_argv(self.options, reference))
 
     def config(self, reference: ImageReference) -> bytes:
-        """Return the bytes of the config of an image that is given by its manifest's digest."""
+        """Return the bytes of a config, by the digest of its manifest."""
         return self.run(skopeo.config_argv(self.options, reference))
 
     def referrers(self, reference: ImageReference) -> list[bytes] | None:
-        """Return the registry's lists of what is attached to a digest, in pages, or None where only the tag can tell.
+        """Return the pages of the registry's referrers of a digest, or None if only the tag can tell.
 
-        skopeo has no command for this request. What the lists name is fetched by skopeo, and hashed.
+        skopeo has no command for this request. It fetches what the lists name, and the caller hashes that.
         """
-        self._check_network(f"the list of what is attached to {reference.canonical}")
+        self._check_network(f"the referrers of {reference.canonical}")
         with self._resolver() as resolving:
             return resolving.referrers(reference)
 
     def list_tags(self, reference: ImageReference) -> list[str]:
-        """Return the tags of a repository, as the tools see them: skopeo may refuse a whole list for one name in it."""
+        """Return the tags of a repository, by the tools' resolver: skopeo may refuse a list because of one name in it."""
         self._check_network(f"the list of tags of {reference.name}")
         with self._resolver() as resolving:
             return resolving.tags(reference)
@@ -65,7 +65,7 @@ class Session:
         begin: typing.Callable[[], None] = lambda: None,
         progress: typing.Callable[[], int] = lambda: 0,
     ) -> bytes:
-        """Return what a command of skopeo's prints that asks the registry; see Runner.run()."""
+        """Return the output of a skopeo command that asks the registry; see Runner.run()."""
         self._check_network(shlex.join(argv))
         with remedies.explained(self._reference, self._logins, self.options):
             return self._runner.run(argv, self._reference, begin, progress)
@@ -79,14 +79,14 @@ class Session:
 
 
 def check_settings(d: typing.Any) -> None:
-    """Check the variables of which skopeo's command line is made. Raises DockinError."""
+    """Check the variables that make up skopeo's command line. Raises DockinError."""
     settings.options(d.getVar)
     for name in _NUMBERS:
         _number(d, name)
 
 
 def _number(d: typing.Any, variable: str) -> int:
-    """Return a variable's whole number. Raises DockinError."""
+    """Return a variable's value as a whole number. Raises DockinError."""
     value = d.getVar(variable) or str(_NUMBERS[variable])
     if not value.isdecimal():
         raise DockinError(f"Invalid {variable} = {value!r}: a whole number is expected")
@@ -94,10 +94,10 @@ def _number(d: typing.Any, variable: str) -> int:
 
 
 def _environment(d: typing.Any) -> dict[str, str]:
-    """Return the environment for skopeo: BitBake's for fetchers, and that by which skopeo finds logins and configuration.
+    """Return the environment for skopeo: BitBake's for fetchers, and the variables for skopeo's logins and settings.
 
-    BitBake filters it, so that it can't change task hashes; a fetched image does not depend on it. The user's PATH goes
-    behind BitBake's, for credential helpers and for gpg.
+    BitBake filters these out to protect task hashes, but a fetched image does not depend on them. The user's PATH is
+    appended to BitBake's, for credential helpers and gpg.
     """
     original = d.getVar("BB_ORIGENV", False)
     environment = dict(os.environ)
@@ -113,5 +113,5 @@ def _environment(d: typing.Any) -> dict[str, str]:
 
 
 def _end_with_parent() -> None:
-    """Let skopeo end when the task is killed, so that it does not go on writing under a lock that is gone."""
+    """Have the kernel end skopeo if the task is killed: it must not go on writing after the lock is released."""
     bb.utils.signal_on_parent_exit("SIGTERM")

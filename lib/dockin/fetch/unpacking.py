@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What do_unpack makes of a file in DL_DIR: the archive for docker load, and what there is to know of the image."""
+"""do_unpack for a file in DL_DIR: writes the archive for docker load, and a description of the image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dockin.recipe import source
 from dockin.target import unpacked
 
 SBOM_SUBDIR = "sbom"
-"""Where bills of materials that were attached to images are put, below the directory with the archives."""
+"""Directory of bills of materials attached to images, below that of the archives."""
 
 
 def write(
@@ -29,9 +29,9 @@ def write(
     layers: str,
     target: str,
 ) -> None:
-    """Write the archive target, and beside it what is known of the image, and its bills. Raises DockinError, OSError.
+    """Write the archive target, and beside it the image's description and its bills. Raises DockinError, OSError.
 
-    path is the file in DL_DIR that image was read from; layers is one of archive.LAYER_MODES.
+    path is the file in DL_DIR from which image was read; layers is one of archive.LAYER_MODES.
     """
     directory = os.path.dirname(target)
     result = archive.assemble(path, image, reference, layers, target)
@@ -45,7 +45,7 @@ def write(
 def _write_bills(
     path: str, image: tarball.Image, reference: ImageReference, directory: str
 ) -> tuple[unpacked.Attached, ...]:
-    """Write the bills of materials that came with an image into a directory; return what there is to say of them."""
+    """Write the image's bills of materials into a directory; return their descriptions."""
     bills = []
     numbers: collections.Counter[str] = collections.Counter()
     for attachment, media_type, data in tarball.read_bills(path, image):
@@ -66,7 +66,7 @@ def _description(
     result: archive.Archive,
     bills: tuple[unpacked.Attached, ...],
 ) -> unpacked.UnpackedImage:
-    """Return what there is to know of an archive that is not compressed yet."""
+    """Return the description of an archive that is not compressed yet."""
     return unpacked.UnpackedImage(
         reference=reference.tagged.canonical,
         platform=str(platform),
