@@ -1,43 +1,44 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
 #
-# Writes the Docker images of an image recipe's packages into a data-root, which Docker uses as it is, or into an additional
-# image store, from which Podman does: nothing has to be loaded at the first boot. Needs neither of them, no root, and no program
-# of the target's.
+# Writes the Docker images of an image recipe's packages into a data-root for Docker, or into an additional image store for
+# Podman, so that nothing has to be loaded at first boot. It needs neither Docker nor Podman, no root, and no program of the
+# target.
 #
 #   inherit dockin-dataroot                                          in an image recipe
 #
 #   IMAGE_CLASSES += "dockin-dataroot"                               or in local.conf or the distribution,
 #   DOCKIN_DATAROOT:pn-my-image = "1"                                for some of all images
 #
-# It is in the root file system, or with IMAGE_FSTYPES += "dockin-ext4" in a partition of its own, my-image-<machine>.dockin-ext4
-# in the deploy directory. docs/dataroot.md says which way to choose.
+# The images are in the root file system, or with IMAGE_FSTYPES += "dockin-ext4" in a partition my-image-<machine>.dockin-ext4
+# in the deploy directory. docs/dataroot.md compares the ways.
 
 inherit dockin-code
 
-# In IMAGE_CLASSES the class is in every image of a build; image.bbclass inherits those after the recipe's own, image_types first.
+# IMAGE_CLASSES adds the class to every image of a build; image.bbclass inherits it after the recipe's own classes,
+# image_types first.
 DOCKIN_DATAROOT_INHERITED := "${@'0' if bb.data.inherits_class('image_types', d) else '1'}"
-DOCKIN_DATAROOT_INHERITED[doc] = "Whether the recipe inherits dockin-dataroot itself: 1 or 0."
+DOCKIN_DATAROOT_INHERITED[doc] = "Whether the recipe itself inherits dockin-dataroot: 1 or 0."
 DOCKIN_DATAROOT ?= "${@bb.utils.contains('IMAGE_CLASSES', 'dockin-dataroot', '${DOCKIN_DATAROOT_INHERITED}', '1', d)}"
 DOCKIN_DATAROOT[doc] = "Whether the Docker images of this image's packages are written into a data-root: 1 or 0. By default 1 \
-where the recipe inherits dockin-dataroot, 0 where only IMAGE_CLASSES has it."
+if the recipe inherits dockin-dataroot, 0 if only IMAGE_CLASSES has it."
 
 DOCKIN_DATAROOT_KEEP_ARCHIVES ?= "0"
-DOCKIN_DATAROOT_KEEP_ARCHIVES[doc] = "Whether the archives stay in the root file system though their images are in the data-root: \
-1 or 0. They are needed where a data partition is wiped or survives an update."
+DOCKIN_DATAROOT_KEEP_ARCHIVES[doc] = "Whether archives stay in the root file system although the data-root has their images: \
+1 or 0. Keep them if a data partition may be wiped, or survives an update."
 
 DOCKIN_DATAROOT_EXTRA_SPACE ?= "65536"
-DOCKIN_DATAROOT_EXTRA_SPACE[doc] = "KiB that are free in the partition dockin-ext4, for what Docker writes."
+DOCKIN_DATAROOT_EXTRA_SPACE[doc] = "Free KiB in the partition dockin-ext4, for what Docker writes."
 
-# Where they go on the target.
+# The place of the images on the target.
 DOCKIN_DATAROOT_TARGET = "${@dockin_dataroot_target(d)}"
-DOCKIN_DATAROOT_TARGET[doc] = "Directory on the target for what is written: Docker's DOCKIN_DATAROOT_DIR or Podman's \
-DOCKIN_IMAGESTORE_DIR, which to set instead."
+DOCKIN_DATAROOT_TARGET[doc] = "Directory of the written images on the target: Docker's DOCKIN_DATAROOT_DIR or Podman's \
+DOCKIN_IMAGESTORE_DIR; set these instead."
 DOCKIN_DATAROOT_TARGET[vardepvalue] = "${DOCKIN_DATAROOT_TARGET}"
 
-# Outside the root file system, in which do_image gives each file one and the same time. What is in Docker images keeps its own.
+# Outside the root file system, in which do_image sets the time of each file: files in Docker images keep their own times.
 DOCKIN_DATAROOT_WORKDIR = "${WORKDIR}/dockin-dataroot"
-DOCKIN_DATAROOT_WORKDIR[doc] = "Where the data-root is made."
+DOCKIN_DATAROOT_WORKDIR[doc] = "Directory in which the data-root is made."
 PSEUDO_INCLUDE_PATHS .= ",${DOCKIN_DATAROOT_WORKDIR}"
 
 IMAGE_TYPES += "dockin-ext4"
@@ -60,31 +61,31 @@ do_image[prefuncs] += "dockin_take_dataroot_out"
 do_image[postfuncs] += "dockin_put_dataroot_in"
 
 def dockin_dataroot_wanted(d):
-    """Tell whether a data-root or image store is to be written."""
+    """Tell whether to write a data-root or image store."""
     classic = d.getVar('DOCKIN_RUNTIME_STORE') == dockin.target.runtimes.CLASSIC_STORE
     return d.getVar('DOCKIN_DATAROOT') == '1' and (
         d.getVar('DOCKIN_RUNTIME') != dockin.target.runtimes.DOCKER.name or classic
     )
 
 def dockin_dataroot_target(d):
-    """Return where it is on the target."""
+    """Return its directory on the target."""
     podman = d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.PODMAN.name
     return d.getVar('DOCKIN_IMAGESTORE_DIR' if podman else 'DOCKIN_DATAROOT_DIR')
 
 def dockin_has_partition(d):
-    """Tell whether the data-root goes into a partition of its own."""
+    """Tell whether the data-root gets a partition of its own."""
     return any(kind.split('.')[0] == 'dockin-ext4' for kind in d.getVar('IMAGE_FSTYPES').split())
 
 def dockin_tar_options(d):
-    """Return options that keep extended attributes, by which directories are opaque and programs have capabilities."""
+    """Return options that keep extended attributes, which store opaque directories and capabilities of programs."""
     return " --xattrs --xattrs-include='*'" if dockin_dataroot_wanted(d) else ""
 
 def dockin_dataroot_epoch(d):
-    """Return the time of files that have none of their own: what do_image gives to all of the root file system."""
+    """Return the time for files without their own: that of do_image for the root file system."""
     return int(d.getVar('REPRODUCIBLE_TIMESTAMP_ROOTFS') or d.getVar('SOURCE_DATE_EPOCH') or 0)
 
 def dockin_information_files(d):
-    """Return which packages are installed that have image information files, and the paths of these on the target, sorted."""
+    """Return the installed packages with image information files, and these files' paths on the target, both sorted."""
     import json
     import oe.packagedata
     import oe.rootfs
@@ -115,7 +116,7 @@ python () {
                 " IMAGE_FSTYPES += \"dockin-ext4\"" % d.getVar('PN'))
 }
 
-# Runs when all packages are installed, while the package manager still knows which.
+# Runs after the installation of all packages, while the package manager can still list them.
 python dockin_write_dataroot () {
     import dockin.store.engineconf
     import dockin.store.rootfs
@@ -155,14 +156,14 @@ python dockin_write_dataroot () {
 }
 
 def dockin_dataroot_comment(d):
-    """Return what bills of materials say of the images: where they are."""
+    """Return the comment of SPDX documents on the place of the images."""
     import dockin.sbom.elements
 
     podman = d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.PODMAN.name
     return dockin.sbom.elements.place(d.getVar('DOCKIN_DATAROOT_TARGET'), podman, dockin_has_partition(d))
 
 def dockin_name_dataroot_in_spdx_22(d, packages):
-    """Say in the bill of materials that create-spdx has just written that the images in packages are in the data-root."""
+    """Add the data-root's images to create-spdx's document of the root file system."""
     import dockin.sbom.spdx22
     import oe.sbom
     import pathlib
@@ -192,7 +193,7 @@ python dockin_name_dataroot_in_spdx_30 () {
 dockin_name_dataroot_in_spdx_30[vardepsexclude] += "SPDXROOTFSDEPLOY"
 
 def dockin_report_dataroot(d, sources, size):
-    """Write what is in the data-root beside the image's manifest, for bitbake-layers dockin-status and other tools."""
+    """Write a list of the data-root's content beside the image's manifest, for bitbake-layers dockin-status and other tools."""
     import json
 
     report = {
@@ -257,10 +258,10 @@ dockin_make_partition () {
     shift
     rm -f "$file"
     truncate -s "$DOCKIN_PARTITION_KIB"K "$file"
-    # Below 512 MB mkfs.ext4 takes smaller blocks, of which an extended attribute may not be longer.
+    # Below 512 MB, mkfs.ext4 uses smaller blocks by default, which limits extended attributes to their size.
     mkfs.ext4 -F -b 4096 -U "$DOCKIN_PARTITION_UUID" -E "hash_seed=$DOCKIN_PARTITION_UUID,root_owner=0:0" "$@" \
         -d "$DOCKIN_PARTITION_TREE" "$file"
-    # When the data-root was made and read here is of no interest, and differs from run to run. Inodes are used from the first on.
+    # Times at which the data-root was made and read differ from run to run: reset them. Inodes are used from the first on.
     last=$(debugfs -R "show_super_stats -h" "$file" 2> /dev/null | awk '/^(Inode count|Free inodes):/ { n = $NF - n } END { print -n }')
     awk -v last="$last" -v epoch="$E2FSPROGS_FAKE_TIME" 'BEGIN {
         for (inode = 2; inode <= last; inode++)

@@ -1,84 +1,83 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
 #
-# Installs Docker images from registries, as compressed archives that a unit loads into Docker on first boot.
+# Installs Docker images from registries as compressed archives, which a systemd unit loads into Docker on first boot.
 #
 #   inherit dockin
 #   SRC_URI = "docker://docker.io/library/busybox;tag=1.36.1"
 #   SRC_URI[sha256sum] = "<the index digest's 64 hex digits>"
 #
-# Several images need a ;name= each, which their pins then have too: SRC_URI[<name>.sha256sum]. Other entries of SRC_URI are
-# fetched and unpacked as usual and installed by a do_install:append of the recipe.
+# With several images, give each a ;name=, and pin it by SRC_URI[<name>.sha256sum]. Other entries of SRC_URI are fetched and
+# unpacked as usual; a do_install:append of the recipe installs them.
 #
-# Packages: ${PN} has the archives, ${PN}-preload the units; ${PN} recommends ${PN}-preload. ${PN}-sbom has the bills of
-# materials that are attached to the images, where they are wanted.
-# Each variable is explained by its [doc] below; docs/reference.md has them in tables.
+# Packages: ${PN} has the archives and recommends ${PN}-preload, which has the units. ${PN}-sbom has the bills of materials
+# attached to the images, if they are fetched.
+# Each variable's [doc] explains it; docs/reference.md has tables of them.
 
 inherit systemd dockin-code dockin-sbom
 
 DOCKIN_PLATFORM ?= "${@dockin_target_platform(d)}"
-DOCKIN_PLATFORM[doc] = "Platform of the images, as os/architecture[/variant]; by default what the target's tune runs. \
-A ;platform= in SRC_URI goes before it."
-# Only the result counts for the tasks' hashes, not the machine and tune that it is computed from.
+DOCKIN_PLATFORM[doc] = "Platform of the images, as os/architecture[/variant]; by default that of the target's tune. \
+A ;platform= in SRC_URI overrides it."
+# The tasks' hashes depend only on the result, not on the machine and tune.
 DOCKIN_PLATFORM[vardepvalue] = "${DOCKIN_PLATFORM}"
 
 DOCKIN_PIN ?= "warn"
-DOCKIN_PIN[doc] = "What to do where an image has no pin: warn (print the lines to add), require (an error), or ignore. Where \
-BB_STRICT_CHECKSUM is ignore, as devtool upgrade sets it, this counts as ignore."
-# What was fetched before a pin was required is fetched again, so that it is refused.
+DOCKIN_PIN[doc] = "What to do about unpinned images: warn (print the lines to add), require (an error), or ignore. With \
+BB_STRICT_CHECKSUM = ignore, as set by devtool upgrade, the value counts as ignore."
+# If a pin becomes required, images that were fetched without one are fetched again, and refused.
 DOCKIN_PIN[vardepvalue] = "${@dockin_missing_pin(d)}"
 
-DOCKIN_LICENSE_ACCEPTED[doc] = "Patterns of repositories, such as docker.io/library/*, whose images may be shipped; where it \
-is set, recipes with others are skipped. '*' is any text without a '/', '**' any text; unset, everything is accepted."
+DOCKIN_LICENSE_ACCEPTED[doc] = "Patterns of repositories, such as docker.io/library/*, whose images may be shipped; recipes with \
+other images are skipped. '*' matches any text without a '/', '**' any text. If it is unset, all images are accepted."
 
 DOCKIN_LAYERS ?= "decompressed"
-DOCKIN_LAYERS[doc] = "Layers in the archive: decompressed (smallest once compressed as a whole), or registry (as they were \
-pulled, so that Docker's containerd store knows the image by the registry's digest)."
+DOCKIN_LAYERS[doc] = "Layers in the archive: decompressed (smallest after the archive's compression), or registry \
+(unchanged, so that Docker's containerd store knows the image by the registry's digest)."
 
-DOCKIN_AUTHFILE[doc] = "Login file for the registry; by default what skopeo login or docker login wrote is found."
+DOCKIN_AUTHFILE[doc] = "Login file for the registry; by default that of skopeo login or docker login."
 DOCKIN_CERT_DIR[doc] = "Directory with CA (*.crt), client certificate (*.cert) and key (*.key) for the registry."
-DOCKIN_TLS_VERIFY[doc] = "Set to 0 for registries without TLS or with a certificate that nobody signed."
-DOCKIN_POLICY[doc] = "A containers-policy.json that says which signatures images need; by default the host's."
+DOCKIN_TLS_VERIFY[doc] = "Set to 0 for registries without TLS or with a self-signed certificate."
+DOCKIN_POLICY[doc] = "A containers-policy.json, which states the signatures that images need; by default the host's."
 DOCKIN_REGISTRIES_CONF[doc] = "A containers-registries.conf with mirrors and insecure registries; by default the host's."
-DOCKIN_REGISTRIES_D[doc] = "A directory of containers-registries.d files, which say where signatures are; by default the host's."
-DOCKIN_FETCH_TIMEOUT[doc] = "Seconds without any progress after which a fetch is given up; 300 by default."
-DOCKIN_FETCH_RETRIES[doc] = "How often a fetch is tried again after a fault that may pass; 3 by default."
-DOCKIN_RESOLVER[doc] = "How the tools learn what a tag stands for: http (requests of their own), skopeo, or auto, where \
-skopeo is asked before an error is believed; also from the environment. Fetching is always skopeo's."
+DOCKIN_REGISTRIES_D[doc] = "A directory of containers-registries.d files, which state where signatures are; by default the host's."
+DOCKIN_FETCH_TIMEOUT[doc] = "Seconds without progress after which a fetch fails; 300 by default."
+DOCKIN_FETCH_RETRIES[doc] = "Retries of a fetch after a temporary fault; 3 by default."
+DOCKIN_RESOLVER[doc] = "How the tools look tags up: http (own requests), skopeo, or auto (own requests, and skopeo to confirm an \
+error); also from the environment. Images are always fetched by skopeo."
 
 COMPRESSION_TYPE ?= "xz"
-COMPRESSION_TYPE[doc] = "Compression of the archives: xz, zstd, gzip, none, or a type of one's own with a \
-COMPRESSION_CMD:<type> that writes one of these formats or bzip2: targets read no others."
-COMPRESSION_CMD[doc] = "COMPRESSION_CMD:<type> is the command that writes a compressed file, given as its last argument, to \
-its standard output."
+COMPRESSION_TYPE[doc] = "Compression of the archives: xz, zstd, gzip, none, or your own type with a COMPRESSION_CMD:<type> that \
+writes one of these formats or bzip2: targets read no others."
+COMPRESSION_CMD[doc] = "COMPRESSION_CMD:<type> is the command that compresses the file in its last argument to standard output."
 COMPRESSION_CMD:xz ?= "xz -f -k -9 -T0 -c"
 COMPRESSION_CMD:zstd ?= "zstd -f -k -q -19 -T0 -c"
 COMPRESSION_CMD:gzip ?= "gzip -f -k -9 -n -c"
 COMPRESSION_CMD:none ?= "cat"
 COMPRESSION_RDEPENDS[doc] = "COMPRESSION_RDEPENDS:<type> are the packages that docker load needs to read such an archive."
-# dockerd runs the program xz; gzip it can read itself, zstd since Docker 23. containerd reads plain archives alone; busybox
-# has gzip.
+# dockerd runs the program xz; it reads gzip itself, and zstd since Docker 23. containerd reads only uncompressed archives;
+# busybox has gzip.
 COMPRESSION_RDEPENDS:xz ?= "xz"
 COMPRESSION_RDEPENDS:zstd ?= "${@'zstd' if d.getVar('DOCKIN_RUNTIME') == 'containerd' else ''}"
 COMPRESSION_RDEPENDS:gzip ?= ""
 COMPRESSION_RDEPENDS:none ?= ""
 
 DOCKIN_PRELOAD_FLUSH ?= "1"
-DOCKIN_PRELOAD_FLUSH[doc] = "Whether the archive is removed from the target once its image is loaded: 1 or 0."
+DOCKIN_PRELOAD_FLUSH[doc] = "Whether the archive is removed from the target after its image is loaded: 1 or 0."
 DOCKIN_PRELOAD_PRUNE ?= "0"
-DOCKIN_PRELOAD_PRUNE[doc] = "Whether an image that a preload had loaded is removed once another is loaded under its name, and \
-no container uses it: 1 or 0."
+DOCKIN_PRELOAD_PRUNE[doc] = "Whether an image loaded by a preload is removed after another is loaded under its name, if no \
+container uses it: 1 or 0."
 DOCKIN_PRELOAD_KEEP_PREVIOUS ?= "0"
-DOCKIN_PRELOAD_KEEP_PREVIOUS[doc] = "With DOCKIN_PRELOAD_PRUNE, whether the last image before the loaded one is kept, to go \
-back to: 1 or 0."
+DOCKIN_PRELOAD_KEEP_PREVIOUS[doc] = "With DOCKIN_PRELOAD_PRUNE, whether the previous image is kept for a rollback: 1 or 0."
 
 DOCKIN_SIZE_BUDGET ?= ""
-DOCKIN_SIZE_BUDGET[doc] = "The most that the images of a recipe may need on the target, in bytes, or with K, M or G behind it in \
-KiB, MiB or GiB: all archives, as installed, and what the data-root needs at the peak while they are loaded one after another, \
-archives that are flushed given back. It counts for the store of DOCKIN_RUNTIME and DOCKIN_RUNTIME_STORE. More fails \
-do_package_qa. Empty for no limit."
+DOCKIN_SIZE_BUDGET[doc] = "The most space that the images of a recipe may need on the target, in bytes, or in KiB, MiB or GiB with \
+the suffix K, M or G: all installed archives, and the peak of the data-root while images are loaded one after another and flushed \
+archives are removed. It is counted for the store of DOCKIN_RUNTIME and DOCKIN_RUNTIME_STORE. A recipe that needs more fails in \
+do_package_qa. If it is empty, there is no limit."
 
-# The command and the suffix of the chosen type. BitBake can't see which variable getVar() is asked for: their values count.
+# The command and packages of the chosen type. BitBake does not see which variable getVar() reads: the tasks' hashes need the
+# values.
 DOCKIN_COMPRESSION_CMD = "${@d.getVar('COMPRESSION_CMD:' + d.getVar('COMPRESSION_TYPE')) or ''}"
 DOCKIN_COMPRESSION_CMD[vardepvalue] = "${DOCKIN_COMPRESSION_CMD}"
 DOCKIN_COMPRESSION_CMD[doc] = "The command of the chosen COMPRESSION_TYPE; set COMPRESSION_CMD:<type> instead."
@@ -87,18 +86,18 @@ DOCKIN_COMPRESSION_RDEPENDS[vardepvalue] = "${DOCKIN_COMPRESSION_RDEPENDS}"
 DOCKIN_COMPRESSION_RDEPENDS[doc] = "The packages of the chosen COMPRESSION_TYPE; set COMPRESSION_RDEPENDS:<type> instead."
 DOCKIN_ARCHIVE_SUFFIX = ".tar${@dockin_compression_suffix(d)}"
 DOCKIN_ARCHIVE_SUFFIX[vardepvalue] = "${DOCKIN_ARCHIVE_SUFFIX}"
-DOCKIN_ARCHIVE_SUFFIX[doc] = "Suffix of the archives, which follows from COMPRESSION_TYPE."
-DOCKIN_REFERENCES[doc] = "The images with registry and tag, which follow from SRC_URI; set by the class."
-DOCKIN_STEMS[doc] = "Names of the archives without suffix, which follow from SRC_URI; set by the class."
+DOCKIN_ARCHIVE_SUFFIX[doc] = "Suffix of the archives, derived from COMPRESSION_TYPE."
+DOCKIN_REFERENCES[doc] = "The images with registry and tag, derived from SRC_URI by the class."
+DOCKIN_STEMS[doc] = "Names of the archives without suffix, derived from SRC_URI by the class."
 
-# scarthgap unpacks into WORKDIR, which it does not clean, and has no UNPACKDIR.
+# scarthgap has no UNPACKDIR, and does not clean WORKDIR, into which it unpacks.
 DOCKIN_IMAGEDIR = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}/${@dockin.dockerfetcher.UNPACK_SUBDIR}"
-DOCKIN_IMAGEDIR[doc] = "Where do_unpack puts the archives."
+DOCKIN_IMAGEDIR[doc] = "Directory into which do_unpack writes the archives."
 do_unpack[cleandirs] += "${DOCKIN_IMAGEDIR}"
 S = "${DOCKIN_IMAGEDIR}"
 B = "${WORKDIR}/build"
 
-# Nothing is compiled or linked against; archives are no sources of other recipes; what is in an image has its own CVEs.
+# Nothing is compiled or linked. Archives are no sources of other recipes, and an image's contents have their own CVEs.
 INHIBIT_DEFAULT_DEPS = "1"
 INHIBIT_PACKAGE_STRIP = "1"
 INHIBIT_PACKAGE_DEBUG_SPLIT = "1"
@@ -109,9 +108,9 @@ PACKAGES =+ "${PN}-preload"
 SYSTEMD_PACKAGES = "${PN}-preload"
 FILES:${PN} += "${docker_archivedir}"
 SUMMARY:${PN}-preload ?= "${SUMMARY} (loaded into Docker on first boot)"
-# Of the same version: an upgrade of one alone would leave a unit that is not started again for the new archive.
+# The same version: if only one of both were upgraded, the unit would not be restarted for the new archive.
 RDEPENDS:${PN}-preload += "${PN} (= ${EXTENDPKGV}) dockin-preload ${DOCKIN_COMPRESSION_RDEPENDS}"
-# Recommended: an image without Docker, or without the preload, can be had by BAD_RECOMMENDATIONS or PACKAGE_EXCLUDE.
+# Recommended: BAD_RECOMMENDATIONS or PACKAGE_EXCLUDE can leave out Docker or the preload.
 RRECOMMENDS:${PN} += "${@bb.utils.contains('DISTRO_FEATURES', 'systemd', '${PN}-preload', '', d)}"
 RRECOMMENDS:${PN}-preload += "${DOCKIN_RUNTIME_PACKAGES}"
 
@@ -121,13 +120,13 @@ do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS DOCKIN_FETCH_SBOM"
 do_unpack[file-checksums] += "${@dockin_code('image/* target/unpacked recipe/source fetch/pins fetch/unpacking \
     dockerfetcher', d)}"
 do_compile[file-checksums] += "${@dockin_code('image/* target/*', d)}"
-# scarthgap has no xz among its HOSTTOOLS.
+# scarthgap does not have xz in its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"
 do_compile[cleandirs] = "${B}"
 do_configure[noexec] = "1"
 
 def dockin_target_platform(d):
-    """Return the platform that the target wants, empty where there is none."""
+    """Return the target's platform, "" if there is none."""
     try:
         return str(dockin.dockerfetcher.target_platform(d))
     except dockin.errors.DockinError:
@@ -140,20 +139,20 @@ def dockin_sources(d):
     return dockin.recipe.source.pin_sources(sources, flags)
 
 def dockin_missing_pin(d):
-    """Return require where a pin is required that is not there, else nothing."""
+    """Return require if a required pin is missing, else ""."""
     if d.getVar('DOCKIN_PIN') != 'require' or all(source.reference.digest for source in dockin_sources(d)):
         return ''
     return 'require'
 
 def dockin_compressor_depends(d):
-    """Return the task that provides xz where that is the command and the host's may not be used."""
+    """Return the task that provides xz, if the command is xz and the host's may not be used."""
     command = d.getVar('DOCKIN_COMPRESSION_CMD').split()
     if 'xz' not in command[:1] or 'xz' in d.getVar('HOSTTOOLS').split():
         return ''
     return 'xz-native:do_populate_sysroot'
 
 def dockin_compression_suffix(d):
-    """Return the suffix of the compression, empty for none."""
+    """Return the suffix of the compression, "" for none."""
     kind = d.getVar('COMPRESSION_TYPE')
     return {'none': '', 'gzip': '.gz', 'zstd': '.zst'}.get(kind, '.' + kind)
 
@@ -162,18 +161,18 @@ def dockin_references(d):
     return [dockin.image.reference.parse(text) for text in d.getVar('DOCKIN_REFERENCES').split()]
 
 def dockin_is_external(d):
-    """Tell whether the archives are in a source tree of devtool, where users replace them by their own."""
+    """Tell whether the archives are in a source tree of devtool, where users can replace them."""
     return bb.data.inherits_class('externalsrc', d) and bool(d.getVar('EXTERNALSRC'))
 
 def dockin_packaged_images(d):
-    """Return the content of the recipe's image information files, as it was packaged."""
+    """Return the content of the recipe's packaged image information files."""
     folder, stems = d.expand('${PKGDATA_DIR}/dockin/${PN}/'), d.getVar('DOCKIN_STEMS').split()
     return [dockin.target.imageinfo.read(folder + stem + dockin.target.imageinfo.SUFFIX) for stem in stems]
 
 dockin_packaged_images[vardepsexclude] += "PKGDATA_DIR"
 
-# What can be known to be wrong is said when the recipe is parsed, and before base.bbclass reads the entries with bb.fetch2.URI,
-# which takes the tag of docker://busybox:1.36 for a port and has no word about what to do.
+# Errors in entries are reported at parse time, before base.bbclass reads the entries with bb.fetch2.URI, which takes the tag of
+# docker://busybox:1.36 for a port, and names no remedy.
 addhandler dockin_check_src_uri
 dockin_check_src_uri[eventmask] = "bb.event.RecipePreFinalise"
 python dockin_check_src_uri () {
@@ -183,13 +182,13 @@ python dockin_check_src_uri () {
         bb.fatal("%s: %s" % (e.data.getVar('PN'), error))
 }
 
-# package_rpm.bbclass copies these texts into its spec file as they are. A recipe may have them of an image's labels: versions of
-# devtool add-docker before this check left a '%' in them. This event comes after all that can change a value.
+# package_rpm.bbclass copies these texts unchanged into its spec file. A recipe may have them from an image's labels: versions of
+# devtool add-docker before this check kept a '%'. No other code can change the values after this event.
 addhandler dockin_check_package_texts
 dockin_check_package_texts[eventmask] = "bb.event.RecipeParsed"
 python dockin_check_package_texts () {
     try:
-        # SUMMARY first, which others are made of.
+        # SUMMARY first, because the defaults of others contain it.
         for text in dockin.recipe.newrecipe.PACKAGE_TEXTS:
             for key in sorted(key for key in e.data.keys() if key.partition(':')[0] == text):
                 dockin.recipe.newrecipe.check_package_text(key, e.data.getVar(key) or '')
@@ -201,7 +200,7 @@ python () {
     pn = d.getVar('PN')
     try:
         sources = dockin_sources(d)
-        # externalsrc has emptied SRC_URI where it was inherited before, but for what devtool modify has marked; or it will.
+        # externalsrc, inherited before or after, empties SRC_URI, except for an entry that devtool modify has marked.
         references = [source.reference.tagged for source in sources]
         if not references or dockin.recipe.source.DEVTOOL_MARK in d.getVar('SRC_URI'):
             references = dockin.target.packaged.external_references(d.getVar('EXTERNALSRC') or '/nonexistent') or references
@@ -275,7 +274,7 @@ dockin_do_install () {
     dockin_install_sboms ${D}${DOCKIN_SBOMDIR}
 }
 
-# For bitbake-layers dockin-status, which finds it there also where the work directory is gone, or was another host's.
+# For bitbake-layers dockin-status, which reads them here even without the work directory, or if it was another host's.
 dockin_write_pkgdata () {
     install -d ${PKGDESTWORK}/dockin/${PN}
     for stem in ${DOCKIN_STEMS}; do
@@ -284,7 +283,7 @@ dockin_write_pkgdata () {
 }
 PACKAGEFUNCS += "dockin_write_pkgdata"
 
-# In this task another budget or store costs no other build, and is checked also where the packages come from sstate.
+# In this task, another budget or store reruns no other task, and packages from sstate are checked as well.
 python dockin_check_budget () {
     planned = dockin.target.space.plan_images(
         dockin_packaged_images(d), bb.utils.to_boolean(d.getVar('DOCKIN_PRELOAD_FLUSH')), d.getVar('DOCKIN_RUNTIME_STORE'))
@@ -296,8 +295,8 @@ python dockin_check_budget () {
 do_package_qa[postfuncs] += "dockin_check_budget"
 do_package_qa[file-checksums] += "${@dockin_code('image/* target/*', d)}"
 
-# An upgrade runs no scripts of the old package's (see below): units that only that has would be left as running, failed or
-# enabled. What they are stands in its preset file, which at this moment is still there with all three package managers.
+# An upgrade runs no scripts of the old package (see below): units that only the old package has would stay running, failed or
+# enabled. Its preset file lists them, and still exists at this moment with all three package managers.
 pkg_preinst:${PN}-preload () {
     presets=${systemd_unitdir}/system-preset/98-${PN}-preload.preset
     if [ -z "$D" ] && [ -f "$presets" ] && systemctl >/dev/null 2>/dev/null; then
@@ -311,9 +310,9 @@ pkg_preinst:${PN}-preload () {
     fi
 }
 
-# systemd.bbclass stops and disables the units, but one that failed would stay known to systemd as such. Images stay, since
-# containers may use them. OE-core keeps dpkg and rpm from running this in an upgrade, but not opkg: services that require
-# a unit would stop with it, and stay so when it is started again.
+# systemd.bbclass stops and disables the units, but systemd would still list a failed one. Images stay, because containers may
+# use them. OE-core prevents this script in upgrades by dpkg and rpm, but not by opkg: services that require a unit would stop
+# with it, and stay stopped when it is started again.
 pkg_prerm:${PN}-preload () {
     [ "$1" != upgrade ] || exit 0
     if [ -z "$D" ] && systemctl >/dev/null 2>/dev/null; then
@@ -321,7 +320,7 @@ pkg_prerm:${PN}-preload () {
     fi
 }
 
-# The task is a user's own, or one that does no more than what dockin-sbom adds.
+# Empty: dockin-sbom and users add to the task.
 dockin_do_deploy () {
     :
 }

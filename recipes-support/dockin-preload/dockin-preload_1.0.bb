@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: MIT
 
 SUMMARY = "Loads the Docker images of the root filesystem on the target"
-DESCRIPTION = "The command that the preload units of packages made with dockin.bbclass call: it loads an image \
-archive into Docker where the image is not there yet, and removes the archive when the image is on the disk. \
-Also the target dockin-preload.target, which other units can be ordered after, and what lets the engine wait until \
-its data-root is mounted."
+DESCRIPTION = "The command of the preload units that dockin.bbclass packages: it loads an image archive into Docker \
+if the image is missing, and removes the archive after the image is on the disk. The package also has \
+dockin-preload.target, after which other units can be ordered, and drop-ins that make the runtime wait until its \
+data-root is mounted."
 SECTION = "admin"
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302"
@@ -15,7 +15,7 @@ SRC_URI = "file://dockin-preload file://dockin-preload.target"
 
 inherit allarch systemd
 
-# What OE-core's recipe volatile-binds, whose variable this is, mounts on a read-only root; set it in the configuration for both.
+# OE-core's recipe volatile-binds mounts these on a read-only root. Set the variable in the configuration, for both recipes.
 VOLATILE_BINDS ?= "\
     ${localstatedir}/volatile/lib ${localstatedir}/lib\n\
     ${localstatedir}/volatile/cache ${localstatedir}/cache\n\
@@ -77,17 +77,17 @@ SYSTEMD_SERVICE:${PN} = "dockin-preload.target"
 FILES:${PN} += "${systemd_system_unitdir}/dockin-preload.target ${systemd_system_unitdir}/*.service.d \
     ${systemd_system_unitdir}/*.mount.d"
 
-# As for the units of images in dockin.bbclass: opkg must not stop in an upgrade what requires the target.
+# As for the images' units in dockin.bbclass: in an upgrade, opkg must not stop units that require the target.
 pkg_prerm:${PN} () {
     [ "$1" != upgrade ] || exit 0
 }
 
-# What the engine waits for has to be forgotten, too.
+# systemd has to forget the removed drop-ins.
 pkg_postrm:${PN} () {
     if [ -z "$D" ] && systemctl >/dev/null 2>/dev/null; then
         systemctl daemon-reload
     fi
 }
 
-# No RDEPENDS on Docker: which recipe provides it is the distribution's choice, and this package has one hash for
+# No RDEPENDS on Docker: the distribution chooses the recipe that provides it, and this package has one hash for
 # all machines.
