@@ -110,7 +110,7 @@ def wanted(choice: str, pins: str | None, flag: str) -> Wanted | None:
         reference.check_digest(digest, f"SRC_URI[{flag}]")
     chosen = tuple(sorted(set(digests)))
     if len(chosen) > MAX_ATTACHED:
-        raise DockinError(f"SRC_URI[{flag}] names {len(chosen)} manifests, at most {MAX_ATTACHED} are looked at")
+        raise DockinError(f"SRC_URI[{flag}] names {len(chosen)} manifests, at most {MAX_ATTACHED} are read")
     return None if choice == "0" else Wanted(chosen, choice == "require")
 
 
@@ -126,7 +126,7 @@ def attestations(subject: Subject) -> list[manifests.Descriptor]:
     ]
     if len(found) > MAX_ATTACHED:
         raise InvalidAttachment(
-            f"The index {subject.digest} names {len(found)} attestations of one image, at most {MAX_ATTACHED} are looked at"
+            f"The index {subject.digest} names {len(found)} attestations of one image, at most {MAX_ATTACHED} are read"
         )
     return found
 
@@ -142,7 +142,7 @@ def candidates(pages: typing.Iterable[bytes]) -> list[str]:
         entries = [entry for entry in document.manifests if entry.media_type in manifests.MANIFEST_TYPES]
         found.update(entry.digest for entry in entries if entry.artifact_type in kinds)
     if len(found) > MAX_ATTACHED:
-        raise InvalidAttachment(f"{len(found)} manifests are attached, at most {MAX_ATTACHED} are looked at")
+        raise InvalidAttachment(f"{len(found)} manifests are attached, at most {MAX_ATTACHED} are read")
     return sorted(found)
 
 

@@ -44,7 +44,7 @@ MAX_MANIFEST_SIZE = 4 << 20
 MAX_CONFIG_SIZE = 4 << 20
 """Bytes; the limit of containers/image. A config has history and labels, usually some kilobytes."""
 
-MAX_LOOKED_AT = 100
+MAX_CONFIGS_READ = 100
 """Entries of one index whose configs are read because they state no platform; each costs two requests."""
 
 REFERENCE_TYPE = "vnd.docker.reference.type"
@@ -91,9 +91,9 @@ class Index:
         """
         found = [entry.platform for entry in self.manifests]
         if not any(platform and wanted.accepts(platform) for platform in found):
-            if found.count(None) > MAX_LOOKED_AT:
+            if found.count(None) > MAX_CONFIGS_READ:
                 raise InvalidManifest(
-                    f"Unsupported index: {found.count(None)} entries state no platform, at most {MAX_LOOKED_AT} are read"
+                    f"Unsupported index: {found.count(None)} entries state no platform, at most {MAX_CONFIGS_READ} are read"
                 )
             found = [entry.platform or look(entry) for entry in self.manifests]
         return self.manifests[platforms.select(wanted, found)]

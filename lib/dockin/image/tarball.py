@@ -71,17 +71,17 @@ class Image:
     config: manifests.Config
     attachments: tuple[image_attachments.Attachment, ...] = ()
     """The attachments with bills of materials."""
-    looked_at: typing.Mapping[str, bytes] = field(default_factory=dict)
+    consulted: typing.Mapping[str, bytes] = field(default_factory=dict)
     """Other documents read to choose the image, by digest: manifests and configs of entries that state no platform."""
 
     @property
     def documents(self) -> dict[str, bytes]:
-        """Digest and bytes of the top document, manifest, config, looked_at and attachments, in the order of the tarball."""
+        """Digest and bytes of the top document, manifest, config, consulted and attachments, in the order of the tarball."""
         return {
             self.digest: self.top,
             self.manifest_digest: self.manifest_bytes,
             self.manifest.config.digest: self.config_bytes,
-            **self.looked_at,
+            **self.consulted,
             **{one.digest: one.data for one in self.attachments},
         }
 
@@ -273,12 +273,12 @@ def make_image(
 
     Raises InvalidManifest, PlatformError, InvalidTarball and what read_blob raises.
     """
-    looked_at: dict[str, bytes] = {}
+    consulted: dict[str, bytes] = {}
 
     def read(blob: manifests.Descriptor) -> bytes:
-        if blob.digest not in looked_at:
-            looked_at[blob.digest] = read_blob(blob)
-        return looked_at[blob.digest]
+        if blob.digest not in consulted:
+            consulted[blob.digest] = read_blob(blob)
+        return consulted[blob.digest]
 
     descriptor, manifest_bytes, manifest = resolve(digest, top, wanted, read)
     config_bytes = _read_config(manifest, read)
@@ -290,7 +290,7 @@ def make_image(
             f"Invalid image {descriptor.digest}: {len(manifest.layers)} layers in the manifest,"
             f" {len(config.diff_ids)} in the config"
         )
-    return Image(digest, top, descriptor.digest, manifest_bytes, manifest, config_bytes, config, looked_at=looked_at)
+    return Image(digest, top, descriptor.digest, manifest_bytes, manifest, config_bytes, config, consulted=consulted)
 
 
 def _check_entries(top: bytes, chosen: str, manifest: manifests.Manifest) -> None:

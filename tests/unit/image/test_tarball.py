@@ -790,7 +790,7 @@ def test_no_entry_without_a_platform_that_fits(path, names, error, said):
 
 
 def test_more_entries_without_a_platform_than_are_looked_at():
-    content = silent("-amd64 " * (manifests.MAX_LOOKED_AT + 1))
+    content = silent("-amd64 " * (manifests.MAX_CONFIGS_READ + 1))
     with pytest.raises(InvalidManifest, match="101 entries state no platform, at most 100 are read"):
         tarball.make_image(content.digest, content.data, AMD64, pytest.fail)
 
