@@ -63,7 +63,7 @@ class ResolveError(DockinError):
         self.kind = kind
 
 
-class Certain(ResolveError):
+class FinalError(ResolveError):
     """An error that skopeo could not answer otherwise, or must not be asked about; it may for any other error."""
 
 
@@ -135,7 +135,7 @@ class Challenge:
 
 
 @dataclass
-class _Site:
+class _HostState:
     """What a run has learned about a host over one kind of connection; over an insecure one anybody may have sent it."""
 
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -174,7 +174,7 @@ class Client:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[http.client.HTTPConnection] = []
-        self._sites: dict[tuple[str, Access], _Site] = {}
+        self._hosts: dict[tuple[str, Access], _HostState] = {}
         self._doubted: set[ImageReference] = set()
 
     def close(self) -> None:
@@ -190,12 +190,12 @@ class Client:
         It costs no counted pull. Registries and proxies may answer HEAD with any error, or not at all, where GET works:
         only a GET proves an error. Raises ResolveError.
         """
-        if self._site(reference).headless:
+        if self._host_state(reference).headless:
             return None
         try:
             answer = self._ask(reference, "HEAD", _manifest_path(reference), {"Accept": ACCEPT})
         except ResolveError as error:
-            if isinstance(error, Certain) or error.kind not in ("network", "server", "rate-limited"):
+            if isinstance(error, FinalError) or error.kind not in ("network", "server", "rate-limited"):
                 raise
         else:
             digest = answer.headers.get("Docker-Content-Digest", "")
@@ -210,12 +210,12 @@ class Client:
         """Return the bytes of the index or manifest of a reference, for one counted pull. Raises ResolveError."""
         host = _host(reference)
         if self.statistics.remaining(host) == 0:
-            raise Certain("rate-limited", f"{host} allows no more pulls for now")
+            raise FinalError("rate-limited", f"{host} allows no more pulls for now")
         answer = self._ask(reference, "GET", _manifest_path(reference), {"Accept": ACCEPT}, manifests.MAX_MANIFEST_SIZE)
         self._check(answer, reference)
         if reference.pinned in self._doubted and host != _HUB and not manifests.is_schema_1(answer.body):
             # HEAD failed although the document exists. Docker Hub, which counts each GET, is asked by HEAD again.
-            self._site(reference).headless = True
+            self._host_state(reference).headless = True
         return answer.body
 
     def blob(self, reference: ImageReference, digest: str, limit: int) -> bytes:
@@ -244,7 +244,7 @@ class Client:
             return tags_in(names, reference.name), len(names or ())
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             # skopeo would take such an answer for an empty list.
-            raise Certain("content", f"{_host(reference)} answers with no list of tags") from error
+            raise FinalError("content", f"{_host(reference)} answers with no list of tags") from error
 
     def referrers(self, reference: ImageReference) -> list[bytes] | None:
         """Return the pages of a registry's referrers of a digest, None if it has no such lists.
@@ -277,29 +277,29 @@ class Client:
             answer = self._ask(reference, "GET", path, headers, limit)
             size += len(answer.body)
             if size > MAX_LIST:
-                raise Certain("content", f"{_host(reference)} sends a list of more than {MAX_LIST} bytes")
+                raise FinalError("content", f"{_host(reference)} sends a list of more than {MAX_LIST} bytes")
             yield answer
             following = _following(_host(reference), path, answer.headers) if answer.status == 200 else None
             if following is None:
                 return
             path = following
-        raise Certain("content", f"{_host(reference)} sends a list without an end: {len(seen)} pages so far")
+        raise FinalError("content", f"{_host(reference)} sends a list without an end: {len(seen)} pages so far")
 
     def _ask(
         self, reference: ImageReference, method: str, path: str, headers: dict[str, str], limit: int = MAX_ANSWER
     ) -> Answer:
         """Return the answer to a request, after retries of temporary faults. Raises ResolveError."""
         host = _host(reference)
-        site = self._site(reference)
+        state = self._host_state(reference)
         attempt = 0
         while True:
-            if site.down:
-                raise _copy(site.down)
+            if state.down:
+                raise _copy(state.down)
             failure, wait, answer = None, 0.0, None
             try:
                 answer = self._authorised(reference, method, path, headers, limit)
                 if answer.status not in retries.STATUSES:
-                    site.failing = False
+                    state.failing = False
                     return answer
                 wait = 0.0 if answer.redirected else _retry_after(answer.headers)
                 failure = _status_error(answer, reference)
@@ -310,19 +310,19 @@ class Client:
             except (ValueError, RecursionError):
                 # http.client, urllib and json quote the header or document, perhaps with a token: leave their message out.
                 raise ResolveError("content", f"{host} sends an invalid response") from None
-            most = retries.of_client(failure.__cause__, 0 if site.failing else self._most)
+            most = retries.of_client(failure.__cause__, 0 if state.failing else self._most)
             if method == "HEAD" and not _is_of_host(failure, host):
                 # A GET is tried next.
                 most = min(most, 0 if isinstance(failure.__cause__, socket.timeout) else 1)
                 failure = ResolveError(failure.kind, str(failure))
             elif wait > retries.LONGEST_WAIT:
-                failure = Certain(failure.kind, str(failure))
+                failure = FinalError(failure.kind, str(failure))
             if attempt >= most or wait > retries.LONGEST_WAIT:
-                if isinstance(failure, Certain) and (wait > retries.LONGEST_WAIT or failure.kind == "network"):
-                    site.down = failure
+                if isinstance(failure, FinalError) and (wait > retries.LONGEST_WAIT or failure.kind == "network"):
+                    state.down = failure
                 elif method != "HEAD":
                     # A permanent failure costs its retries only once.
-                    site.failing = True
+                    state.failing = True
                 raise failure
             time.sleep(max(wait, retries.delay(attempt)))
             attempt += 1
@@ -331,31 +331,31 @@ class Client:
         self, reference: ImageReference, method: str, path: str, headers: dict[str, str], limit: int
     ) -> Answer:
         """Send a request with the login that the host is known to require, or learn now that it requires one."""
-        site = self._site(reference)
-        if not site.probed:
+        state = self._host_state(reference)
+        if not state.probed:
             # The first thread that asks a host learns it for all, and the others wait.
-            with site.lock:
-                if not site.probed:
+            with state.lock:
+                if not state.probed:
                     try:
                         return self._with_login(reference, method, path, headers, limit)
                     finally:
-                        site.probed = True
+                        state.probed = True
         return self._with_login(reference, method, path, headers, limit)
 
     def _with_login(
         self, reference: ImageReference, method: str, path: str, headers: dict[str, str], limit: int
     ) -> Answer:
-        site = self._site(reference)
-        authorization = self._authorization(reference, site.challenge) if site.challenge else ""
+        state = self._host_state(reference)
+        authorization = self._authorization(reference, state.challenge) if state.challenge else ""
         answer = self._send(reference, method, path, headers, authorization, limit)
         if answer.status != 401 or answer.redirected:
             return answer
         asked = _challenge(answer.headers, _host(reference))
         if asked is None:
             return answer
-        site.challenge = asked
-        site.scopes[reference.repository] = asked.parameters.get("scope", "")
-        site.tokens.pop(reference.repository, None)
+        state.challenge = asked
+        state.scopes[reference.repository] = asked.parameters.get("scope", "")
+        state.tokens.pop(reference.repository, None)
         fresh = self._authorization(reference, asked)
         if not fresh:
             return answer
@@ -371,14 +371,14 @@ class Client:
         if challenge.scheme == "basic":
             login = self._login(reference)
             return login.basic if login and login.user else ""
-        site = self._site(reference)
+        state = self._host_state(reference)
         with self._lock:
-            lock = site.locks[reference.repository]
+            lock = state.locks[reference.repository]
         with lock:
-            token, expiry = site.tokens.get(reference.repository, ("", 0.0))
+            token, expiry = state.tokens.get(reference.repository, ("", 0.0))
             if time.monotonic() >= expiry:
-                token, seconds = self._token(reference, challenge, site.scopes.get(reference.repository, ""))
-                site.tokens[reference.repository] = token, time.monotonic() + seconds - 10
+                token, seconds = self._token(reference, challenge, state.scopes.get(reference.repository, ""))
+                state.tokens[reference.repository] = token, time.monotonic() + seconds - 10
         return f"Bearer {token}"
 
     def _login(self, reference: ImageReference) -> credentials.Login | None:
@@ -393,8 +393,8 @@ class Client:
         realm = _without_user(urllib.parse.urlsplit(challenge.parameters.get("realm", "")))
         if realm.scheme not in ("https", "http") or not realm.netloc:
             raise ResolveError("auth", f"{_host(reference)} names no token server")
-        if login and realm.scheme == "http" and not self._site(reference).plain:
-            raise Certain("tls", f"{_host(reference)} wants the login sent to {realm.netloc} without TLS")
+        if login and realm.scheme == "http" and not self._host_state(reference).plain:
+            raise FinalError("tls", f"{_host(reference)} wants the login sent to {realm.netloc} without TLS")
         # The registry's own scope is right even if a proxy uses other repository paths.
         scopes = scope.split() or [f"repository:{reference.repository}:pull"]
         query = [("scope", one) for one in scopes]
@@ -421,7 +421,7 @@ class Client:
         if answer.status in (400, 401, 403):
             whose = f"the login from {login.origin}" if login else "no login"
             kind = "denied" if answer.status == 403 else "auth"
-            raise ResolveError(kind, f"{realm.netloc} gives no token for {reference.name} with {whose}{_words(answer)}")
+            raise ResolveError(kind, f"{realm.netloc} gives no token for {reference.name} with {whose}{_error_text(answer)}")
         if answer.status != 200:
             raise _status_error(answer, reference)
         try:
@@ -433,11 +433,11 @@ class Client:
         know_secret(str(token))
         return str(token), seconds
 
-    def _site(self, reference: ImageReference) -> _Site:
+    def _host_state(self, reference: ImageReference) -> _HostState:
         """Return what is known about a reference's host, for its kind of connection."""
         key = _host(reference), self._access(reference)
         with self._lock:
-            return self._sites.setdefault(key, _Site())
+            return self._hosts.setdefault(key, _HostState())
 
     def _send(
         self,
@@ -454,8 +454,8 @@ class Client:
         """
         host = _host(reference)
         access = self._access(reference)
-        site = self._site(reference)
-        scheme = "http" if site.plain else "https"
+        state = self._host_state(reference)
+        scheme = "http" if state.plain else "https"
         url = urllib.parse.urlsplit(f"{scheme}://{host}{path}")
         home = _origin(url)
         redirected = False
@@ -465,10 +465,10 @@ class Client:
             try:
                 answer = self._exchange(url.scheme, url.netloc, access.context, method, target, sent, limit)
             except (ssl.SSLError, ConnectionResetError) as error:
-                first = not redirected and not (site.encrypted or site.plain)
+                first = not redirected and not (state.encrypted or state.plain)
                 if not (first and access.insecure) or isinstance(error, ssl.SSLCertVerificationError):
                     raise _transport_error(url.netloc, error, self._timeout, redirected) from error
-                site.plain = True
+                state.plain = True
                 url = url._replace(scheme="http")
                 home = _origin(url)
                 continue
@@ -476,7 +476,7 @@ class Client:
                 raise _transport_error(url.netloc, error, self._timeout, redirected) from error
             if not redirected:
                 if url.scheme == "https":
-                    site.encrypted = True
+                    state.encrypted = True
                 if not access.insecure:
                     # On an insecure connection anybody could report a limit, and so block secure requests.
                     self.statistics.note(host, answer.headers)
@@ -488,7 +488,7 @@ class Client:
             redirected = True
             url = _without_user(urllib.parse.urlsplit(urllib.parse.urljoin(url.geturl(), answer.headers["Location"])))
             if url.scheme not in ("https", "http") or (url.scheme == "http" and not access.insecure):
-                raise Certain("tls", f"{host} redirects to {url.scheme}://{url.netloc}, which has no TLS")
+                raise FinalError("tls", f"{host} redirects to {url.scheme}://{url.netloc}, which has no TLS")
             if _origin(url) != home:
                 # For all further redirects: the target may choose where they lead.
                 authorization = ""
@@ -586,7 +586,7 @@ def _challenge(headers: http.client.HTTPMessage, host: str) -> Challenge | None:
             found = {name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(rest)}
             return Challenge(scheme.lower(), found)
     if values:
-        schemes = _said(", ".join(value.partition(" ")[0] for value in values))
+        schemes = _printable(", ".join(value.partition(" ")[0] for value in values))
         raise ResolveError("auth", f"{host} asks for a login of an unknown kind: {schemes}")
     return None
 
@@ -692,7 +692,7 @@ def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
 
 def _status_error(answer: Answer, reference: ImageReference) -> ResolveError:
     """Return the error for an unsuccessful status."""
-    words = _words(answer)
+    words = _error_text(answer)
     status = answer.status
     host = _host(reference)
     what = reference.pinned.canonical
@@ -706,32 +706,32 @@ def _status_error(answer: Answer, reference: ImageReference) -> ResolveError:
         return ResolveError("not-found", f"{host} has no {what}{words}")
     if status == 429:
         wait = _retry_after(answer.headers)
-        return Certain(
+        return FinalError(
             "rate-limited", f"{host} limits requests{words}" + (f", try again in {wait:.0f} s" if wait else "")
         )
     kind = "network" if status in (408, 499, 522) else "server" if status >= 500 else "other"
     return ResolveError(kind, f"{host} answers with status {status} for {what}{words}")
 
 
-def _words(answer: Answer) -> str:
+def _error_text(answer: Answer) -> str:
     """Return the registry's error message, on one line."""
     try:
         error = json.loads(answer.body)["errors"][0]
         text = str(error.get("message") or error.get("code") or "")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
-    text = _said(text)
+    text = _printable(text)
     return f" ({text})" if text else ""
 
 
-def _said(text: str) -> str:
+def _printable(text: str) -> str:
     """Return a server's text in a form for messages."""
     return without_secrets(one_line(text))[:200]
 
 
 def _transport_error(host: str, error: Exception, timeout: float, redirected: bool = False) -> ResolveError:
     """Return the error for a connection that failed; a redirect's target says nothing about the registry."""
-    unreachable = ResolveError if redirected else Certain
+    unreachable = ResolveError if redirected else FinalError
     if isinstance(error, socket.timeout):
         return unreachable("network", f"{host} has not answered within {timeout:g} s")
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -749,7 +749,7 @@ def _is_of_host(failure: ResolveError, host: str) -> bool:
     """Tell whether GET would fail like HEAD: nobody answers, or Docker Hub's limit is used up."""
     if failure.kind == "rate-limited":
         return host == _HUB
-    return isinstance(failure, Certain) and not isinstance(failure.__cause__, socket.timeout)
+    return isinstance(failure, FinalError) and not isinstance(failure.__cause__, socket.timeout)
 
 
 def _retry_after(headers: http.client.HTTPMessage) -> float:

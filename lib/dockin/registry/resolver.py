@@ -301,7 +301,7 @@ class Resolver:
 
     def _decides(self, error: ResolveError) -> bool:
         """Tell whether the client's error is final: skopeo knows no better, or the user excludes it."""
-        return self._mode != "auto" or isinstance(error, client.Certain)
+        return self._mode != "auto" or isinstance(error, client.FinalError)
 
     def _by_skopeo(self, reference: ImageReference) -> bool:
         return bool(self._way(reference).reason)

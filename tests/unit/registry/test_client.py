@@ -172,7 +172,7 @@ def test_docker_hub_is_not_asked_again_where_head_is_limited(monkeypatch, wait):
         return 429, {"Retry-After": wait}
 
     client = answering(monkeypatch, limited)
-    with pytest.raises(registry_client.Certain, match="limits requests"):
+    with pytest.raises(registry_client.FinalError, match="limits requests"):
         client.head(reference.parse("busybox:1"))
     assert asked == ["HEAD"]
 
