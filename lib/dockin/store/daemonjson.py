@@ -24,10 +24,10 @@ class InvalidDaemonJson(DockinError):
     """Docker would not see the images; the message names the setting that prevents it."""
 
 
-def check(text: str | None, data_root: str, told_otherwise: bool = False) -> None:
+def check(text: str | None, data_root: str, set_elsewhere: bool = False) -> None:
     """Raise InvalidDaemonJson if Docker would not use a classic data-root with overlay2.
 
-    text is the file's, None if there is none; data_root is the directory of the images. told_otherwise says that Docker
+    text is the file's, None if there is none; data_root is the directory of the images. set_elsewhere says that Docker
     gets its data-root on its command line, so that a file without one proves nothing.
     """
     settings = _parse(text or "{}")
@@ -48,7 +48,7 @@ def check(text: str | None, data_root: str, told_otherwise: bool = False) -> Non
     if named and posixpath.normpath(named) != data_root:
         raise _error("data-root", named, f"the images are written into DOCKIN_DATAROOT_DIR = {data_root!r}",
                      "set both to the same directory, DOCKIN_DATAROOT_DIR in the configuration, for all recipes")
-    if not named and not told_otherwise and data_root != runtimes.DOCKER.data_root:
+    if not named and not set_elsewhere and data_root != runtimes.DOCKER.data_root:
         raise InvalidDaemonJson(
             f"Docker is not told of DOCKIN_DATAROOT_DIR = {data_root!r}, and would look in {runtimes.DOCKER.data_root}:"
             f' install {PATH} with {{"data-root": "{data_root}"}}')

@@ -62,4 +62,4 @@ def test_what_keeps_docker_from_it(settings, data_root, said):
 
 def test_a_data_root_in_the_file_counts_whoever_tells_docker_of_another():
     with pytest.raises(InvalidDaemonJson):
-        daemonjson.check('{"data-root": "/else"}', "/data/docker", told_otherwise=True)
+        daemonjson.check('{"data-root": "/else"}', "/data/docker", set_elsewhere=True)
