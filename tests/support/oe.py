@@ -208,7 +208,7 @@ class Bench:
 
     @functools.cached_property
     def parsed_functions(self) -> Path:
-        """BitBake's cache of what the functions of the classes depend on: it goes by their content, and takes 7 s to fill."""
+        """BitBake's cache of what the functions of the classes depend on: it goes by content, and takes 7 s to fill."""
         build = Build(self, self.folder("build-parsed"))
         build.bitbake("-p").ok()
         return build.path / PARSED_FUNCTIONS

@@ -21,8 +21,8 @@ from oeqa.utils.commands import runCmd
 # oeqa imports this module as "dockin", the name of the layer's package: with this path it is the package as well.
 __path__ = [str(pathlib.Path(__file__).resolve().parents[3] / "dockin")]
 
-import dockin.registry.settings  # noqa: E402
-import dockin.target.imageinfo  # noqa: E402
+import dockin.registry.settings
+import dockin.target.imageinfo
 
 _PN = "dockin-selftest"
 # Of the distribution's demands, those that an image made here can't fulfil.
