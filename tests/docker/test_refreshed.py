@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dockin.image import archive
-from dockin.recipe import recipefile
+from dockin.recipe import textreader
 from support import docker
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "scripts" / "dockin"
@@ -58,7 +58,7 @@ class Layer:
 
     def install(self, **options):
         """Install what the recipe has now; return that."""
-        [image] = recipefile.read(str(self.recipe)).images
+        [image] = textreader.read(str(self.recipe)).images
         reference = image.source.reference
         return self.shelf.install(self.contents[reference.digest], reference.tagged.canonical, **options)
 

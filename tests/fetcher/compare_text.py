@@ -1,20 +1,25 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Reads random recipes as text, and has BitBake parse them: what the text is sure of, BitBake must have so.
+"""Refreshes random recipes, as scripts/dockin does and as devtool does: BitBake then has no wrong pin.
 
     python3 compare_text.py BITBAKE_LIB LAYER_LIB SEED COUNT
 
-Prints JSON: how many images were sure and in doubt, how many recipes were no valid ones, and the disagreements.
+In the registry all images have moved, and there are newer tags. Prints JSON: for either reader how many images were updated
+and how many were problems, how many recipes were no valid ones, and the disagreements.
 """
 
 from __future__ import annotations
 
+import collections
+import hashlib
 import json
 import logging
 import random
+import re
 import shutil
 import sys
 import tempfile
+import typing
 from pathlib import Path
 
 sys.path[:0] = [*sys.argv[1:3], str(Path(__file__).resolve().parent.parent)]
@@ -27,8 +32,9 @@ import bb.parse  # noqa: E402
 import bb.siggen  # noqa: E402
 
 from dockin.errors import DockinError  # noqa: E402
-from dockin.recipe import recipefile, source  # noqa: E402
-from dockin.recipe.yoctolayers import Layers  # noqa: E402
+from dockin.image import manifests  # noqa: E402
+from dockin.recipe import source  # noqa: E402
+from dockin.refresh import engine, parsedrecipes  # noqa: E402
 
 CONF = {
     "PN": "${@bb.parse.vars_from_file(d.getVar('FILE', False), d)[0] or 'defaultpkgname'}",
@@ -100,67 +106,157 @@ class Author:
         return self.one("do_x() {\n    T = \"9\"\n}", '# T = "9"')
 
 
-def built(layer: Path, files: dict[str, str], overrides: str) -> dict[tuple[str, str], set[str | None]]:
-    """Return the images that BitBake has, by name and pin's flag, with their pins. Raises what it raises."""
+class Registry:
+    """Stands for a resolver: every tag stands for a digest of its own, and each repository has newer tags."""
+
+    def kind(self, reference: typing.Any) -> str:
+        return "none"
+
+    def digest(self, reference: typing.Any) -> str:
+        return reference.digest or digest_of(reference)
+
+    def digest_read(self, reference: typing.Any) -> str:
+        return self.digest(reference)
+
+    def document_kind(self, digest: str) -> str:
+        return "manifest"
+
+    def document(self, reference: typing.Any) -> bytes:
+        return b'''{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": [], "config":
+            {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "sha256:%s", "size": 2}}''' % (b"c" * 64)
+
+    def config(self, reference: typing.Any) -> tuple[str, str, manifests.Config]:
+        return "", "", manifests.Config("linux", "amd64", "", (), {}, "")
+
+    def tags(self, reference: typing.Any) -> list[str]:
+        return ["1", "2", "3", "8", "9", "v1", "v8"]
+
+
+class Tinfoil:
+    """Stands for BitBake's own of that name, without a server."""
+
+    tracking = False
+
+    def __init__(self, layer: Path, overrides: str) -> None:
+        self.config_data = configuration(layer, overrides)
+
+    def get_file_appends(self, path: str) -> list[str]:
+        return appends_of(Path(self.config_data.getVar("BBLAYERS")))
+
+    def parse_recipe_file(self, path: str, appendlist: list[str], config_data: typing.Any = None) -> typing.Any:
+        return parse(path, appendlist, config_data or self.config_data)
+
+
+def digest_of(reference: typing.Any) -> str:
+    """Return the digest that a tag stands for."""
+    return "sha256:" + hashlib.sha256(reference.tagged.canonical.encode()).hexdigest()
+
+
+def configuration(layer: Path, overrides: str) -> typing.Any:
+    """Return the datastore of a build with one layer."""
     d = bb.data.init()
-    for name, value in CONF.items():
+    d.enableTracking()
+    settings = {"BBPATH": str(layer), "BBLAYERS": str(layer), "OVERRIDES": f"{overrides}:class-target"}
+    for name, value in {**CONF, **settings}.items():
         d.setVar(name, value)
-    recipe = layer / "recipes" / "app_1.bb"
-    settings = {"BBPATH": str(layer), "OVERRIDES": f"{overrides}:class-target", "FILE": str(recipe)}
+    return d
+
+
+def appends_of(layer: Path) -> list[str]:
+    """Return a layer's appends."""
+    return sorted(map(str, layer.glob("appends/*.bbappend")))
+
+
+def parse(path: str, appends: list[str], config_data: typing.Any) -> typing.Any:
+    """Return the datastore of a recipe. Raises what BitBake raises."""
+    d = bb.data.createCopy(config_data)
+    d.setVar("FILE", path)
     d.setVar("__bbclasstype", "recipe")
-    for name, value in settings.items():
-        d.setVar(name, value)
     bb.parse.siggen = bb.siggen.init(d)
     bb.parse.init_parser(d)
-    d.setVar("__BBAPPEND", " ".join(str(layer / name) for name in files if name.endswith(".bbappend")) or None)
-    parsed = bb.parse.handle(str(recipe), d, 0)[""]
-    found: dict[tuple[str, str], set[str | None]] = {}
-    for entry in (parsed.getVar("SRC_URI") or "").split():
-        image = source.parse_entry(entry)
-        flag = parsed.getVarFlag("SRC_URI", image.pin_flag)
-        pin = image.reference.digest or (f"sha256:{flag}" if flag else None)
-        found.setdefault((image.reference.tagged.canonical, image.pin_flag), set()).add(pin)
-    return found
+    d.setVar("__BBAPPEND", " ".join(appends) or None)
+    return bb.parse.handle(path, d, 0)[""]
+
+
+def built(layer: Path, overrides: str) -> list[source.DockerSource]:
+    """Return the images that BitBake has, with their pins. Raises what it raises."""
+    [recipe] = layer.glob("recipes/*.bb")
+    d = parse(str(recipe), appends_of(layer), configuration(layer, overrides))
+    d.getVar("PN")
+    found = [source.parse_entry(entry) for entry in (d.getVar("SRC_URI") or "").split()]
+    return [one.pinned(d.getVarFlag("SRC_URI", one.pin_flag)) for one in found]
 
 
 def main() -> None:
     """Compare as many recipes as wanted."""
     logging.disable(logging.CRITICAL)
     author, count = Author(int(sys.argv[3])), int(sys.argv[4])
-    outcome = {"sure": 0, "doubtful": 0, "invalid": 0, "wrong": []}
+    numbers: collections.Counter[str] = collections.Counter()
+    wrong: list[typing.Any] = []
     top = Path(tempfile.mkdtemp())
     try:
         for number in range(count):
             layer, files = top / str(number), author.files()
-            # BitBake remembers files by path, so each layer is another one.
             for name, text in {"conf/layer.conf": "", "classes/base.bbclass": "", **files}.items():
                 (layer / name).parent.mkdir(parents=True, exist_ok=True)
                 (layer / name).write_text(text)
-            compare(layer, files, outcome)
+            try:
+                before = {overrides: built(layer, overrides) for overrides in ("arm", "x86")}
+            except (bb.BBHandledException, bb.parse.ParseError, bb.data_smart.ExpansionError, DockinError):
+                numbers["invalid"] += 1
+                continue
+            for reader in ("text", "parsed"):
+                compare(layer, reader, before, numbers, wrong)
             shutil.rmtree(layer)
     finally:
         shutil.rmtree(top)
-    print(json.dumps(outcome))
+    print(json.dumps({**numbers, "wrong": wrong}))
 
 
-def compare(layer: Path, files: dict[str, str], outcome: dict) -> None:
-    """Add what became of a layer's recipe to the outcome."""
-    appends = [str(layer / name) for name in files if name.endswith(".bbappend")]
-    recipe = recipefile.read(str(layer / "recipes" / "app_1.bb"), appends, layers=Layers([str(layer)]))
-    sure = [image for image in recipe.images if image.source and not image.problem]
-    outcome["doubtful"] += len(recipe.images) - len(sure)
-    for overrides in ("arm", "x86"):
-        try:
-            real = built(layer, files, overrides)
-        except (bb.BBHandledException, bb.parse.ParseError, bb.data_smart.ExpansionError, DockinError):
-            outcome["invalid"] += 1
+def compare(
+    layer: Path, reader: str, before: dict[str, list[source.DockerSource]], numbers: collections.Counter[str],
+    wrong: list[typing.Any],
+) -> None:
+    """Refresh a copy of a layer, and add what became of it to the numbers and to what is wrong."""
+    # BitBake remembers files by path, so each copy is another one.
+    mine, after = (layer.parent / f"{layer.name}-{reader}{kind}" for kind in ("", "-after"))
+    shutil.copytree(layer, mine)
+    recipe = str(mine / "recipes" / "app_1.bb")
+    tasks = engine.read_tasks([recipe]) if reader == "text" else [parsedrecipes.read_task(Tinfoil(mine, "arm"), recipe)]
+    report = engine.run(tasks, engine.Options(upgrade="major"), Registry())  # type: ignore[arg-type]
+    numbers[f"{reader} updated"] += report.count("updated")
+    numbers[f"{reader} upgraded"] += sum(result.status == "updated" and result.found.new.tag != result.found.old.tag
+                                         for result in report.results)
+    numbers[f"{reader} problems"] += report.count("error")
+    shutil.copytree(mine, after)
+    # What a class has for another machine is not in the datastore of this one, and no file of the recipe's.
+    hidden = any(re.search(r":(?:arm|x86|class-target)", path.read_text()) for path in layer.glob("classes/*"))
+    for overrides, old in before.items():
+        if reader == "parsed" and overrides != "arm" and hidden:
             continue
-        # One for a machine, or beside one, is not built for each.
-        for image in [] if recipe.replacing else [image for image in sure if not image.conditional]:
-            outcome["sure"] += 1
-            key = (image.source.reference.tagged.canonical, image.source.pin_flag)
-            if image.source.reference.digest not in real.get(key, ()):
-                outcome["wrong"].append([overrides, image.text, image.source.reference.digest, files])
+        try:
+            new = built(after, overrides)
+            right = len(old) == len(new) and all(map(is_right, old, new))
+            done = not right or reader == "text" or overrides != "arm" or done_as_said(report, old, new)
+        except (bb.BBHandledException, bb.parse.ParseError, bb.data_smart.ExpansionError, DockinError) as error:
+            right, done, new = False, True, [repr(error)]
+        if not right or not done:
+            texts = {str(path.relative_to(mine)): path.read_text() for path in mine.rglob("*") if path.is_file()}
+            wrong.append([reader, overrides, list(map(str, old)), list(map(str, new)), texts])
+    shutil.rmtree(mine)
+    shutil.rmtree(after)
+
+
+def is_right(old: source.DockerSource, new: source.DockerSource) -> bool:
+    """Tell whether an image is what it was, or has the pin of what its tag stands for now."""
+    same = (old.reference.name, old.pin_flag, old.platform) == (new.reference.name, new.pin_flag, new.platform)
+    return old == new or (same and new.reference.digest == digest_of(new.reference))
+
+
+def done_as_said(report: engine.Report, old: list[source.DockerSource], new: list[source.DockerSource]) -> bool:
+    """Tell whether as many images have changed as a report says."""
+    changed = {two.url for one, two in zip(old, new) if one != two}
+    return len(changed) == len({result.image.text for result in report.results if result.status == "updated"})
 
 
 if __name__ == "__main__":

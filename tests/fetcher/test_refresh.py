@@ -978,5 +978,5 @@ def test_includes_of_one_name_in_two_layers(server, tmp_path, bytecode):
     # Which of them BitBake takes says the order of the layers, which is not known here.
     [found] = made["first"].json("check", str(named), "--layer", str(made["second"].root), code=1)["images"]
     assert found["uri"] == f"docker://{server.address}/beside/first" and found["file"] == "inc/common.inc"
-    assert "which more than one layer has" in found["error"]["message"]
+    assert "inc/common.inc at recipes-containers/some/first_1.0.bb:2 is in more than one layer" in found["error"]["message"]
     assert statuses(made["first"].json("check", str(named))) == {"first:1": "current"}

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 
 from dockin.errors import DockinError
 from dockin.image import archive, attachments as image_attachments, layertar, manifests, platforms, reference, tarball
-from dockin.recipe import compose, markedyaml, recipefile, source, versions
+from dockin.recipe import compose, markedyaml, recipefile, source, textreader, versions
 from dockin.registry import client as registry_client, credentials, registriesconf, skopeo
 from dockin.target import dockersave, imageinfo
 from fuzz import chains
@@ -350,7 +350,7 @@ def read_recipe(data: bytes) -> None:
     path = scratch(data)
     text = recipefile.load(path)
     assert recipefile.apply(text, []).encode("utf-8", "surrogateescape") == data
-    recipefile.read(path)
+    textreader.read(path)
 
 
 def read_registries_conf(data: bytes) -> None:

@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from dockin.recipe import bitbaketext, recipefile
+from dockin.recipe import bitbaketext, textreader
 from support import patterns
 
 FOUND, COMPUTED = patterns.found()
@@ -118,4 +118,4 @@ def test_recipe_whose_code_does_not_end(tmp_path, begin, repeated, end):
     path = tmp_path / "x_1.bb"
     path.write_text(f'X = "{begin}{repeated * 20_000}{end}"\ninherit dockin\nSRC_URI = "docker://busybox;tag=1"\n')
     with patterns.seconds_of_processor(20):
-        recipefile.read(str(path))
+        textreader.read(str(path))

@@ -35,6 +35,14 @@ _IN_DEFINITION = re.compile(r"\s|$|#")
 # As BitBake reads them, a brace within code goes to the next that closes one. Code that does not end goes to the text's end:
 # it is then in no time that grows with its square.
 _EXPRESSION = re.compile(r"\$\{(@(?:\{[^}]*(?:\}|\Z)|[^{}])+|[a-zA-Z0-9\-_+./~:]+(?=\}))(?:\}|\Z)")
+_PYTHON = re.compile(r"(?:fakeroot\s+)?(?:python[\s(]|def\s|async\s)")
+_COMMENT = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
+# Methods that change a variable, with the name where it is written out: as "T", or as "T:" with more behind it. Then an
+# item of the datastore, and what inherits a class.
+_CHANGE = re.compile(
+    r"""\b(?:set|append|prepend|del)Var(?:Flags?)?\b(?:\s*\(\s*["'](?P<name>[\w.+/-]+)(?:["']\s*[,)]|:))?"""
+    r"""|\brenameVar\b|\bd\s*\[[^\]\n]*\]\s*\+?=(?!=)|\bBBHandler\.inherit\b"""
+)
 _WORD = re.compile(r"(?:\$\{@(?:\{[^{}]*\}|[^{}])+\}|\S)+")
 
 
@@ -157,6 +165,25 @@ class Statement:
     value: Text = field(default=Text("", ()))
 
 
+def changed(statement: Statement, text: str) -> typing.Iterator[tuple[str, int]]:
+    """Yield what a statement changes: variables with their overrides, and the lines; "" is any variable.
+
+    text is that of its file. Python code is not run, also that in a value: what counts is which names it gives to setVar and
+    the like, whatever it does with them; code in comments is passed over.
+    """
+    if statement.word in ("", "unset"):
+        yield ("" if "${" in statement.variable.partition(":")[0] else statement.variable), statement.line
+    code = text[statement.start : statement.end]
+    if is_python(statement, text) or (statement.word != "code" and "${@" in code):
+        for match in _CHANGE.finditer(_COMMENT.sub(lambda comment: " " * len(comment[0]), code)):
+            yield match["name"] or "", line_of(text, statement.start + match.start())
+
+
+def is_python(statement: Statement, text: str) -> bool:
+    """Tell whether a statement of a file with a text is a Python function."""
+    return statement.word == "code" and bool(_PYTHON.match(text, statement.start))
+
+
 def line_of(text: str, offset: int) -> int:
     """Return the number of the line that an offset is in, from 1."""
     return text.count("\n", 0, offset) + 1
@@ -199,79 +226,41 @@ def statements(path: str, text: str) -> typing.Iterator[Statement]:
         yield code.statement(offset)
 
 
+def replaced(text: Text, value: collections.abc.Callable[[str], Text | None]) -> Text:
+    """Return a text in which value has given what stands for the inside of each ${…}; what it gives None for stays."""
+    parts = []
+    end = 0
+    for match in _EXPRESSION.finditer(text.characters):
+        found = value(match[1])
+        parts += [text[end : match.start()], text[match.start() : match.end()] if found is None else found]
+        end = match.end()
+    return joined([*parts, text[end:]])
+
+
 class Scope:
-    """The variables that assignments give, without overrides, as BitBake would have them at the end of the file.
+    """The variables that assignments without overrides give, as BitBake would have them once all files are read."""
 
-    A variable in doubt keeps its value, but is not expanded where the value has to be sure.
-    """
-
-    def __init__(
-        self, lookup: collections.abc.Callable[[str], str | None] | None = None, compares: bool = True
-    ) -> None:
-        """lookup returns what is known from elsewhere: the value for the inside of a ${…}, or None.
-
-        compares tells whether that is compared with what assignments give.
-        """
-        self._compares = compares
-        self._lookup = lookup or (lambda name: None)
+    def __init__(self) -> None:
         self._values: dict[str, _Value] = {}
-        self._presets: dict[str, _Value] = {}
         self._weak: dict[str, _Value] = {}
         self._before: dict[str, _Value] = collections.defaultdict(_Value)
         self._after: dict[str, _Value] = collections.defaultdict(_Value)
+        self._presets: dict[str, _Value] = {}
         self._left = MOST_EXPANDED
-        self.doubts: dict[str, str] = {}
-        """What else a variable may be, by its name: how it goes on after "which"."""
-        self.overridden: dict[str, str] = {}
-        """The same of overrides, which an unset takes away, too."""
-        self.configured: dict[str, str] = {}
-        """The same of defaults from elsewhere, which an assignment takes the place of."""
-        self.elsewhere = False
-        """Whether what is at once expanded stands in another file than the recipe: BitBake takes PV from its name then."""
-        self.unread = ""
-        """What may have changed any variable, as it is not read: how it goes on after "which"; "" if all is."""
 
-    def preset(self, name: str, value: Text, by_file: bool = True) -> None:
-        """Give a variable its value before any assignment; by_file tells whether that is from the recipe's file name."""
-        self._values[name] = _Value(value)
-        if by_file:
-            self._presets[name] = self._values[name]
-
-    def is_preset(self, name: str) -> bool:
-        """Tell whether a variable has still the value that it was given before any assignment."""
-        return name in self._presets and self._values.get(name) is self._presets[name]
+    def preset(self, name: str, value: Text) -> None:
+        """Give a variable its value before any assignment."""
+        self._values[name] = self._presets[name] = _Value(value)
 
     def assign(self, statement: Statement) -> None:
-        """Take an assignment to a variable without flag; one that depends on an override is passed over."""
-        name, *overrides = statement.variable.split(":")
-        value = statement.value
-        if overrides == ["append"]:
-            self._after[name].parts.append(value)
-        elif overrides == ["prepend"]:
-            self._before[name].parts.appendleft(value)
-        elif not overrides:
-            self._operate(name, statement.operator, value)
-
-    def unset(self, name: str) -> None:
-        """Forget a variable, with its overrides as BitBake does."""
-        for values in (self._values, self._weak, self._before, self._after):
-            values.pop(name, None)
-        for reasons in (self.overridden, self.configured):
-            reasons.pop(name, None)
-
-    def doubt(self, name: str) -> str:
-        """Return why a variable's value is not sure, "" if it is."""
-        reasons = (self.doubts.get(name), self.overridden.get(name), self.configured.get(name), self.unread)
-        if self.elsewhere and self.is_preset(name):
-            return "BitBake has from the name of the file in which it is expanded"
-        if self._left <= 0 and not self.is_preset(name):
-            return f"is not expanded here, as the recipe's variables become more than {MOST_EXPANDED} characters"
-        return next(filter(None, reasons), "")
-
-    def left_in(self, text: Text) -> str:
-        """Return a variable in doubt that an expanded text still has, "" if there is none."""
-        names = (match[1] for match in _EXPRESSION.finditer(text.characters))
-        return next((name for name in names if not name.startswith("@") and self.doubt(name)), "")
+        """Take an assignment: to NAME, NAME:append or NAME:prepend, with := only of what is not to be expanded."""
+        name, _, override = statement.variable.partition(":")
+        if override == "append":
+            self._after[name].parts.append(statement.value)
+        elif override == "prepend":
+            self._before[name].parts.appendleft(statement.value)
+        else:
+            self._operate(name, statement.operator, statement.value)
 
     def value(self, name: str) -> Text | None:
         """Return a variable's value, not expanded; None where no assignment gives one."""
@@ -279,60 +268,34 @@ class Scope:
         values = [one for one in (self._before.get(name), found, self._after.get(name)) if one is not None]
         return joined(part for one in values for part in one.parts) if values else None
 
-    def expand(self, text: Text) -> Text:
-        """Return a text with each ${…} that is known replaced; the others stay, and those in doubt."""
-        return self._expand(text, 0, False)
+    def expand(self, text: Text, known: collections.abc.Callable[[str], bool] = lambda name: True, depth: int = 0) -> Text:
+        """Return a text with the values of variables that are known; what is left has ${…}."""
 
-    def guess(self, text: Text) -> Text:
-        """Return what expand() does, but as if all was read: for names, of which only what there is counts."""
-        unread, self.unread = self.unread, ""
-        try:
-            return self.expand(text)
-        finally:
-            self.unread = unread
+        def value(name: str) -> Text | None:
+            found = self.value(name) if known(name) and depth <= _MAX_DEPTH and not self.is_too_long(name) else None
+            if found is None:
+                return None
+            found = self.expand(found, known, depth + 1)
+            # An empty one costs as well.
+            self._left -= len(found.characters) + 1
+            return found
 
-    def expand_at_end(self, text: Text) -> Text:
-        """Return what expand() does, once all files are read: what is known from elsewhere to be other is then in doubt."""
-        return self._expand(text, 0, True)
+        return replaced(text, value)
 
-    def _expand(self, text: Text, depth: int, at_end: bool) -> Text:
-        parts = []
-        end = 0
-        for match in _EXPRESSION.finditer(text.characters):
-            value = self._expression(match[1], depth, at_end)
-            parts += [text[end : match.start()], text[match.start() : match.end()] if value is None else value]
-            end = match.end()
-        return joined([*parts, text[end:]])
-
-    def _expression(self, name: str, depth: int, at_end: bool) -> Text | None:
-        """Return what is known to stand for the inside of a ${…}."""
-        if self.doubt(name):
-            return None
-        value = None if name.startswith("@") or depth > _MAX_DEPTH else self.value(name)
-        known = self._lookup(name) if value is None or (at_end and self._compares) else None
-        if value is None:
-            return None if known is None else plain(known)
-        value = self._expand(value, depth + 1, at_end)
-        # An empty one costs as well.
-        self._left -= len(value.characters) + 1
-        if known is not None and "${" not in value.characters and known != value.characters:
-            self.doubts[name] = f"is {value.characters!r} in the text and {known!r} for BitBake"
-            return None
-        return value
+    def is_too_long(self, name: str) -> bool:
+        """Tell whether a variable is not expanded because all that was expanded is too long already."""
+        return self._left <= 0 and self._values.get(name) is not self._presets.get(name, self)
 
     def _operate(self, name: str, operator: str, value: Text) -> None:
-        if operator == ":=":
-            value = self.expand(value)
         if operator in ("=", ":="):
-            self.configured.pop(name, None)
             self._values[name] = _Value(value)
         elif operator == "?=":
             self._values.setdefault(name, _Value(value))
         elif operator == "??=":
             self._weak[name] = _Value(value)
         else:
-            if name not in self._values or self.is_preset(name):
-                # A preset stays what it is, to be told from this.
+            # What a preset has stays, to be told from this.
+            if name not in self._values or self._values[name] is self._presets.get(name):
                 self._values[name] = _Value(*self._values.get(name, _Value()).parts)
             parts, space = self._values[name].parts, plain(" " if operator in ("+=", "=+") else "")
             if operator in ("=+", "=."):

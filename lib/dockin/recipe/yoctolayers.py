@@ -15,7 +15,8 @@ import re
 import stat
 import typing
 
-from dockin.recipe import bitbaketext, knownclasses, recipecode
+from dockin.recipe import bitbaketext
+from dockin.recipe.bitbaketext import Statement
 
 APPEND = ".bbappend"
 CLASS = ".bbclass"
@@ -25,40 +26,29 @@ OWN = str(pathlib.Path(__file__).resolve().parents[3])
 MAX_FILE = 4 << 20
 """Bytes of a file that is read."""
 
-# Blanks, which may be a continuation that is taken out, around an operator.
-_OPERATOR = r"[ \t\v]*(?::|\?\?|\?|\+|\.)?=[+.]?[ \t\v]*"
-_ASSIGNMENT = re.compile(
-    rf"""^(?:export[ \t]+)?(?P<name>[\w\-+.${{}}/~]+)(?P<overrides>(?::[\w\-+.${{}}/~]+)*){_OPERATOR}["']""", re.MULTILINE
-)
-_CONTINUATION = re.compile(r"\\[ \t]*\r?\n")
-_TAKING = re.compile(r"^(?P<word>require|include_all|include|inherit_defer|inherit)[ \t]+(?P<names>.+)$", re.MULTILINE)
-# What base.bbclass and bitbake.conf take the classes from that all recipes inherit.
+# Variables of the configuration with classes that all recipes inherit: base.bbclass and bitbake.conf.
 _FOR_ALL = ("INHERIT", "INHERIT_DISTRO", "USER_CLASSES")
-_INHERITED = re.compile(
-    rf"""^(?:{"|".join(_FOR_ALL)})(?::(?!remove)[^\s=]+)?{_OPERATOR}(["'])(?P<names>.*)\1""", re.MULTILINE
-)
-# A class for some configurations only, as it is usually written.
-_STRING = r"""\s*["'][^"']*["']\s*,"""
-_CLASS = _STRING.replace("[^\"']*", "([^\"']*)")
-_CHOICE = re.compile(
-    rf"\$\{{@bb\.utils\.(?:filter\({_STRING}{_CLASS}|contains(?:_any)?\({_STRING}{_STRING}{_CLASS}{_CLASS})\s*d\s*\)\}}"
-)
+_CLASS_NAME = re.compile(r"[\w+.-]+")
+_OWN_CLASSES = ("dockin", "dockin-code", "dockin-dataroot", "dockin-sbom")
+HARMLESS = frozenset([
+    *_OWN_CLASSES, "allarch", "bin_package", "deploy", "features_check", "nopackages", "pkgconfig", "systemd",
+    "update-alternatives", "update-rc.d", "useradd",
+])
+"""Classes of this layer and of OE-core that leave SRC_URI, PV and a recipe's names alone."""
 
 
-class Assignment(typing.NamedTuple):
-    """An assignment in a layer's configuration, or in a class that it has all recipes inherit."""
-
-    overrides: list[str]
-    path: str
-    line: int
+Texts = collections.abc.Mapping[str, typing.Optional[str]]
+"""Texts that count instead of those of files, by real path; None for a file that is no longer there."""
 
 
-class Configured(typing.NamedTuple):
-    """Something else in those files: a variable that code changes, or what is not at hand, as "the class x"."""
+class Looked(typing.NamedTuple):
+    """A statement of a file that is only looked at."""
 
-    name: str
-    path: str
-    line: int
+    statement: Statement
+    text: str
+    """That of its file."""
+    missing: str = ""
+    """What the statement takes in that is not at hand, or that may be one of several files."""
 
 
 def content(path: str) -> str:
@@ -73,15 +63,6 @@ def content(path: str) -> str:
         raise OSError(errno.EFBIG, f"it has {state.st_size} bytes, at most {MAX_FILE} are read", path)
     with open(path, "rb") as file:
         return file.read(state.st_size).decode("utf-8", "surrogateescape")
-
-
-def class_names(word: str) -> tuple[list[str], bool]:
-    """Return the classes that a word behind inherit may name, and whether it surely names them."""
-    if "${" not in word:
-        return [word], True
-    chosen = _CHOICE.fullmatch(word)
-    names = [name for group in chosen.groups("") for name in group.split()] if chosen else [word]
-    return names, False
 
 
 def layer_of(path: str) -> str:
@@ -176,12 +157,11 @@ class Layers:
         """roots are the layers' directories; one that is "" is passed over. places are files and directories beside them."""
         self.roots = list({os.path.realpath(root): root for root in roots if root}.values())
         self.places = [*map(os.path.realpath, [*self.roots, *places])]
-        self._assignments: dict[str, list[Assignment]] | None = None
-        self._changes: list[Configured] = []
-        self._missing: list[Configured] = []
         self._appends: list[str] | None = None
         self._optional: set[str] = set()
-        # OpenEmbedded's own is known by its classes' names; its configuration is what recipes begin with.
+        self._configured: list[Looked] | None = None
+        self._layer_of: dict[str, str] = {}
+        # OpenEmbedded's own configuration is what recipes begin with.
         self._others = [root for root in self.roots if not os.path.isfile(os.path.join(root, "conf", "bitbake.conf"))]
 
     def hold(self, path: str) -> bool:
@@ -189,16 +169,83 @@ class Layers:
         real = os.path.realpath(path)
         return any(real == place or real.startswith(place.rstrip("/") + "/") for place in self.places)
 
-    def classes(self, name: str, folder: str = "classes-recipe") -> list[str]:
-        """Return the files of a class, the first of which BitBake takes; none of a class whose name is enough.
+    def included(self, name: str, path: str, texts: Texts | None = None) -> list[str]:
+        """Return the files that an include in a file may mean: the one beside it, or those of all layers, its own first.
 
-        folder is classes-global for one that all recipes inherit.
+        With texts, files are as if they had those.
         """
-        if name in knownclasses.OWN:
+
+        def is_file(candidate: str) -> bool:
+            real = os.path.realpath(candidate)
+            return texts[real] is not None if texts and real in texts else os.path.isfile(candidate)
+
+        directory = os.path.dirname(path)
+        if directory not in self._layer_of:
+            self._layer_of[directory] = layer_of(path)
+        folders = dict.fromkeys([directory, self._layer_of[directory] or directory, *self.roots])
+        candidates = {os.path.realpath(one): one for one in (os.path.normpath(os.path.join(at, name)) for at in folders)}
+        found = [candidate for candidate in candidates.values() if is_file(candidate)]
+        return found[:1] if found and found[0] == os.path.normpath(os.path.join(directory, name)) else found
+
+    def classes(self, name: str) -> list[str]:
+        """Return the files of a class, the first of which BitBake takes; none of this layer's, nor OE-core's of HARMLESS."""
+        if name in _OWN_CLASSES:
             return []
-        roots = self._others if name in knownclasses.HARMLESS else self.roots
-        candidates = (os.path.join(root, kind, name + CLASS) for root in roots for kind in (folder, "classes"))
+        roots = self._others if name in HARMLESS else self.roots
+        kinds = ("classes-recipe", "classes-global", "classes")
+        candidates = (os.path.join(root, kind, name + CLASS) for root in roots for kind in kinds)
         return [path for path in candidates if os.path.isfile(path)]
+
+    def look_at(self, path: str, done: set[str], texts: Texts | None = None) -> typing.Iterator[Looked]:
+        """Yield the statements of a class or a file of the configuration, and of what it takes in that is not done yet.
+
+        With texts, files are read as if they had those.
+        """
+        real = os.path.realpath(path)
+        if real in done:
+            return
+        done.add(real)
+        try:
+            known = texts.get(real) if texts else None
+            text = (content(path) if known is None else known) if self.hold(path) else None
+        except OSError:
+            text = None
+        if text is None:
+            yield Looked(Statement(path, 0, 0, 1), "", path)
+            return
+        for statement in bitbaketext.statements(path, text):
+            found, missing = self._taken_in(statement)
+            yield Looked(statement, text, missing)
+            for one in found:
+                yield from self.look_at(one, done, texts)
+
+    def _taken_in(self, statement: Statement) -> tuple[list[str], str]:
+        """Return the files that a statement takes in, and what of it is not at hand or not known."""
+        words = [word.characters for word in statement.value.split()]
+        if statement.variable.partition(":")[0] in _FOR_ALL:
+            # Whether or not: these are often chosen by code. Those of other layers are as unknown here as local.conf.
+            names = _CLASS_NAME.findall(statement.value.characters)
+            return [path for name in names for path in self.classes(name)[:1]], ""
+        if statement.word in ("", "unset", "code"):
+            return [], ""
+        if statement.word.startswith("inherit"):
+            places = {word: self.classes(word) for word in words}
+            lost = [f"the class {word}" for word, found in places.items() if not found and word not in HARMLESS]
+            return [found[0] for found in places.values() if found], ", ".join(lost)
+        layer = self._layer_of.setdefault(os.path.dirname(statement.path), layer_of(statement.path))
+        files = {word: self.included(word.replace("${LAYERDIR}", layer), statement.path) for word in words}
+        lost = [word for word, found in files.items() if len(found) != 1 or statement.word == "include_all"]
+        return [path for found in files.values() for path in found], ", ".join(lost)
+
+    def configured(self) -> list[Looked]:
+        """Return the statements of the layers' configuration, and of the classes at hand that it has all recipes inherit."""
+        if self._configured is None:
+            done: set[str] = set()
+            files = (path for root in self._others for path in walk(os.path.join(root, "conf"), (".conf", ".inc")))
+            found = (looked for path in files for looked in self.look_at(path, done))
+            core = tuple(root + "/" for root in self.roots if root not in self._others)
+            self._configured = [looked for looked in found if not looked.statement.path.startswith(core)]
+        return self._configured
 
     def appends(self) -> list[str]:
         """Return the appends that BBFILES of their layers take in, or may take in."""
@@ -223,82 +270,3 @@ class Layers:
         for path in sorted(set(taken_in(sometimes, APPEND)).difference(taken)):
             self._optional.add(os.path.realpath(path))
             yield path
-
-    def assignments(self) -> dict[str, list[Assignment]]:
-        """Return what the configurations assign, by the variable's name without overrides.
-
-        With them what they include, and the classes that they have all recipes inherit.
-        """
-        if self._assignments is None:
-            self._assignments = collections.defaultdict(list)
-            done: set[str] = set()
-            for root in self._others:
-                for path in walk(os.path.join(root, "conf"), (".conf", ".inc")):
-                    self._add(path, root, done)
-        return self._assignments
-
-    def changes(self) -> list[Configured]:
-        """Return the variables that code of classes changes that all recipes inherit; "" is any."""
-        self.assignments()
-        return self._changes
-
-    def missing(self) -> list[Configured]:
-        """Return what the configurations take in, as classes that all recipes inherit, and that is not at hand."""
-        self.assignments()
-        return self._missing
-
-    def _add(self, path: str, root: str, done: set[str]) -> None:
-        """Take notice of a file of the configuration, in the layer with a root."""
-        assert self._assignments is not None
-        if os.path.realpath(path) in done:
-            return
-        done.add(os.path.realpath(path))
-        if not self.hold(path):
-            self._missing.append(Configured("the file", path, 1))
-            return
-        try:
-            text = content(path)
-        except OSError:
-            return
-        # Of as many lines, for their numbers.
-        joined = _CONTINUATION.sub("\v", text)
-        for match in _ASSIGNMENT.finditer(joined):
-            overrides = match["overrides"].split(":")[1:]
-            self._assignments[match["name"]].append(Assignment(overrides, path, _line(joined, match.start())))
-        if path.endswith(CLASS):
-            for change in recipecode.changes(text):
-                self._changes.append(Configured(change.name, path, bitbaketext.line_of(text, change.offset)))
-        for match in _TAKING.finditer(joined):
-            names = _words(match["names"].partition("#")[0])
-            if match["word"].startswith("inherit"):
-                self._add_classes(names, path, _line(joined, match.start()), root, done)
-            else:
-                self._add_included(names, path, root, done)
-        for match in _INHERITED.finditer(joined):
-            self._add_classes(_words(match["names"]), path, _line(joined, match.start()), root, done)
-
-    def _add_included(self, names: list[str], path: str, root: str, done: set[str]) -> None:
-        for name in names:
-            for folder in (os.path.dirname(path), *self._others):
-                candidate = os.path.normpath(os.path.join(folder, name.replace("${LAYERDIR}", root)))
-                if os.path.isfile(candidate):
-                    self._add(candidate, root, done)
-
-    def _add_classes(self, words: list[str], path: str, line: int, root: str, done: set[str]) -> None:
-        # What those are is read where it is assigned.
-        words = [word for word in words if word not in (f"${{{name}}}" for name in _FOR_ALL)]
-        for name in (name for word in words for name in class_names(word)[0]):
-            found = self.classes(name, "classes-global")
-            for file in found:
-                self._add(file, root, done)
-            if not found and name not in knownclasses.HARMLESS:
-                self._missing.append(Configured(f"the class {name}", path, line))
-
-
-def _words(text: str) -> list[str]:
-    return [word.characters for word in bitbaketext.plain(text).split()]
-
-
-def _line(joined: str, offset: int) -> int:
-    """Return the number of the line that an offset is in, of a text with \\v for continuations."""
-    return 1 + joined.count("\n", 0, offset) + joined.count("\v", 0, offset)

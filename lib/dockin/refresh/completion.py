@@ -16,7 +16,7 @@ import threading
 import typing
 
 from dockin.errors import DockinError
-from dockin.recipe import includes, newrecipe, recipefile, yoctolayers as at_hand
+from dockin.recipe import newrecipe, recipefile, textreader, yoctolayers as at_hand
 from dockin.registry import resolver, settings
 
 SECONDS = 2.0
@@ -71,7 +71,7 @@ def _recipes(directories: list[str]) -> set[str]:
     """Return the recipes that the layers' BBFILES and, for the collections that there are, BBFILES_DYNAMIC take in."""
     settings_of = {directory: at_hand.settings(directory) for directory in directories}
     collections = {name for values in settings_of.values() for name in values.get("BBFILE_COLLECTIONS", "").split()}
-    including = includes.Includes(directories)
+    scanner = textreader.Scanner(at_hand.Layers(directories))
     found = set()
     for values in settings_of.values():
         patterns = values.get("BBFILES", "").split()
@@ -80,7 +80,7 @@ def _recipes(directories: list[str]) -> set[str]:
             if wanted.startswith("!") != (wanted.lstrip("!") in collections):
                 patterns.append(pattern)
         for path in at_hand.taken_in(" ".join(patterns), at_hand.RECIPE):
-            if including.of(path).uses_class:
+            if scanner.of(path).uses_class:
                 found.add(recipefile.values_of_name(path)["PN"])
     return found
 

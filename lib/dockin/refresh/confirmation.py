@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from dockin.errors import DockinError
 from dockin.image.reference import ImageReference
-from dockin.recipe import mentions, recipefile, source
+from dockin.recipe import mentions, recipefile, source, yoctolayers
 from dockin.recipe.bitbaketext import Spot
 from dockin.recipe.recipefile import Edit, Image, Recipe
 from dockin.target import units
@@ -173,7 +173,7 @@ class Drafts:
             _compare(recipe, before, after, results, {recipe.path: renamed} if renamed else {})
             self._compare_mentions(recipe, before, after, texts)
 
-    def _compare_mentions(self, recipe: Recipe, before: Recipe, after: Recipe, texts: recipefile.Texts) -> None:
+    def _compare_mentions(self, recipe: Recipe, before: Recipe, after: Recipe, texts: yoctolayers.Texts) -> None:
         """Raise Unconfirmed where something named an image of a recipe, and does not any more."""
         old, new = _references(before), _references(after)
         tags = any(old[number].tag != new[number].tag for number in old)

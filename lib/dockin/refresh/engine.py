@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 
 from dockin.image import platforms
 from dockin.image.reference import ImageReference
-from dockin.recipe import includes, mentions, recipefile, versions
+from dockin.recipe import mentions, recipefile, textreader, versions
 from dockin.recipe.bitbaketext import Spot
 from dockin.recipe.markedyaml import NoYaml
 from dockin.recipe.recipefile import Edit, Image, Recipe
@@ -193,10 +193,10 @@ def read_tasks(
     at_hand = around(paths, beside)
     own_too = any(map(is_own, paths))
     tasks = []
-    for path, appends in _with_users(recipefile.find(paths, at_hand), at_hand):
+    for path, appends in _with_users(textreader.find(paths, at_hand), at_hand):
         try:
-            recipe = recipefile.read(path, appends, layers=at_hand)
-        except recipefile.Outside as error:
+            recipe = textreader.read(path, appends, at_hand)
+        except textreader.Outside as error:
             recipe = Recipe(path, os.path.basename(path), layer_of(path), notes=[str(error)], expected=True)
         except recipefile.RecipeError as error:
             # One that can't be read does not keep the others from it.
@@ -213,12 +213,11 @@ def _with_users(found: list[tuple[str, list[str]]], at_hand: Layers) -> list[tup
     wanted = [path for path, _ in found if path.endswith(recipefile.INCLUDE)]
     if not wanted:
         return found
-    # As recipefile.read() has it: what the order of layers would say is not known, so a file means its own layer's first.
-    including = includes.Includes(others=at_hand.roots)
+    scanner = textreader.Scanner(at_hand)
     users = dict.fromkeys(wanted, False)
     result = {path: appends for path, appends in found if path not in users}
-    for path, appends in recipefile.find_all(_places(wanted, at_hand), at_hand):
-        mine = set(map(os.path.realpath, including.of(path, appends).texts))
+    for path, appends in textreader.find_all(_places(wanted, at_hand), at_hand):
+        mine = set(map(os.path.realpath, scanner.of(path, appends).texts))
         for include in wanted:
             if os.path.realpath(include) in mine:
                 users[include] = True
@@ -237,15 +236,16 @@ def _places(files: collections.abc.Iterable[str], at_hand: Layers) -> list[str]:
 def neighbours(
     recipes: collections.abc.Iterable[tuple[str, list[str]]],
     tasks: list[Task],
-    including: includes.Includes,
+    layers: Layers,
 ) -> list[tuple[str, list[str]]]:
     """Return the recipes, each with its appends, that are no task and may have a file in common with one."""
     files = {path for task in tasks for path in task.recipe.files}
     own = {task.recipe.path for task in tasks} | {path for path in files if path.endswith(APPEND)}
     folders = {os.path.dirname(path) for path in files}
+    scanner = textreader.Scanner(layers)
     found = []
     for path, appends in recipes:
-        made_of = including.of(path, appends)
+        made_of = scanner.of(path, appends)
         # What is in the same directory may have file:// entries in common.
         shares = os.path.dirname(path) in folders or not files.isdisjoint(made_of.texts)
         if path not in own and (not made_of.whole or shares):
@@ -269,12 +269,11 @@ def neighbouring(found: collections.abc.Iterable[Task], tasks: list[Task]) -> li
 
 def _neighbours_in_layers(tasks: list[Task], platform: platforms.Platform | None, at_hand: Layers) -> list[Task]:
     places = _places([task.recipe.path for task in tasks], at_hand)
-    including = includes.Includes(others=at_hand.roots)
     found = []
-    for path, appends in neighbours(recipefile.find_all(places, at_hand), tasks, including):
+    for path, appends in neighbours(textreader.find_all(places, at_hand), tasks, at_hand):
         # What can't be read shows no pin; it is said when that recipe is refreshed itself.
         with contextlib.suppress(recipefile.RecipeError):
-            found.append(Task(recipefile.read(path, appends, layers=at_hand), platform, examined=False))
+            found.append(Task(textreader.read(path, appends, at_hand), platform, examined=False))
     return neighbouring(found, tasks)
 
 

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Recipes with images as BitBake has parsed them: what the front-ends in devtool and bitbake-layers refresh.
 
-The text is read as scripts/dockin reads it, so that the result is the same; BitBake adds the values that the text does not
-have, the appends and the includes of other layers, and the machine's platform.
+An edit is confirmed by BitBake, too: it parses the recipe once more, from shadows of the layers with the new texts in them.
 """
 
 from __future__ import annotations
@@ -12,13 +11,14 @@ import contextlib
 import dataclasses
 import fnmatch
 import os
+import tempfile
 import typing
 
 from dockin.errors import DockinError
 from dockin.image import platforms
-from dockin.recipe import includes, recipefile, source
-from dockin.recipe.recipefile import Image, Recipe
-from dockin.recipe.yoctolayers import is_own
+from dockin.recipe import parsedreader, textreader
+from dockin.recipe.recipefile import Recipe, RecipeError, is_own_file, load
+from dockin.recipe.yoctolayers import Layers, Texts, is_own
 from dockin.refresh import engine
 from dockin.refresh.engine import Task
 from dockin.registry import settings
@@ -64,7 +64,7 @@ def read_tasks(tinfoil: typing.Any, patterns: list[str], platform: platforms.Pla
             if not fitting and patterns:
                 others.setdefault(path, file_name)
             elif path not in tasks:
-                task = _task(tinfoil, file_name, path, platform)
+                task = read_task(tinfoil, file_name, platform)
                 tasks[path] = dataclasses.replace(task, aside=not patterns and is_own(path))
     if unmatched:
         names = ", ".join(sorted(unmatched))
@@ -77,96 +77,124 @@ def _neighbours(tinfoil: typing.Any, tasks: list[Task], others: dict[str, str]) 
     """Return the tasks of recipes that share a file with those; others are recipes by path, as BitBake names them."""
     if not tasks:
         return []
-    search = _folders(tinfoil.config_data)
+    layers = Layers(_layers(tinfoil))
     pairs = [(path, _appends(tinfoil, file_name)) for path, file_name in others.items()]
     # Of what this configuration skips, as recipes for other machines, BitBake has no values: the text has to do.
     pairs += [(plain_path(file_name), []) for file_name in tinfoil.get_skipped_recipes()]
     found = []
-    for path, appends in engine.neighbours(pairs, tasks, includes.Includes(search)):
+    for path, appends in engine.neighbours(pairs, tasks, layers):
         # What can't be read shows no pin.
-        with contextlib.suppress(recipefile.RecipeError):
+        with contextlib.suppress(RecipeError):
             known = path in others
-            task = _task(tinfoil, others[path], path) if known else Task(recipefile.read(path, appends, search))
+            task = read_task(tinfoil, others[path]) if known else Task(textreader.read(path, appends, layers))
             found.append(dataclasses.replace(task, examined=False))
     return engine.neighbouring(found, tasks)
 
 
-def _folders(d: typing.Any) -> list[str]:
-    """Return the directories in which a datastore looks for includes."""
-    return [folder for folder in (d.getVar("BBPATH") or "").split(":") if folder]
+def _layers(tinfoil: typing.Any) -> list[str]:
+    return (tinfoil.config_data.getVar("BBLAYERS") or "").split()
 
 
 def _appends(tinfoil: typing.Any, file_name: str) -> list[str]:
     return sorted(tinfoil.get_file_appends(file_name), key=os.path.basename)
 
 
-def _task(tinfoil: typing.Any, file_name: str, path: str, platform: platforms.Platform | None = None) -> Task:
-    d = tinfoil.parse_recipe_file(file_name)
-
-    def lookup(name: str) -> str | None:
-        if not name.startswith("@"):
-            value = d.getVar(name)
-            return None if value is None else str(value)
-        value = d.expand("${" + name + "}")
-        return None if "${" in value else str(value)
-
-    recipe = recipefile.read(path, _appends(tinfoil, file_name), _folders(d), lookup)
-    recipe.name = d.getVar("PN")
-    _compare(recipe, d)
+def read_task(tinfoil: typing.Any, file_name: str, platform: platforms.Platform | None = None) -> Task:
+    """Return a recipe, by its file as BitBake names it; platform is by default the machine's. Raises DockinError."""
+    # After devtool modify an append has the sources elsewhere, and SRC_URI has no images.
+    appends = [one for one in tinfoil.get_file_appends(file_name) if "inherit externalsrc" not in load(one)]
+    parse = _Parser(tinfoil, file_name, appends)
     if platform is None:
+        with contextlib.suppress(DockinError):
+            platform = settings.target_platform(parse.d.getVar)
+    return Task(parse.recipe, platform)
+
+
+class _Parser:
+    """Has BitBake parse a recipe, as it is and as it would be with other texts in its files."""
+
+    def __init__(self, tinfoil: typing.Any, file_name: str, appends: list[str]) -> None:
+        path = plain_path(file_name)
+        self._tinfoil = tinfoil
+        self._prefix = file_name[: -len(path)]
+        self._appends = appends
+        self.d = self._parse(file_name, appends)
+        self.recipe = self._read(self.d, path, os.path.normpath)
+        self.recipe.again = self._again
+
+    def _parse(self, file_name: str, appends: list[str], config_data: typing.Any = None) -> typing.Any:
+        tracking, self._tinfoil.tracking = self._tinfoil.tracking, True
         try:
-            platform = settings.target_platform(d.getVar)
-        except DockinError:
-            platform = None
-    return Task(recipe, platform)
+            return self._tinfoil.parse_recipe_file(file_name, appendlist=appends, config_data=config_data)
+        except Exception as error:  # what BitBake raises for a bad recipe differs with the release
+            raise DockinError(f"BitBake does not parse {file_name}: {error}") from error
+        finally:
+            self._tinfoil.tracking = tracking
+
+    def _read(self, d: typing.Any, path: str, named: typing.Callable[[str], str]) -> Recipe:
+        configuration = set((self._tinfoil.config_data.getVar("BBINCLUDED") or "").split())
+        included = (one for one in (d.getVar("BBINCLUDED") or "").split() if one not in configuration and is_own_file(one))
+        # What was looked for and is not there is among them.
+        texts = {named(one): load(one) for one in included if os.path.isfile(one)}
+        return parsedreader.read(path, d, texts, named)
+
+    def _again(self, texts: Texts, renamed: str) -> Recipe:
+        """Return the recipe with other texts. Raises DockinError where BitBake does not take them."""
+        recipe = self.recipe
+        changed = {path: texts[os.path.realpath(path)] for path in recipe.files if os.path.realpath(path) in texts}
+        if not changed and not renamed:
+            return recipe
+        if renamed:
+            changed[renamed] = texts[os.path.realpath(renamed)]
+        with tempfile.TemporaryDirectory(prefix="dockin-") as folder:
+            shadows = _Shadows(folder, _layers(self._tinfoil), changed)
+            config_data = self._tinfoil.config_data.createCopy()
+            config_data.enableTracking()
+            config_data.setVar("BBPATH", ":".join(map(shadows.of, (config_data.getVar("BBPATH") or "").split(":"))))
+            appends = [shadows.of(one) for one in textreader.appends_left(self._appends, renamed)]
+            path = renamed or recipe.path
+            d = self._parse(self._prefix + shadows.of(path), appends, None if self._prefix else config_data)
+            return self._read(d, path, shadows.real)
 
 
-def _compare(recipe: Recipe, d: typing.Any) -> None:
-    """Make a problem of each image in which text and BitBake differ: classes, code and configuration change SRC_URI, too."""
-    built = _built(d)
-    overrides = set((d.getVar("OVERRIDES") or "").split(":"))
-    replaced = any(overrides.issuperset(names) for names in recipe.replacing)
-    recipe.images = [_compared(image, d, built, replaced) for image in recipe.images] + _unseen(recipe, built)
+class _Shadows:
+    """Copies of layers with other texts in some files; all else in them is a link to what is there."""
 
+    def __init__(self, folder: str, layers: list[str], texts: dict[str, str | None]) -> None:
+        """texts are by path; None is a file that is not there."""
+        self._roots: dict[str, str] = {}
+        for layer in (one.rstrip("/") for one in layers):
+            mine = {path: text for path, text in texts.items() if path.startswith(layer + "/")}
+            if mine:
+                self._roots[layer] = os.path.join(folder, str(len(self._roots)), os.path.basename(layer))
+                self._make(layer, mine)
 
-def _built(d: typing.Any) -> dict[source.DockerSource, str]:
-    """Return the images that BitBake sees, without their pins, and how they stand there."""
-    found = {}
-    for entry in (d.getVar("SRC_URI") or "").split():
-        if source.is_docker(entry):
-            # One that breaks a rule does so in the text, too.
-            with contextlib.suppress(DockinError):
-                found[_unpinned(source.parse_entry(entry))] = entry
-    return found
+    def _make(self, directory: str, texts: dict[str, str | None]) -> None:
+        """Make the shadow of a directory, in which there are files with other texts."""
+        os.makedirs(self.of(directory))
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            below = {one: text for one, text in texts.items() if one.startswith(path + "/")}
+            if below:
+                self._make(path, below)
+            elif path not in texts:
+                os.symlink(path, self.of(path))
+        for path, text in texts.items():
+            if text is not None and os.path.dirname(path) == directory:
+                with open(self.of(path), "wb") as file:
+                    file.write(text.encode("utf-8", "surrogateescape"))
 
+    def of(self, path: str) -> str:
+        """Return the path of a file's shadow, or its own where it has none."""
+        return self._swapped(path, self._roots.items())
 
-def _unpinned(image: source.DockerSource) -> source.DockerSource:
-    return dataclasses.replace(image, reference=image.reference.tagged)
+    def real(self, path: str) -> str:
+        """Return the path of the file of which one may be a shadow."""
+        return self._swapped(os.path.normpath(path), ((shadow, layer) for layer, shadow in self._roots.items()))
 
-
-def _compared(image: Image, d: typing.Any, built: dict[source.DockerSource, str], replaced: bool) -> Image:
-    if image.problem or not image.source:
-        return image
-    if not image.conditional and not replaced and _unpinned(image.source) not in built:
-        # externalsrc, as of devtool modify, takes images out of SRC_URI; the class has kept their names.
-        kept = (d.getVar("DOCKIN_REFERENCES") or "").split() if d.getVar("EXTERNALSRC") else []
-        if image.source.reference.tagged.canonical not in kept:
-            problem = f"{image.text} is not in BitBake's SRC_URI: a class, code or the configuration has changed it"
-            return dataclasses.replace(image, problem=problem)
-    flag = image.source.pin_flag
-    value = d.getVarFlag("SRC_URI", flag)
-    if value and "sha256:" + value != image.source.reference.digest:
-        problem = f"SRC_URI[{flag}] is {value!r} for BitBake, and not so in the recipe's text: write it there"
-        return dataclasses.replace(image, problem=problem)
-    return image
-
-
-def _unseen(recipe: Recipe, built: dict[source.DockerSource, str]) -> list[Image]:
-    """Return, as problems, the images that BitBake sees and the text does not show: from classes, code or configuration."""
-    shown = {image.source.reference.tagged for image in recipe.images if image.source}
-    found = []
-    for image, entry in built.items():
-        if image.reference.tagged not in shown:
-            problem = f"{entry} stands in no text of the recipe: a class, code or the configuration has put it into SRC_URI"
-            found.append(Image(recipe.path, 1, entry, None, problem=problem))
-    return found
+    @staticmethod
+    def _swapped(path: str, pairs: typing.Iterable[tuple[str, str]]) -> str:
+        for old, new in pairs:
+            if path == old or path.startswith(old + "/"):
+                return new + path[len(old) :]
+        return path

@@ -158,8 +158,6 @@ REFUSED = {
         "by Python code"),
     "another image by a variable": ({"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " docker://h.io/y;tag=${T};name=y")
                                      + f'SRC_URI[y.sha256sum] = "{OLD}"\n'}, "h.io/y;tag=1.0.9;name=y, would become"),
-    "another image of an override": ({"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", "")
-                                      + 'SRC_URI:append:arm = " docker://h.io/y;tag=v${T};name=y"\n'}, "would become"),
     "an append to the version": ({"x_1.0.9.bb": BY_NAME, "x_1.0.9.bbappend": 'A = "1"\n'}, "without x_1.0.9.bbappend"),
     "a directory of the version": ({"x_1.0.9.bb": BY_NAME, "x-1.0.9/f": "1"}, "x-1.0.9 is for this version"),
     "one beside an include": ({"x_1.0.9.bb": "require inc/x.inc\n", "inc/x.inc": BY_NAME, "inc/x-1.0.9/f": "1"},

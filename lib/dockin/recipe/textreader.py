@@ -1,0 +1,471 @@
+# Copyright (c) 2026 meta-dockin contributors
+# SPDX-License-Identifier: MIT
+"""Recipes read without BitBake, by scripts/dockin: literals, and what plain assignments make of them.
+
+What is read are the recipe, its appends and includes, in the layers at hand: assignments to NAME, NAME:append and
+NAME:prepend, and the variables PN, BPN and PV of the file's name. All else that may change SRC_URI or a variable that is
+used there is not evaluated: overrides, :remove, unset, Python code, classes, the configuration. The image is then a problem
+with file and line, and never guessed at.
+"""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+import fnmatch
+import os
+import re
+import typing
+from dataclasses import dataclass, field, replace
+
+from dockin.recipe import bitbaketext
+from dockin.recipe.bitbaketext import Place, Scope, Statement, Text
+from dockin.recipe.entryreader import INCLUDING, PREFIX, VARIABLE, EntryReader, Pin, flags_of_other, shown_entry
+from dockin.recipe.recipefile import (
+    INCLUDE,
+    Image,
+    Recipe,
+    RecipeError,
+    load,
+    recipes_in,
+    texts_of_name,
+    values_of_name,
+)
+from dockin.recipe.yoctolayers import APPEND, HARMLESS, RECIPE, Layers, Looked, Texts, around, layer_of, walk
+
+REMEDY = "use devtool refresh-docker"
+_PIN = re.compile(r"^SRC_URI\[[^\]]*sha256sum\]", re.MULTILINE)
+_HEX = re.compile(r"[0-9a-f]{64}")
+_INHERITS = re.compile(r"^[^\S\n]*inherit(?:_defer)?[^\S\n](?:.*[^\S\n])?dockin(?:\s|$)", re.MULTILINE)
+_TAKES_IN = re.compile(r"^(require|include_all|include|inherit_defer|inherit)[ \t]+(.+)$", re.MULTILINE)
+_CONTINUATION = re.compile(r"\\[ \t]*\r?\n")
+_OF_NAME = re.compile(r"\$\{(PN|BPN|PV)\}")
+_ENTRY = re.compile(r"docker://[^\s\"'\\]*")
+_MAX_INCLUDES = 100
+
+
+class Outside(RecipeError):
+    """A recipe's file is a link that leads out of the layers at hand."""
+
+
+@dataclass
+class Files:
+    """A recipe's files, as far as they are known without reading their assignments."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    """Text of each file, by path; the recipe's own is the first."""
+    whole: bool = True
+    """False where a file can't be read, or is included by a name that the recipe's name does not give."""
+
+    @property
+    def uses_class(self) -> bool:
+        """Whether one of the files inherits the class."""
+        return any(map(uses_class, self.texts.values()))
+
+
+class Scanner:
+    """Finds which files recipes are made of, by their include and inherit lines; quick enough for whole layers."""
+
+    def __init__(self, layers: Layers) -> None:
+        self._layers = layers
+        self._texts: dict[str, str | None] = {}
+
+    def of(self, recipe: str, appends: collections.abc.Iterable[str] = ()) -> Files:
+        """Return the files of a recipe."""
+        files = Files()
+        for path in (recipe, *appends):
+            self._add(files, path, values_of_name(recipe))
+        return files
+
+    def _add(self, files: Files, path: str, values: dict[str, str]) -> None:
+        if path in files.texts:
+            return
+        text = self._text(path)
+        files.texts[path] = text or ""
+        files.whole = files.whole and text is not None
+        for word, line in _TAKES_IN.findall(_CONTINUATION.sub(" ", text or "")):
+            for name in _OF_NAME.sub(lambda match: values.get(match[1], match[0]), line.partition("#")[0]).split():
+                if word.startswith("inherit"):
+                    found = self._layers.classes(name)[:1] if name not in HARMLESS else []
+                else:
+                    files.whole = files.whole and "${" not in name
+                    found = self._layers.included(name, path)[: None if word == "include_all" else 1]
+                for one in found:
+                    self._add(files, one, values)
+
+    def _text(self, path: str) -> str | None:
+        if path not in self._texts:
+            try:
+                self._texts[path] = load(path)
+            except RecipeError:
+                self._texts[path] = None
+        return self._texts[path]
+
+
+def find(paths: list[str], layers: Layers | None = None) -> list[tuple[str, list[str]]]:
+    """Return the recipes in files and directories, each with all appends that the layers have to it.
+
+    layers are those at hand, by default those of paths. An append stands for its recipe, and for itself where none is in the
+    layers. Only what may name an image is listed, and what paths name itself. Raises RecipeError for a path that is not
+    there.
+    """
+    layers = layers or around(paths)
+    chosen = {os.path.abspath(path) for path in paths}
+    found = find_all(paths, layers)
+    alone = [path for path, _ in found if path.endswith(APPEND)]
+    if alone:
+        # The recipes are not in paths, or it would be among theirs.
+        recipes = [path for root in layers.roots for path in walk(root, (RECIPE,))]
+        wanted = [recipe for recipe in recipes if any(_appends_to(append, recipe) for append in alone)]
+        chosen.update(recipe for recipe in wanted for append in alone if append in chosen and _appends_to(append, recipe))
+        found = find_all([*paths, *wanted], layers)
+    scanner = Scanner(layers)
+    return [(path, own) for path, own in found if path in chosen or _may_name_image(scanner.of(path, own))]
+
+
+def find_all(paths: list[str], layers: Layers) -> list[tuple[str, list[str]]]:
+    """Return what find() does, whatever is in the files, and appends without a recipe in paths for themselves."""
+    # By what they really are, as links lead to one file by several paths; its name has the version, so it counts.
+    recipes: dict[tuple[str, str], str] = {}
+    appends: dict[tuple[str, str], str] = {}
+
+    def add(found: str) -> None:
+        kind = appends if found.endswith(APPEND) else recipes
+        kind.setdefault((os.path.realpath(found), os.path.basename(found)), found)
+
+    for path in paths:
+        full = os.path.abspath(path)
+        if os.path.isdir(full):
+            for found in walk(full, (RECIPE, APPEND)):
+                add(found)
+        elif os.path.isfile(full):
+            if not full.endswith((RECIPE, APPEND, INCLUDE)):
+                raise RecipeError(f"Not a recipe: {path!r}; give files {RECIPE}, {APPEND}, {INCLUDE} or directories")
+            add(full)
+        else:
+            raise RecipeError(f"There is no {path!r}: give recipes or directories with recipes")
+    loose = sorted(appends.values())
+    # In no layer, what is beside a recipe.
+    beside = {os.path.dirname(recipe) for recipe in recipes.values() if not layer_of(recipe)}
+    others = (path for directory in sorted(beside) for path in recipes_in(directory) if path.endswith(APPEND))
+    for path in (*layers.appends(), *others):
+        add(path)
+    result = []
+    for recipe in sorted(recipes.values()):
+        own = [append for append in sorted(appends.values()) if _appends_to(append, recipe)]
+        loose = [append for append in loose if append not in own]
+        result.append((recipe, own))
+    return result + [(append, []) for append in loose]
+
+
+def read(
+    path: str,
+    appends: collections.abc.Sequence[str] = (),
+    layers: Layers | None = None,
+    texts: Texts | None = None,
+) -> Recipe:
+    """Return a recipe with its images.
+
+    layers are those at hand, by default the recipe's. With texts it is read as it would be with those in its files. Raises
+    RecipeError.
+    """
+    at_hand = layers or around([path])
+
+    def again(texts: Texts, renamed: str) -> Recipe:
+        return read(renamed or path, appends_left(appends, renamed), at_hand, texts)
+
+    recipe = _Reader(path, at_hand, texts or {}).read(appends)
+    recipe.again = again
+    return recipe
+
+
+def uses_class(text: str) -> bool:
+    """Tell whether a file's text inherits the class."""
+    return bool(_INHERITS.search(_CONTINUATION.sub(" ", text)))
+
+
+def appends_left(appends: collections.abc.Iterable[str], renamed: str) -> list[str]:
+    """Return the appends that a recipe still has under another name; "" is its own."""
+    return [append for append in appends if not renamed or _appends_to(append, renamed)]
+
+
+class _Reader(EntryReader):
+    """Reads one recipe."""
+
+    def __init__(self, path: str, layers: Layers, texts: Texts) -> None:
+        super().__init__(Recipe(path, "", layer_of(path), layers=layers))
+        self.path = path
+        self.texts = texts
+        self.layers = layers
+        self.scope = Scope()
+        self.flags: dict[str, list[Statement]] = collections.defaultdict(list)
+        self.unread: list[tuple[Statement, str]] = []
+        """What is not read and has entries of images, and the text of its file."""
+        self.doubt = ""
+        """Why no image is known, "" if there is no reason."""
+        self.open = ""
+        """Why no variable is known."""
+        self.doubts: dict[str, str] = {}
+        """Why variables are not known, by their names."""
+        self.named: list[tuple[Text, str]] = []
+        """The names of included files as they are written, and as they were expanded."""
+        self.by_append: dict[str, Statement] = {}
+        """An assignment in an append, by the variable."""
+        self.includes = 0
+        self.done: set[str] = set()
+        """Classes that were looked at, by real path."""
+
+    def read(self, appends: collections.abc.Sequence[str]) -> Recipe:
+        for name, value in texts_of_name(self.path).items():
+            self.scope.preset(name, value)
+        # As bitbake.conf has them.
+        self.scope.preset("P", bitbaketext.plain("${PN}-${PV}"))
+        self.scope.preset("BP", bitbaketext.plain("${BPN}-${PV}"))
+        self.recipe.name = self._name()
+        for looked in self.layers.configured():
+            self._configured(looked)
+        if not self.path.endswith(RECIPE):
+            what = "is for" if self.path.endswith(APPEND) else "is in"
+            self.open = f"the recipe that {self.recipe.shown(self.path)} {what} is not at hand"
+        self._file(self.path)
+        for append in appends:
+            self._file(append)
+        for written, name in self.named:
+            if self.scope.expand(written, self._is_known).characters != name:
+                self._lose(f"it includes {written.characters}, of which a variable is changed")
+        self.recipe.name = self._name()
+        self.recipe.images = self._images()
+        self._expect_images()
+        return self.recipe
+
+    def pin(self, flag: str) -> Pin:
+        found = self.flag_statements(flag)
+        if len(found) > 1:
+            other = self.where(found[1])
+            return Pin("", found[0], f"is not the only one, {other} sets it, too: keep one of them, or {REMEDY}")
+        value = self.scope.expand(found[0].value, self._is_known).characters if found else ""
+        return Pin("" if "${" in value else value, found[0] if found else None)
+
+    def flag_statements(self, flag: str) -> list[Statement]:
+        return self.flags.get(flag, []) if flag else [one for several in self.flags.values() for one in several]
+
+    def _images(self) -> list[Image]:
+        value = self.scope.value(VARIABLE)
+        words = self.scope.expand(value, self._is_known).split() if value is not None else []
+        self.others = {flag: word.characters for word in reversed(words) for flag in flags_of_other(word.characters)}
+        images: dict[object, Image] = {}
+        for word in words:
+            if PREFIX not in word.characters:
+                self.recipe.words.append(word)
+            elif word.place is None:
+                self._lose("its text stands in no file")
+            else:
+                image = self.image(word, word.place, self._problem(word))
+                images.setdefault((image.place, image.text), image)
+        unread = (image for one in self.unread for image in self._unread_images(*one))
+        return self.with_places([*images.values(), *unread])
+
+    def _problem(self, word: Text) -> str:
+        """Return why an entry is not known, "" if it is."""
+        shown = shown_entry(word.characters)
+        name = word.unknown
+        if name and not name.startswith("@"):
+            return f"{shown} is built from ${{{name}}}, which is not known here{self._why(name)}: write it out, or {REMEDY}"
+        if name or not word.characters.startswith(PREFIX):
+            return f"{shown} is built from code or from parts, which is not known here: write it out, or {REMEDY}"
+        return f"{shown} is not known here: {self.doubt}; {REMEDY}" if self.doubt else ""
+
+    def _why(self, name: str) -> str:
+        reason = self.doubts.get(name) or self.open
+        if not reason and self.scope.is_too_long(name):
+            reason = f"the recipe's variables become more than {bitbaketext.MOST_EXPANDED} characters"
+        return f", as {reason}" if reason else ""
+
+    def _unread_images(self, statement: Statement, text: str) -> typing.Iterator[Image]:
+        """Yield the entries of images in a statement that is not read."""
+        for match in _ENTRY.finditer(text, statement.start, statement.end):
+            shown = shown_entry(match[0])
+            problem = f"{shown} is not known here: {self.doubt or 'it stands in Python code'}; {REMEDY}"
+            line = bitbaketext.line_of(text, match.start())
+            place = Place(statement.path, match.start())
+            yield Image(statement.path, line, shown, place, problem=problem, pins=self.pins_of(match[0]))
+
+    def _expect_images(self) -> None:
+        """Note where no image is found, though there should be one."""
+        recipe = self.recipe
+        pins = [flag for flag in self.flag_statements("") if _HEX.fullmatch(flag.value.characters)]
+        lone = bool(pins) and self.scope.value(VARIABLE) is None and self.path.endswith(APPEND)
+        recipe.expected = lone or any(map(uses_class, recipe.files.values()))
+        if recipe.images or not recipe.expected:
+            return
+        if lone:
+            recipe.notes.append(
+                f"{self.where(pins[0])}: this may be an image's pin: the recipe that it is for is not among those given"
+            )
+        elif not recipe.notes:
+            recipe.notes.append(f"{recipe.shown(self.path)}: it inherits dockin, but its text shows no image")
+
+    def _name(self) -> str:
+        return self.scope.expand(bitbaketext.plain("${PN}")).characters
+
+    def _is_known(self, name: str) -> bool:
+        return not (name.startswith("@") or name in self.doubts or self.open)
+
+    def _lose(self, reason: str) -> None:
+        """Take notice of why no image is known."""
+        self.doubt = self.doubt or reason
+
+    def _change(self, variable: str, where: str, verb: str = "changes") -> None:
+        """Take notice of a variable that something changes which is not read; "" for any."""
+        name = variable.partition(":")[0]
+        if name in ("", VARIABLE):
+            self._lose(f"{where} {verb} {variable or 'variables whose names are not written out'}")
+        for one in ("PN", "BPN") if name == "PN" else (name,):
+            self.doubts.setdefault(one, f"{where} {verb} {variable}")
+
+    def _configured(self, looked: Looked) -> None:
+        """Take notice of a statement of the layers' configuration."""
+        if looked.missing:
+            # Files that the configuration includes from other layers are as unknown as local.conf.
+            if looked.statement.word not in INCLUDING:
+                self.open = self.open or f"{looked.missing} at {self.where(looked.statement)} is not at hand"
+            return
+        for variable, line in bitbaketext.changed(looked.statement, looked.text):
+            recipes = [override for override in variable.split(":") if override.startswith("pn-") and "$" not in override]
+            # What is for another recipe alone does not matter.
+            if all(override == f"pn-{self.recipe.name}" for override in recipes):
+                self._change(variable, f"{self.recipe.shown(looked.statement.path)}:{line}")
+
+    def _file(self, path: str) -> None:
+        """Take the statements of a file and of those it includes. Raises Outside for the recipe itself."""
+        shown = self.recipe.shown(path)
+        if not self.layers.hold(path):
+            real = os.path.realpath(path)
+            what = "it" if real == path else real
+            reason = f"is not read: {what} is outside of the paths given, their layers and those of --layer"
+            if path == self.path:
+                raise Outside(f"{shown} {reason}")
+            self.recipe.notes.append(f"{self.recipe.shown(self.path)}: {shown} {reason}")
+            self._lose(f"{path} is outside of the layers at hand")
+            return
+        known = self.texts.get(os.path.realpath(path))
+        text = self.recipe.files[path] = load(path) if known is None else known
+        optional = self.layers.is_optional(path)
+        for statement in bitbaketext.statements(path, text):
+            if optional:
+                self._look(Looked(statement, text))
+            elif statement.word in INCLUDING:
+                self._include(statement)
+            elif statement.word.startswith("inherit"):
+                self._inherit(statement)
+            elif statement.word or not self._is_read(statement):
+                self._look(Looked(statement, text))
+            elif statement.flag:
+                if statement.variable == VARIABLE:
+                    self.flags[statement.flag].append(statement)
+            else:
+                self._assign(statement, text)
+
+    def _is_read(self, statement: Statement) -> bool:
+        """Tell whether an assignment is one of those that are evaluated."""
+        name, _, override = statement.variable.partition(":")
+        value = statement.value.characters
+        if "${" in name + statement.flag or (statement.operator == ":=" and "${" in value):
+            return False
+        if not override:
+            return True
+        how, _, override = override.partition(":")
+        # For some machine: what only adds files leaves the images as they are, and their checksums.
+        files = name == VARIABLE and _are_files(value, how)
+        return how in ("append", "prepend") and statement.operator == "=" and not statement.flag and (not override or files)
+
+    def _assign(self, statement: Statement, text: str) -> None:
+        name, _, override = statement.variable.partition(":")
+        if name == "PN":
+            # BPN is made of it by code.
+            self.doubts.setdefault("BPN", f"{self.where(statement)} changes PN")
+        if "${@" in statement.value.characters:
+            for variable, line in bitbaketext.changed(statement, text):
+                if variable != statement.variable:
+                    self._change(variable, f"Python code at {self.recipe.shown(statement.path)}:{line}")
+        if statement.path.endswith(APPEND):
+            other = self.by_append.setdefault(name, statement)
+            adds = [bool(":" in one.variable or one.operator in ("+=", "=+", ".=", "=.")) for one in (other, statement)]
+            if other.path != statement.path and not (name == VARIABLE and all(adds)):
+                # BitBake's order of them is that of the layers' priorities.
+                self._change(name, f"{self.where(other)} and {self.where(statement)}", "both change")
+        self.scope.assign(replace(statement, variable=":".join([name, override.partition(":")[0]]) if override else name))
+
+    def _look(self, looked: Looked) -> None:
+        """Take notice of what a statement changes that is not evaluated."""
+        statement, text, missing = looked
+        if missing:
+            self._lose(f"{missing} at {self.where(statement)} is not at hand")
+            return
+        where = self.recipe.shown(statement.path)
+        for variable, line in bitbaketext.changed(statement, text):
+            self._change(variable, f"{'Python code at ' if statement.word == 'code' else ''}{where}:{line}")
+        if statement.word == "" and statement.variable == VARIABLE and statement.flag:
+            self.flags[statement.flag].append(statement)
+        elif bitbaketext.is_python(statement, text) or statement.variable.partition(":")[0] == VARIABLE:
+            self.unread.append((statement, text))
+
+    def _include(self, statement: Statement) -> None:
+        self.includes += 1
+        where = self.where(statement)
+        if self.includes > _MAX_INCLUDES:
+            raise RecipeError(f"{where}: files include each other without end")
+        if "${" in statement.value.characters and statement.path != self.path:
+            # BitBake has PV from the name of the file in which it is expanded.
+            self._lose(f"{statement.value.characters} at {where} is made of variables, and not in the recipe itself")
+        value = self.scope.expand(statement.value)
+        self.named.append((statement.value, value.characters))
+        for text in value.split():
+            self.recipe.words.append(text)
+            name = text.characters
+            if "${" in name:
+                self.recipe.notes.append(f"{where}: {name} is not read: its name is not known here")
+                self._lose(f"{name} at {where} is not read")
+                continue
+            found = self.layers.included(name, statement.path, self.texts)
+            for path in found[:1]:
+                self._file(path)
+            if statement.word == "include_all":
+                self.recipe.notes.append(f"{where}: {name} of other layers is not read")
+                self._lose(f"{name} of other layers at {where} is not read")
+            elif not found:
+                self.recipe.notes.append(f"{where}: there is no {name} beside the file or in the layers at hand")
+                self._lose(f"{name} at {where} is not at hand: name its layer with --layer")
+            elif len(found) > 1:
+                self._lose(f"{name} at {where} is in more than one layer")
+
+    def _inherit(self, statement: Statement) -> None:
+        """Look at the classes that are at hand."""
+        where = self.where(statement)
+        for word in statement.value.split():
+            found = self.layers.classes(word.characters)
+            if not found and word.characters not in HARMLESS:
+                self._lose(f"the class {word.characters} at {where} is not at hand: name its layer with --layer")
+            for looked in self.layers.look_at(found[0], self.done, self.texts) if found else ():
+                if looked.text:
+                    self.recipe.files[looked.statement.path] = looked.text
+                self._look(looked)
+
+
+def _are_files(value: str, how: str) -> bool:
+    """Tell whether a value is file:// entries, of which none is joined to another entry: how is append or prepend."""
+    end = value[:1] if how == "append" else value[-1:]
+    return end.isspace() and "${" not in value and all(word.startswith("file://") for word in value.split())
+
+
+def _appends_to(append: str, recipe: str) -> bool:
+    name = os.path.basename(append)[: -len(APPEND)]
+    own = os.path.splitext(os.path.basename(recipe))[0]
+    return fnmatch.fnmatchcase(own, re.sub(r"([\[?*])", r"[\1]", name).replace("%", "*"))
+
+
+def _may_name_image(files: Files) -> bool:
+    """Tell whether files may name an image; what is not at hand may."""
+    found = (PREFIX in text or uses_class(text) or (path.endswith(APPEND) and _PIN.search(text))
+             for path, text in files.texts.items())
+    return not files.whole or any(found)
