@@ -42,6 +42,7 @@ CONF = {
     "BPN": "${@d.getVar('PN')}",
 }
 VARIABLES = ("T", "U", "V", "N")
+INVALID = (bb.BBHandledException, bb.parse.ParseError, bb.data_smart.ExpansionError, DockinError, RecursionError)
 
 
 class Author:
@@ -156,7 +157,7 @@ def configuration(layer: Path, overrides: str) -> typing.Any:
     """Return the datastore of a build with one layer."""
     d = bb.data.init()
     d.enableTracking()
-    settings = {"BBPATH": str(layer), "BBLAYERS": str(layer), "OVERRIDES": f"{overrides}:class-target"}
+    settings = {"BBPATH": f"{layer}/conf/..", "BBLAYERS": f"{layer}/conf/..", "OVERRIDES": f"{overrides}:class-target"}
     for name, value in {**CONF, **settings}.items():
         d.setVar(name, value)
     return d
@@ -202,7 +203,7 @@ def main() -> None:
                 (layer / name).write_text(text)
             try:
                 before = {overrides: built(layer, overrides) for overrides in ("arm", "x86")}
-            except (bb.BBHandledException, bb.parse.ParseError, bb.data_smart.ExpansionError, DockinError):
+            except INVALID:
                 numbers["invalid"] += 1
                 continue
             for reader in ("text", "parsed"):
@@ -221,8 +222,10 @@ def compare(
     # BitBake remembers files by path, so each copy is another one.
     mine, after = (layer.parent / f"{layer.name}-{reader}{kind}" for kind in ("", "-after"))
     shutil.copytree(layer, mine)
-    recipe = str(mine / "recipes" / "app_1.bb")
-    tasks = engine.read_tasks([recipe]) if reader == "text" else [parsedrecipes.read_task(Tinfoil(mine, "arm"), recipe)]
+    if reader == "text":
+        tasks = engine.read_tasks([str(mine / "recipes" / "app_1.bb")])
+    else:
+        tasks = [parsedrecipes.read_task(Tinfoil(mine, "arm"), f"{mine}/conf/../recipes/app_1.bb")]
     report = engine.run(tasks, engine.Options(upgrade="major"), Registry())  # type: ignore[arg-type]
     numbers[f"{reader} updated"] += report.count("updated")
     numbers[f"{reader} upgraded"] += sum(result.status == "updated" and result.found.new.tag != result.found.old.tag
@@ -238,7 +241,7 @@ def compare(
             new = built(after, overrides)
             right = len(old) == len(new) and all(map(is_right, old, new))
             done = not right or reader == "text" or overrides != "arm" or done_as_said(report, old, new)
-        except (bb.BBHandledException, bb.parse.ParseError, bb.data_smart.ExpansionError, DockinError) as error:
+        except INVALID as error:
             right, done, new = False, True, [repr(error)]
         if not right or not done:
             texts = {str(path.relative_to(mine)): path.read_text() for path in mine.rglob("*") if path.is_file()}

@@ -50,6 +50,7 @@ class _Reader(EntryReader):
         self._named = named
         self._shown: set[str] = set()
         """The words of assignments from which SRC_URI has its entries."""
+        self._expanding: set[str] = set()
         own = (one for path in recipe.files for one in self.statements(path) if not one.word and not one.flag)
         self._overrides = {one.variable: one for one in own if ":" in one.variable}
         """Assignments of the recipe's own files with overrides, by the variable with them."""
@@ -158,8 +159,10 @@ class _Reader(EntryReader):
         of_name = texts_of_name(self.recipe.path).get(name)
         if of_name and of_name.characters == value and not any(is_own_file(one.path) for one in found):
             return of_name
-        if len(found) == 1 and is_own_file(found[0].path):
+        if len(found) == 1 and is_own_file(found[0].path) and name not in self._expanding:
+            self._expanding.add(name)
             text = self._expanded(found[0].value)
+            self._expanding.discard(name)
             if text.characters == value:
                 return text
         return bitbaketext.plain(value)

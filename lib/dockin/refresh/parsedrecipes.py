@@ -114,9 +114,10 @@ class _Parser:
     """Has BitBake parse a recipe, as it is and as it would be with other texts in its files."""
 
     def __init__(self, tinfoil: typing.Any, file_name: str, appends: list[str]) -> None:
-        path = plain_path(file_name)
+        path = os.path.normpath(plain_path(file_name))
         self._tinfoil = tinfoil
-        self._prefix = file_name[: -len(path)]
+        self._prefix = file_name[: file_name.index("/")]
+        self._known: dict[object, Recipe] = {}
         self._appends = appends
         self.d = self._parse(file_name, appends)
         self.recipe = self._read(self.d, path, os.path.normpath)
@@ -127,7 +128,7 @@ class _Parser:
         try:
             return self._tinfoil.parse_recipe_file(file_name, appendlist=appends, config_data=config_data)
         except Exception as error:  # what BitBake raises for a bad recipe differs with the release
-            raise DockinError(f"BitBake does not parse {file_name}: {error}") from error
+            raise DockinError(f"BitBake can't parse {plain_path(file_name)}: {error}") from error
         finally:
             self._tinfoil.tracking = tracking
 
@@ -139,20 +140,26 @@ class _Parser:
         return parsedreader.read(path, d, texts, named)
 
     def _again(self, texts: Texts, renamed: str) -> Recipe:
-        """Return the recipe with other texts. Raises DockinError where BitBake does not take them."""
+        """Return the recipe with other texts. Raises DockinError where BitBake can't parse it then."""
         recipe = self.recipe
         changed = {path: texts[os.path.realpath(path)] for path in recipe.files if os.path.realpath(path) in texts}
         if not changed and not renamed:
             return recipe
         if renamed:
             changed[renamed] = texts[os.path.realpath(renamed)]
+        key = tuple(changed.items())
+        if key not in self._known:
+            self._known[key] = self._parsed_with(changed, renamed)
+        return self._known[key]
+
+    def _parsed_with(self, changed: dict[str, str | None], renamed: str) -> Recipe:
         with tempfile.TemporaryDirectory(prefix="dockin-") as folder:
             shadows = _Shadows(folder, _layers(self._tinfoil), changed)
             config_data = self._tinfoil.config_data.createCopy()
             config_data.enableTracking()
             config_data.setVar("BBPATH", ":".join(map(shadows.of, (config_data.getVar("BBPATH") or "").split(":"))))
             appends = [shadows.of(one) for one in textreader.appends_left(self._appends, renamed)]
-            path = renamed or recipe.path
+            path = renamed or self.recipe.path
             d = self._parse(self._prefix + shadows.of(path), appends, None if self._prefix else config_data)
             return self._read(d, path, shadows.real)
 
@@ -163,11 +170,12 @@ class _Shadows:
     def __init__(self, folder: str, layers: list[str], texts: dict[str, str | None]) -> None:
         """texts are by path; None is a file that is not there."""
         self._roots: dict[str, str] = {}
-        for layer in (one.rstrip("/") for one in layers):
-            mine = {path: text for path, text in texts.items() if path.startswith(layer + "/")}
-            if mine:
-                self._roots[layer] = os.path.join(folder, str(len(self._roots)), os.path.basename(layer))
-                self._make(layer, mine)
+        places = [*map(os.path.normpath, layers), *map(os.path.dirname, texts)]
+        while texts:
+            root = next(place for place in places if any(path.startswith(place + "/") for path in texts))
+            self._roots[root] = os.path.join(folder, str(len(self._roots)), os.path.basename(root))
+            self._make(root, {path: text for path, text in texts.items() if path.startswith(root + "/")})
+            texts = {path: text for path, text in texts.items() if not path.startswith(root + "/")}
 
     def _make(self, directory: str, texts: dict[str, str | None]) -> None:
         """Make the shadow of a directory, in which there are files with other texts."""
@@ -186,7 +194,7 @@ class _Shadows:
 
     def of(self, path: str) -> str:
         """Return the path of a file's shadow, or its own where it has none."""
-        return self._swapped(path, self._roots.items())
+        return self._swapped(os.path.normpath(path) if path else path, self._roots.items())
 
     def real(self, path: str) -> str:
         """Return the path of the file of which one may be a shadow."""
