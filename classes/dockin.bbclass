@@ -118,7 +118,7 @@ do_fetch[vardeps] += "DOCKIN_PLATFORM DOCKIN_PIN DOCKIN_FETCH_SBOM"
 do_fetch[file-checksums] += "${@dockin_code('image/platforms', d)}"
 do_unpack[vardeps] += "DOCKIN_PLATFORM DOCKIN_LAYERS DOCKIN_FETCH_SBOM"
 do_unpack[file-checksums] += "${@dockin_code('image/* target/unpacked recipe/source fetch/pins fetch/unpacking \
-    dockerfetcher', d)}"
+    dockerfetcher defaults', d)}"
 do_compile[file-checksums] += "${@dockin_code('image/* target/*', d)}"
 # scarthgap does not have xz in its HOSTTOOLS.
 do_compile[depends] += "${@dockin_compressor_depends(d)}"

@@ -33,12 +33,12 @@ from bb.fetch2 import MissingParameterError
 from bb.fetch2 import ParameterError
 from bb.fetch2 import UnpackError
 
+import dockin.defaults
 import dockin.fetch.download
 import dockin.fetch.files
 import dockin.fetch.pins
 import dockin.fetch.session
 import dockin.fetch.unpacking
-import dockin.image.archive
 import dockin.image.attachments
 import dockin.image.platforms
 import dockin.image.tarball
@@ -181,7 +181,7 @@ class Docker(FetchMethod):
             # The file may have been replaced since do_fetch.
             image = dockin.image.tarball.load(ud.localpath, _needed_platform(ud), reference.digest, ud.sbom)
             dockin.fetch.pins.unpinned_sbom(ud, d, image)
-            layers = d.getVar("DOCKIN_LAYERS") or dockin.image.archive.DECOMPRESSED
+            layers = dockin.defaults.value(d.getVar, "DOCKIN_LAYERS")
             dockin.fetch.unpacking.write(ud.localpath, image, reference, ud.platform, ud.sbom, layers, target)
         except (DockinError, OSError) as error:
             dockin.fetch.files.remove(target)
@@ -259,7 +259,8 @@ def target_platform(d):
 def wanted_sbom(source, d):
     """Return the bills of materials to fetch with an image, None for none. Raises DockinError."""
     flag = source.sbom_flag
-    return dockin.image.attachments.wanted(d.getVar("DOCKIN_FETCH_SBOM") or "0", d.getVarFlag("SRC_URI", flag), flag)
+    choice = dockin.defaults.value(d.getVar, "DOCKIN_FETCH_SBOM")
+    return dockin.image.attachments.wanted(choice, d.getVarFlag("SRC_URI", flag), flag)
 
 
 @contextlib.contextmanager

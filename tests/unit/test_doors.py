@@ -14,8 +14,8 @@ import pytest
 from support import doors
 
 ORDER = (
-    ("errors", "exitcodes"), ("image",), ("registry",), ("target",), ("store",), ("recipe",), ("refresh",), ("sbom",),
-    ("fetch",), ("dockerfetcher", "bbimports"),
+    ("errors", "exitcodes", "defaults"), ("image",), ("registry",), ("target",), ("store",), ("recipe",), ("refresh",),
+    ("sbom",), ("fetch",), ("dockerfetcher", "bbimports"),
 )
 LEVELS = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 IMPORTS = doors.all_imports()

@@ -13,6 +13,7 @@ from bb.fetch2 import FetchError
 from bb.fetch2 import MissingChecksumEvent
 from bb.fetch2 import NoChecksumError
 
+from dockin import defaults
 from dockin.image import tarball
 from dockin.image.platforms import Platform
 
@@ -24,7 +25,7 @@ CHOICES = ("warn", "require", "ignore")
 
 def _choice(ud: typing.Any, d: typing.Any) -> str:
     """Return how to report what is not pinned: the value of DOCKIN_PIN. Raises FetchError."""
-    choice = d.getVar("DOCKIN_PIN") or "warn"
+    choice = defaults.value(d.getVar, "DOCKIN_PIN")
     if choice not in CHOICES:
         raise FetchError(f"Invalid DOCKIN_PIN = {choice!r}: expected {', '.join(map(repr, CHOICES))}", ud.url)
     # devtool upgrade needs only the event, whatever the recipe sets.

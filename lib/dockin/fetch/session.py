@@ -11,12 +11,13 @@ import typing
 import bb.fetch2
 import bb.utils
 
+from dockin import defaults
 from dockin.errors import DockinError
 from dockin.image.reference import ImageReference
 from dockin.registry import credentials, remedies, resolver, runner, settings, skopeo
 
-# Numeric variables, and their defaults.
-_NUMBERS = {"DOCKIN_FETCH_TIMEOUT": 300, "DOCKIN_FETCH_RETRIES": 3}
+# Variables that hold a number.
+_NUMBERS = ("DOCKIN_FETCH_TIMEOUT", "DOCKIN_FETCH_RETRIES")
 
 
 class Session:
@@ -87,7 +88,7 @@ def check_settings(d: typing.Any) -> None:
 
 def _number(d: typing.Any, variable: str) -> int:
     """Return a variable's value as a whole number. Raises DockinError."""
-    value = d.getVar(variable) or str(_NUMBERS[variable])
+    value = defaults.value(d.getVar, variable)
     if not value.isdecimal():
         raise DockinError(f"Invalid {variable} = {value!r}: a whole number is expected")
     return int(value)

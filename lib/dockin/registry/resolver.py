@@ -19,6 +19,7 @@ import typing
 import urllib.request
 from dataclasses import dataclass, replace
 
+from dockin import defaults
 from dockin.errors import DockinError
 from dockin.image import manifests, platforms, tarball
 from dockin.image.reference import ImageReference
@@ -29,7 +30,7 @@ from dockin.registry.retries import SILENT
 __all__ = ["MODES", "ResolveError", "Resolver"]
 
 MODES = ("auto", "http", "skopeo")
-"""Values of DOCKIN_RESOLVER; the first is the default."""
+"""Values of DOCKIN_RESOLVER."""
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 # skopeo waits for a rate limit itself, for half a minute, before it fails.
@@ -61,7 +62,7 @@ class Resolver:
 
         timeout is in seconds for one request; mode is the value of DOCKIN_RESOLVER, None or "" for the default.
         """
-        mode = mode or MODES[0]
+        mode = mode or defaults.DEFAULTS["DOCKIN_RESOLVER"]
         if mode not in MODES:
             raise DockinError(f"Invalid resolver {mode!r}: expected {', '.join(MODES)}")
         self.statistics = client.Statistics()

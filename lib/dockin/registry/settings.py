@@ -8,6 +8,7 @@ import os
 import shlex
 import typing
 
+from dockin import defaults
 from dockin.errors import DockinError
 from dockin.image import platforms
 from dockin.registry import skopeo
@@ -20,7 +21,7 @@ _TRUTH = {"y": True, "yes": True, "1": True, "true": True, "n": False, "no": Fal
 
 def options(getvar: GetVar, authfile: str = "") -> skopeo.Options:
     """Return the options for registry access; authfile overrides DOCKIN_AUTHFILE. Raises DockinError."""
-    command = getvar("FETCHCMD_docker") or "skopeo"
+    command = defaults.value(getvar, "FETCHCMD_docker")
     try:
         argv = tuple(shlex.split(command))
     except ValueError as error:
@@ -38,7 +39,7 @@ def options(getvar: GetVar, authfile: str = "") -> skopeo.Options:
 
 def tls_verify(getvar: GetVar) -> bool:
     """Return whether registries need valid certificates. Raises DockinError for a value that is no boolean to BitBake."""
-    value = getvar("DOCKIN_TLS_VERIFY") or "1"
+    value = defaults.value(getvar, "DOCKIN_TLS_VERIFY")
     try:
         return _TRUTH[value.lower()]
     except KeyError:
