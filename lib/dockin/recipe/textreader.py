@@ -34,6 +34,7 @@ from dockin.recipe.recipefile import (
 from dockin.recipe.yoctolayers import APPEND, HARMLESS, RECIPE, Layers, Looked, Texts, around, layer_of, walk
 
 REMEDY = "use devtool refresh-docker"
+_MISSING = "is not at hand"
 _PIN = re.compile(r"^SRC_URI\[[^\]]*sha256sum\]", re.MULTILINE)
 _HEX = re.compile(r"[0-9a-f]{64}")
 _INHERITS = re.compile(r"^[^\S\n]*inherit(?:_defer)?[^\S\n](?:.*[^\S\n])?dockin(?:\s|$)", re.MULTILINE)
@@ -226,7 +227,7 @@ class _Reader(EntryReader):
             self._configured(looked)
         if not self.path.endswith(RECIPE):
             what = "is for" if self.path.endswith(APPEND) else "is in"
-            self.open = f"the recipe that {self.recipe.shown(self.path)} {what} is not at hand"
+            self.open = f"the recipe that {self.recipe.shown(self.path)} {what} {_MISSING}"
         self._file(self.path)
         for append in appends:
             self._file(append)
@@ -273,7 +274,11 @@ class _Reader(EntryReader):
             return f"{shown} is built from ${{{name}}}, which is not known here{self._why(name)}: write it out, or {REMEDY}"
         if name or not word.characters.startswith(PREFIX):
             return f"{shown} is built from code or from parts, which is not known here: write it out, or {REMEDY}"
-        return f"{shown} is not known here: {self.doubt}; {REMEDY}" if self.doubt else ""
+        return self._not_known(shown) if self.doubt else ""
+
+    def _not_known(self, shown: str) -> str:
+        layer = "name its layer with --layer, or " if self.doubt.endswith(_MISSING) else ""
+        return f"{shown} is not known here: {self.doubt or 'it stands in Python code'}; {layer}{REMEDY}"
 
     def _why(self, name: str) -> str:
         reason = self.doubts.get(name) or self.open
@@ -285,10 +290,9 @@ class _Reader(EntryReader):
         """Yield the entries of images in a statement that is not read."""
         for match in _ENTRY.finditer(text, statement.start, statement.end):
             shown = shown_entry(match[0])
-            problem = f"{shown} is not known here: {self.doubt or 'it stands in Python code'}; {REMEDY}"
             line = bitbaketext.line_of(text, match.start())
             place = Place(statement.path, match.start())
-            yield Image(statement.path, line, shown, place, problem=problem, pins=self.pins_of(match[0]))
+            yield Image(statement.path, line, shown, place, problem=self._not_known(shown), pins=self.pins_of(match[0]))
 
     def _expect_images(self) -> None:
         """Note where no image is found, though there should be one."""
@@ -328,7 +332,7 @@ class _Reader(EntryReader):
         if looked.missing:
             # Files that the configuration includes from other layers are as unknown as local.conf.
             if looked.statement.word not in INCLUDING:
-                self.open = self.open or f"{looked.missing} at {self.where(looked.statement)} is not at hand"
+                self.open = self.open or f"{looked.missing} at {self.where(looked.statement)} {_MISSING}"
             return
         for variable, line in bitbaketext.changed(looked.statement, looked.text):
             recipes = [override for override in variable.split(":") if override.startswith("pn-") and "$" not in override]
@@ -400,7 +404,7 @@ class _Reader(EntryReader):
         """Take notice of what a statement changes that is not evaluated."""
         statement, text, missing = looked
         if missing:
-            self._lose(f"{missing} at {self.where(statement)} is not at hand")
+            self._lose(f"{missing} at {self.where(statement)} {_MISSING}")
             return
         where = self.recipe.shown(statement.path)
         for variable, line in bitbaketext.changed(statement, text):
@@ -435,7 +439,7 @@ class _Reader(EntryReader):
                 self._lose(f"{name} of other layers at {where} is not read")
             elif not found:
                 self.recipe.notes.append(f"{where}: there is no {name} beside the file or in the layers at hand")
-                self._lose(f"{name} at {where} is not at hand: name its layer with --layer")
+                self._lose(f"{name} at {where} {_MISSING}")
             elif len(found) > 1:
                 self._lose(f"{name} at {where} is in more than one layer")
 
@@ -445,7 +449,7 @@ class _Reader(EntryReader):
         for word in statement.value.split():
             found = self.layers.classes(word.characters)
             if not found and word.characters not in HARMLESS:
-                self._lose(f"the class {word.characters} at {where} is not at hand: name its layer with --layer")
+                self._lose(f"the class {word.characters} at {where} {_MISSING}")
             for looked in self.layers.look_at(found[0], self.done, self.texts) if found else ():
                 if looked.text:
                     self.recipe.files[looked.statement.path] = looked.text

@@ -361,7 +361,7 @@ PROBLEMS = {
     "a class of other layers": ('''
         inherit dockin of-others
         SRC_URI = "docker://a/b;tag=1;digest=sha256:KEEP"
-        ''', 2, "the class of-others at app_1.0.bb:1 is not at hand: name its layer with --layer"),
+        ''', 2, "the class of-others at app_1.0.bb:1 is not at hand; name its layer with --layer, or use"),
     "unknown parameter": ('SRC_URI = "docker://a/b;sha256=KEEP"\n', 1, "Unknown parameter"),
 }
 
