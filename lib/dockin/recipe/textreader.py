@@ -103,29 +103,41 @@ class Scanner:
         return self._texts[path]
 
 
-def find(paths: list[str], layers: Layers | None = None) -> list[tuple[str, list[str]]]:
-    """Return the recipes in files and directories, each with all appends that the layers have to it.
+Found = tuple[str, list[str]]
+"""The path of a recipe, and of its appends; or of an append or include whose recipe is not at hand."""
 
-    layers are those at hand, by default those of paths. An append stands for its recipe, and for itself where none is in the
-    layers. Only what may name an image is listed, and what paths name itself. Raises RecipeError for a path that is not
-    there.
+
+def find(paths: collections.abc.Sequence[str], layers: Layers | None = None) -> tuple[list[Found], list[Found]]:
+    """Return the recipes that paths ask for, and the others in the layers at hand, by default those of paths.
+
+    Asked for is a recipe in paths, or with an append there, if it may name an image, and in any case what paths name: a
+    recipe, or for an append or include the recipes that have it. Raises RecipeError for a path that is not there.
     """
     layers = layers or around(paths)
-    chosen = {os.path.abspath(path) for path in paths}
-    found = find_all(paths, layers)
-    alone = [path for path, _ in found if path.endswith(APPEND)]
-    if alone:
-        # The recipes are not in paths, or it would be among theirs.
-        recipes = [path for root in layers.roots for path in walk(root, (RECIPE,))]
-        wanted = [recipe for recipe in recipes if any(_appends_to(append, recipe) for append in alone)]
-        chosen.update(recipe for recipe in wanted for append in alone if append in chosen and _appends_to(append, recipe))
-        found = find_all([*paths, *wanted], layers)
     scanner = Scanner(layers)
-    return [(path, own) for path, own in found if path in chosen or _may_name_image(scanner.of(path, own))]
+    named = [os.path.abspath(path) for path in paths]
+    # In no layer, what is beside it: what is below that may be anything, as in somebody's home directory.
+    loose = {os.path.dirname(path) for path in named if os.path.isfile(path) and not layer_of(path)}
+    beside = [path for directory in sorted(loose) for path in recipes_in(directory)]
+    asked: list[Found] = []
+    others: list[Found] = []
+    included = {os.path.realpath(path): path for path in named if path.endswith(INCLUDE)}
+    unused = dict(included)
+    for path, appends in _recipes([*paths, *beside], layers):
+        if path in included.values():
+            continue
+        files = scanner.of(path, appends)
+        users = included.keys() & set(map(os.path.realpath, files.texts))
+        for user in users:
+            unused.pop(user, None)
+        explicit = users or not {path, *appends}.isdisjoint(named)
+        inside = any(one.startswith(place.rstrip("/") + "/") for one in (path, *appends) for place in named)
+        (asked if explicit or (inside and _may_name_image(files)) else others).append((path, appends))
+    return [*asked, *((path, []) for path in unused.values())], others
 
 
-def find_all(paths: list[str], layers: Layers) -> list[tuple[str, list[str]]]:
-    """Return what find() does, whatever is in the files, and appends without a recipe in paths for themselves."""
+def _recipes(paths: list[str], layers: Layers) -> list[Found]:
+    """Return the recipes in files, directories and layers with their appends, and the appends that have none."""
     # By what they really are, as links lead to one file by several paths; its name has the version, so it counts.
     recipes: dict[tuple[str, str], str] = {}
     appends: dict[tuple[str, str], str] = {}
@@ -145,12 +157,9 @@ def find_all(paths: list[str], layers: Layers) -> list[tuple[str, list[str]]]:
             add(full)
         else:
             raise RecipeError(f"There is no {path!r}: give recipes or directories with recipes")
-    loose = sorted(appends.values())
-    # In no layer, what is beside a recipe.
-    beside = {os.path.dirname(recipe) for recipe in recipes.values() if not layer_of(recipe)}
-    others = (path for directory in sorted(beside) for path in recipes_in(directory) if path.endswith(APPEND))
-    for path in (*layers.appends(), *others):
+    for path in (*layers.appends(), *(found for root in layers.roots for found in walk(root, (RECIPE,)))):
         add(path)
+    loose = sorted(appends.values())
     result = []
     for recipe in sorted(recipes.values()):
         own = [append for append in sorted(appends.values()) if _appends_to(append, recipe)]

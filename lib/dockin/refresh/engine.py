@@ -192,8 +192,9 @@ def read_tasks(
             raise recipefile.RecipeError(f"No layer is in {directory!r}: --layer wants a directory with conf/layer.conf")
     at_hand = around(paths, beside)
     own_too = any(map(is_own, paths))
+    asked, others = textreader.find(paths, at_hand)
     tasks = []
-    for path, appends in _with_users(textreader.find(paths, at_hand), at_hand):
+    for path, appends in asked:
         try:
             recipe = textreader.read(path, appends, at_hand)
         except textreader.Outside as error:
@@ -205,32 +206,12 @@ def read_tasks(
         # Of one that should have images, what could not be read is said.
         if recipe.images or (recipe.notes and recipe.expected):
             tasks.append(Task(recipe, platform, aside=not own_too and is_own(path)))
-    return tasks + _neighbours_in_layers(tasks, platform, at_hand)
-
-
-def _with_users(found: list[tuple[str, list[str]]], at_hand: Layers) -> list[tuple[str, list[str]]]:
-    """Return recipes with their appends, and instead of an include the recipes that have it, if they are at hand."""
-    wanted = [path for path, _ in found if path.endswith(recipefile.INCLUDE)]
-    if not wanted:
-        return found
-    scanner = textreader.Scanner(at_hand)
-    users = dict.fromkeys(wanted, False)
-    result = {path: appends for path, appends in found if path not in users}
-    for path, appends in textreader.find_all(_places(wanted, at_hand), at_hand):
-        mine = set(map(os.path.realpath, scanner.of(path, appends).texts))
-        for include in wanted:
-            if os.path.realpath(include) in mine:
-                users[include] = True
-                result.setdefault(path, appends)
-    result.update((include, []) for include in wanted if not users[include])
-    return list(result.items())
-
-
-def _places(files: collections.abc.Iterable[str], at_hand: Layers) -> list[str]:
-    """Return where what shares something with files may be: the layers at hand and what is beside files in none."""
-    # In no layer, what is beside it: what is below that may be anything, as in somebody's home directory.
-    beside = {os.path.dirname(path) for path in files if not layer_of(path)}
-    return [*at_hand.roots, *(path for directory in sorted(beside) for path in recipefile.recipes_in(directory))]
+    near = []
+    for path, appends in neighbours(others, tasks, at_hand):
+        # What can't be read shows no pin; it is said when that recipe is refreshed itself.
+        with contextlib.suppress(recipefile.RecipeError):
+            near.append(Task(textreader.read(path, appends, at_hand), platform, examined=False))
+    return tasks + neighbouring(near, tasks)
 
 
 def neighbours(
@@ -265,16 +246,6 @@ def neighbouring(found: collections.abc.Iterable[Task], tasks: list[Task]) -> li
         if not files.isdisjoint(task.recipe.files)
         or (beside and task.recipe.images and not beside.isdisjoint(mentions.files(task.recipe)))
     ]
-
-
-def _neighbours_in_layers(tasks: list[Task], platform: platforms.Platform | None, at_hand: Layers) -> list[Task]:
-    places = _places([task.recipe.path for task in tasks], at_hand)
-    found = []
-    for path, appends in neighbours(textreader.find_all(places, at_hand), tasks, at_hand):
-        # What can't be read shows no pin; it is said when that recipe is refreshed itself.
-        with contextlib.suppress(recipefile.RecipeError):
-            found.append(Task(textreader.read(path, appends, at_hand), platform, examined=False))
-    return neighbouring(found, tasks)
 
 
 def _compare(results: list[Result], options: Options, resolver: Resolver, now: datetime.datetime | None) -> None:

@@ -386,7 +386,7 @@ def write(layer, files):
 
 
 def read_all(layer):
-    return [textreader.read(path, appends) for path, appends in textreader.find([str(layer)])]
+    return [textreader.read(path, appends) for path, appends in textreader.find([str(layer)])[0]]
 
 
 def refresh(layer):
@@ -504,7 +504,7 @@ def test_edits_that_meet():
 
 def test_layers_of_others_are_left_alone(layer):
     write(layer, {"a_1.0.bb": 'SRC_URI = "https://x/y.tgz"\n', ".git/b_1.0.bb": 'SRC_URI = "docker://a/b"\n', "c.txt": ""})
-    assert textreader.find([str(layer)]) == []
+    assert textreader.find([str(layer)])[0] == []
     with pytest.raises(RecipeError, match="Not a recipe"):
         textreader.find([str(layer / "c.txt")])
     with pytest.raises(RecipeError, match="There is no"):

@@ -484,11 +484,11 @@ def test_a_file_by_two_paths_is_one(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "x_1.bb").write_text(ENTRY.format("1", "").replace("OLD", OLD))
     (tmp_path / "link").symlink_to("real")
-    found = textreader.find([str(tmp_path / "link"), str(tmp_path / "real"), str(tmp_path / "real" / "x_1.bb")])
+    found = textreader.find([str(tmp_path / "link"), str(tmp_path / "real"), str(tmp_path / "real" / "x_1.bb")])[0]
     assert found == [(str(tmp_path / "link" / "x_1.bb"), [])]
     # Another name is another version.
     (tmp_path / "real" / "x_2.bb").symlink_to("x_1.bb")
-    assert len(textreader.find([str(tmp_path / "real")])) == 2
+    assert len(textreader.find([str(tmp_path / "real")])[0]) == 2
 
 
 def test_one_file_with_two_names_has_one_pin(run, tmp_path):

@@ -137,7 +137,8 @@ def test_layers_beside_are_read_and_left_alone(run):
 
 DOUBTFUL = {
     "a default behind an include": (
-        'require t.inc\nT ?= "1"\n' + VARIABLE, {}, "t.inc at a/x_1.bb:1 is not at hand; name its layer with --layer, or use devtool refresh-docker"),
+        'require t.inc\nT ?= "1"\n' + VARIABLE, {},
+        "t.inc at a/x_1.bb:1 is not at hand; name its layer with --layer, or use devtool refresh-docker"),
     "a weak default behind an include": ('include t.inc\nT ??= "1"\n' + VARIABLE, {}, "t.inc at a/x_1.bb:1"),
     "a value before an include": ('T = "1"\ninclude t.inc\n' + VARIABLE, {}, "t.inc at a/x_1.bb:2"),
     "an include by an unknown name": ('T = "1"\ninclude ${MACHINE}.inc\n' + VARIABLE, {}, "${MACHINE}.inc at a/x_1.bb:2"),
