@@ -14,7 +14,7 @@ from dataclasses import replace
 from dockin.errors import DockinError
 from dockin.recipe import bitbaketext, source
 from dockin.recipe.bitbaketext import Place, Spot, Statement, Text
-from dockin.recipe.recipefile import Image, Recipe, is_own_file, load, values_of_name
+from dockin.recipe.recipefile import Image, Recipe, load, values_of_name
 
 PREFIX = source.SCHEME + "://"
 VARIABLE = "SRC_URI"
@@ -127,7 +127,7 @@ class EntryReader:
             source=pinned,
             problem=problem,
             pins=image.pins if problem else tuple(spots),
-            tag=tag.spot if tag and tag.spot and is_own_file(tag.spot.path) else None,
+            tag=tag.spot if tag and tag.spot and tag.spot.path in self.recipe.files else None,
             **self._tag_by_name(tag),
         )
 

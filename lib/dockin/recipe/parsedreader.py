@@ -17,7 +17,7 @@ import typing
 from dockin.recipe import bitbaketext, source
 from dockin.recipe.bitbaketext import Statement, Text
 from dockin.recipe.entryreader import PREFIX, VARIABLE, EntryReader, Pin, flag_of, flags_of_other, shown_entry
-from dockin.recipe.recipefile import Image, Recipe, is_own_file, texts_of_name
+from dockin.recipe.recipefile import Image, Recipe, texts_of_name
 from dockin.recipe.yoctolayers import layer_of
 
 _USE = re.compile(r"""\$\{([^${}@]+)\}|\bgetVar\(\s*["']([^"']+)""")
@@ -79,7 +79,7 @@ class _Reader(EntryReader):
         if len(found) != 1:
             last = self._last(self._history(VARIABLE, flag))
             return Pin(value, None, f"is {value!r} by {last}, not by one literal: write the 64 hex digits out in one place")
-        if not is_own_file(found[0].path):
+        if found[0].path not in self.recipe.files:
             return Pin(value, None, f"stands in a class or the configuration, {self.where(found[0])}: move it to the recipe")
         return Pin(value, found[0])
 
@@ -91,12 +91,12 @@ class _Reader(EntryReader):
         """Return the image of an entry, of which all places are known where it may come from."""
         recipe, shown = self.recipe, shown_entry(entry)
         if len(places) != 1:
-            what = "stands there more than once" if places else "stands there in no text"
+            what = "stands in more than one place" if places else "stands in no assignment as it is"
             last = self._last(self._history(VARIABLE))
-            problem = f"{shown} {what}: SRC_URI is made by {last}; write the whole entry out in the recipe, once"
+            problem = f"{shown} {what}, SRC_URI was changed last by {last}: write the whole entry out in the recipe, once"
             return Image(recipe.path, 1, shown, None, problem=problem, pins=self.pins_of(entry))
         statement, word = places[0]
-        if not is_own_file(statement.path):
+        if statement.path not in recipe.files:
             problem = f"{shown} stands in a class or the configuration: only recipes, includes and appends are changed"
             return Image(statement.path, statement.line, shown, None, problem=problem, pins=self.pins_of(entry))
         text = self._expanded(word)
@@ -157,9 +157,9 @@ class _Reader(EntryReader):
         value = self._expand("${" + name + "}")
         found = [] if name.startswith("@") else self._statements(name)
         of_name = texts_of_name(self.recipe.path).get(name)
-        if of_name and of_name.characters == value and not any(is_own_file(one.path) for one in found):
+        if of_name and of_name.characters == value and not any(one.path in self.recipe.files for one in found):
             return of_name
-        if len(found) == 1 and is_own_file(found[0].path) and name not in self._expanding:
+        if len(found) == 1 and found[0].path in self.recipe.files and name not in self._expanding:
             self._expanding.add(name)
             text = self._expanded(found[0].value)
             self._expanding.discard(name)

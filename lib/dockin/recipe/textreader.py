@@ -69,7 +69,8 @@ class Scanner:
 
     def __init__(self, layers: Layers) -> None:
         self._layers = layers
-        self._texts: dict[str, str | None] = {}
+        self._read: dict[str, tuple[str | None, list[tuple[str, str]]]] = {}
+        """Text of each file, None where it can't be read, and what it takes in."""
 
     def of(self, recipe: str, appends: collections.abc.Iterable[str] = ()) -> Files:
         """Return the files of a recipe."""
@@ -81,26 +82,27 @@ class Scanner:
     def _add(self, files: Files, path: str, values: dict[str, str]) -> None:
         if path in files.texts:
             return
-        text = self._text(path)
+        text, taken = self._text(path)
         files.texts[path] = text or ""
         files.whole = files.whole and text is not None
-        for word, line in _TAKES_IN.findall(_CONTINUATION.sub(" ", text or "")):
+        for word, line in taken:
             for name in _OF_NAME.sub(lambda match: values.get(match[1], match[0]), line.partition("#")[0]).split():
                 if word.startswith("inherit"):
-                    found = self._layers.classes(name)[:1] if name not in HARMLESS else []
+                    found = self._layers.classes(name)[:1]
                 else:
                     files.whole = files.whole and "${" not in name
                     found = self._layers.included(name, path)[: None if word == "include_all" else 1]
                 for one in found:
                     self._add(files, one, values)
 
-    def _text(self, path: str) -> str | None:
-        if path not in self._texts:
+    def _text(self, path: str) -> tuple[str | None, list[tuple[str, str]]]:
+        if path not in self._read:
             try:
-                self._texts[path] = load(path)
+                text = load(path)
+                self._read[path] = text, _TAKES_IN.findall(_CONTINUATION.sub(" ", text))
             except RecipeError:
-                self._texts[path] = None
-        return self._texts[path]
+                self._read[path] = None, []
+        return self._read[path]
 
 
 Found = tuple[str, list[str]]
