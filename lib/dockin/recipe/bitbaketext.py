@@ -241,32 +241,53 @@ class Scope:
     """The variables that assignments without overrides give, as BitBake would have them once all files are read."""
 
     def __init__(self) -> None:
-        self._values: dict[str, _Value] = {}
-        self._weak: dict[str, _Value] = {}
-        self._before: dict[str, _Value] = collections.defaultdict(_Value)
-        self._after: dict[str, _Value] = collections.defaultdict(_Value)
-        self._presets: dict[str, _Value] = {}
+        self._presets: dict[str, Text] = {}
+        self._assignments: dict[str, list[Statement]] = collections.defaultdict(list)
+        self._values: dict[str, Text | None] = {}
+        """Of variables that were asked for since their last assignment."""
         self._left = MOST_EXPANDED
 
     def preset(self, name: str, value: Text) -> None:
         """Give a variable its value before any assignment."""
-        self._values[name] = self._presets[name] = _Value(value)
+        self._presets[name] = value
 
     def assign(self, statement: Statement) -> None:
         """Take an assignment: to NAME, NAME:append or NAME:prepend, with := only of what is not to be expanded."""
-        name, _, override = statement.variable.partition(":")
-        if override == "append":
-            self._after[name].parts.append(statement.value)
-        elif override == "prepend":
-            self._before[name].parts.appendleft(statement.value)
-        else:
-            self._operate(name, statement.operator, statement.value)
+        name = statement.variable.partition(":")[0]
+        self._assignments[name].append(statement)
+        self._values.pop(name, None)
 
     def value(self, name: str) -> Text | None:
         """Return a variable's value, not expanded; None where no assignment gives one."""
-        found = self._values.get(name, self._weak.get(name))
-        values = [one for one in (self._before.get(name), found, self._after.get(name)) if one is not None]
-        return joined(part for one in values for part in one.parts) if values else None
+        if name not in self._values:
+            self._values[name] = self._value(name)
+        return self._values[name]
+
+    def _value(self, name: str) -> Text | None:
+        # In parts: it takes as long to add the thousandth as the first.
+        parts = collections.deque([self._presets[name]]) if name in self._presets else None
+        weak: Text | None = None
+        before: collections.deque[Text] = collections.deque()
+        after: list[Text] = []
+        for one in self._assignments.get(name, ()):
+            override, space = one.variable.partition(":")[2], plain(" " if one.operator in ("+=", "=+") else "")
+            if override == "append":
+                after.append(one.value)
+            elif override == "prepend":
+                before.appendleft(one.value)
+            elif one.operator == "??=":
+                weak = one.value
+            elif one.operator in ("=", ":=") or (one.operator == "?=" and parts is None):
+                parts = collections.deque([one.value])
+            elif one.operator in ("+=", ".="):
+                parts = parts or collections.deque()
+                parts.extend((space, one.value))
+            elif one.operator in ("=+", "=."):
+                parts = parts or collections.deque()
+                parts.extendleft((space, one.value))
+        if parts is None and weak is not None:
+            parts = collections.deque([weak])
+        return joined([*before, *(parts or ()), *after]) if parts is not None or before or after else None
 
     def expand(self, text: Text, known: collections.abc.Callable[[str], bool] = lambda name: True, depth: int = 0) -> Text:
         """Return a text with the values of variables that are known; what is left has ${…}."""
@@ -284,31 +305,7 @@ class Scope:
 
     def is_too_long(self, name: str) -> bool:
         """Tell whether a variable is not expanded because all that was expanded is too long already."""
-        return self._left <= 0 and self._values.get(name) is not self._presets.get(name, self)
-
-    def _operate(self, name: str, operator: str, value: Text) -> None:
-        if operator in ("=", ":="):
-            self._values[name] = _Value(value)
-        elif operator == "?=":
-            self._values.setdefault(name, _Value(value))
-        elif operator == "??=":
-            self._weak[name] = _Value(value)
-        else:
-            # What a preset has stays, to be told from this.
-            if name not in self._values or self._values[name] is self._presets.get(name):
-                self._values[name] = _Value(*self._values.get(name, _Value()).parts)
-            parts, space = self._values[name].parts, plain(" " if operator in ("+=", "=+") else "")
-            if operator in ("=+", "=."):
-                parts.extendleft((space, value))
-            else:
-                parts.extend((space, value))
-
-
-class _Value:
-    """A variable's value, in parts: it takes as long to add the thousandth as the first."""
-
-    def __init__(self, *parts: Text) -> None:
-        self.parts = collections.deque(parts)
+        return self._left <= 0 and not (name in self._presets and name not in self._assignments)
 
 
 @dataclass
