@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 
 import pytest
 
 UNAVAILABLE = "unavailable: "
+# Modules that share a release's builds with no other, and have a process of their own: a release's tests take the longest.
+TOOLS = ("test_completion", "test_devtool", "test_guide", "test_refresh", "test_status")
 RULE = f"skipped without a reason that begins with {UNAVAILABLE!r}: a gap in the tests must show"
 
 
@@ -28,10 +31,10 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(config, items):
-    """Keep a release's tests in one process; leave the tests marked long out unless -m asks for something."""
+    """Keep tests that share builds in one process; leave the tests marked long out unless -m asks for something."""
     for item in items:
         if _release(item):
-            item.add_marker(pytest.mark.xdist_group(_release(item)))
+            item.add_marker(pytest.mark.xdist_group(_release(item) + ("-tools" if item.path.stem in TOOLS else "")))
     if config.getoption("-m"):
         return
     long = [item for item in items if item.get_closest_marker("long")]
@@ -88,7 +91,7 @@ class Report:
 
     def pytest_runtest_logreport(self, report):
         release = dict(report.user_properties).get("release", "")
-        nodeid = report.nodeid.removesuffix(f"@{release}")  # which xdist adds for the group
+        nodeid = re.sub(f"@{release}(-tools)?$", "", report.nodeid)  # which xdist adds for the group
         test = self.tests.setdefault(nodeid, {"outcome": "", "seconds": 0, "release": release, "reason": ""})
         test["seconds"] += report.duration
         if test["outcome"] != "failed" and not report.passed:

@@ -284,6 +284,7 @@ def test_recipetool(desk):
     shutil.rmtree(written.parent)
 
 
+@pytest.mark.release("scarthgap")
 @pytest.mark.timeout(900)
 def test_compose_file(release, desk):
     compose = desk.build.path / "compose.yml"

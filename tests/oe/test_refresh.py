@@ -177,6 +177,7 @@ def test_refresh(desk):
     assert not (desk.build.path / "workspace").exists()
 
 
+@pytest.mark.release("scarthgap")
 @pytest.mark.parametrize("sharing", ["other", "skipped"])
 def test_a_recipe_that_is_not_named_keeps_its_pin(desk, sharing):
     old, new = desk.digests
@@ -195,6 +196,7 @@ def test_a_recipe_that_is_not_named_keeps_its_pin(desk, sharing):
             desk.path(name).unlink(missing_ok=True)
 
 
+@pytest.mark.release("scarthgap")
 def test_commit_and_errors(desk):
     old, new = desk.digests
     desk.fill(old)
@@ -213,6 +215,7 @@ def test_commit_and_errors(desk):
     assert plain.returncode == 0, plain.output
 
 
+@pytest.mark.release("scarthgap")
 @pytest.mark.parametrize("command", [("devtool", "refresh-docker"), ("bitbake-layers", "dockin-refresh")],
                          ids=lambda command: command[0])
 def test_half_of_the_registries_are_down(desk, command):
@@ -247,6 +250,7 @@ def test_half_of_the_registries_are_down(desk, command):
                 path.unlink(missing_ok=True)
 
 
+@pytest.mark.release("scarthgap")
 def test_pin_that_is_gone(desk):
     """Exit code 5, of both front-ends."""
     lost = images.index([images.image([images.layer({"lost": "one"})], "linux/amd64")])
