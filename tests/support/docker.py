@@ -342,10 +342,12 @@ class Daemon:
                 "--mount", "--pid", "--net", "--root", "--wd", "--", *argv]
 
     def _start_containerd(self) -> None:
+        socket = "/run/containerd/containerd.sock"
+        # That of a containerd that was killed would be taken for the new one's.
+        self.run(["rm", "-f", socket])
         with open(self.directory / "containerd.log", "ab") as log:
             self.popen(["containerd", "--root", f"{self.directory}/data/containerd"], stdout=log,
                        stderr=subprocess.STDOUT)
-        socket = "/run/containerd/containerd.sock"
         self._wait(lambda: self.run(["test", "-S", socket], check=False).returncode == 0, "containerd")
 
     def _answers(self) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from dockin.errors import DockinError
 from dockin.image import archive, reference
-from dockin.store import deeptree
+from dockin.store import deeptree, layertree
 from dockin.target import dockersave
 from dockin.target.imageinfo import ImageInformation
 
@@ -40,12 +40,12 @@ class Unpacked:
 
 
 class Unpack(typing.Protocol):
-    """Unpacks a layer into an empty directory, writes its tar-split file to a path, and returns a description.
+    """Unpacks a layer into an empty tree, writes its tar-split file to a path if one is given, and returns a description.
 
     Raises DockinError, OSError.
     """
 
-    def __call__(self, directory: str, split: str) -> Unpacked:
+    def __call__(self, tree: layertree.Tree, split: str = "") -> Unpacked:
         """Unpack the layer."""
 
 
@@ -75,7 +75,7 @@ class ArchivedImage:
 
     def layer(self, member: str, diff_id: str) -> typing.Iterator[bytes]:
         """Yield a layer's tar without checking its digest. Raises DockinError, OSError."""
-        return archive.decompress(dockersave.member_chunks(self._tar, member, self.path), diff_id)
+        return archive.decompress(self.chunks(member), diff_id)
 
     def manifest(self) -> tuple[bytes, bytes]:
         """Return the image's top document in the archive's index.json (an index or its manifest), and its manifest.
@@ -84,10 +84,14 @@ class ArchivedImage:
         """
         return dockersave.find_manifest(self._tar, self.path, self.information.image_id)
 
+    def chunks(self, member: str) -> typing.Iterator[bytes]:
+        """Yield a layer as it lies here. Raises DockinError, OSError."""
+        return dockersave.member_chunks(self._tar, member, self.path)
+
     def blob(self, member: str) -> Blob:
         """Return a layer as stored here, after reading all of it. Raises DockinError if its name has another digest."""
         hasher, size, magic = hashlib.sha256(), 0, b""
-        for data in dockersave.member_chunks(self._tar, member, self.path):
+        for data in self.chunks(member):
             hasher.update(data)
             size += len(data)
             magic = magic or data[:6]
@@ -132,12 +136,13 @@ class Folder:
             finally:
                 os.close(root)
 
-    def write_file(self, name: str, content: bytes | str, mode: int = 0o644) -> None:
+    def write_file(self, name: str, content: bytes | str | typing.Iterator[bytes], mode: int = 0o644) -> None:
         """Write a complete file or none."""
+        content = content.encode() if isinstance(content, str) else content
         new = self.at(name) + ".new"
         with open(new, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(content if isinstance(content, bytes) else content.encode())
+            file.writelines([content] if isinstance(content, bytes) else content)
         os.replace(new, self.at(name))
 
     def write_json(self, name: str, document: object, mode: int = 0o644) -> None:
@@ -158,11 +163,11 @@ class Folder:
             os.unlink(self.at(name))
         os.symlink(target, self.at(name))
 
-    def set_times(self, layers: str) -> None:
-        """Set the time of everything to the epoch, except the content of <layers>/*/diff."""
+    def set_times(self, layers: str, content: str) -> None:
+        """Set the time of everything to the epoch, except what is in <layers>/*/<content>."""
         for folder, folders, files in os.walk(self.path):
             if os.path.dirname(folder) == self.at(layers):
-                folders[:] = [name for name in folders if name != "diff"]
+                folders[:] = [name for name in folders if name != content]
             for name in (*folders, *files):
                 self._set_time(os.path.join(folder, name))
         self._set_time(self.path)

@@ -21,7 +21,7 @@ import typing
 from dataclasses import replace
 
 from dockin.image import manifests, reference
-from dockin.store import base
+from dockin.store import base, layertree
 from dockin.store.base import ArchivedImage, Folder, InvalidDataRoot, hex_of
 
 # https://github.com/moby/moby, maxLayerDepth
@@ -57,11 +57,10 @@ class ClassicStore:
     """A data-root of Docker."""
 
     max_layers = MAX_LAYERS
-    split_mode = 0o644
-    keeps_capabilities = False
-    without: tuple[str, ...] = ()
     layers = "overlay2"
     """Directory of the layers' directories."""
+    content = "diff"
+    """Where the files of a layer are in its directory."""
 
     def __init__(self, folder: Folder) -> None:
         """Make the content of every data-root. Raises InvalidDataRoot, OSError."""
@@ -78,9 +77,9 @@ class ClassicStore:
         return chain_id(parent, diff_id)
 
     @staticmethod
-    def layer_name(layer: str) -> str:
-        """Return a layer's name in a record of dockin-preload."""
-        return cache_id(layer)
+    def record(image: ArchivedImage, layers: list[str]) -> str:
+        """Return dockin-preload's record of an image; layers are IDs."""
+        return image.information.render_record(image.information.image_id, list(map(cache_id, layers)))
 
     def has_layer(self, chain: str) -> bool:
         """Tell whether a layer exists. Raises InvalidDataRoot for one that somebody else wrote."""
@@ -105,7 +104,9 @@ class ClassicStore:
                 # An interrupted run may have left parts of it.
                 root.remove_directory(name)
                 root.make_directory(name, mode)
-            size = unpack(root.at(f"{home}/diff"), root.at(f"{notes}.new/tar-split.json.gz")).size
+            split = root.at(f"{notes}.new/tar-split.json.gz")
+            size = unpack(layertree.Tree(root.at(f"{home}/diff"), root.epoch), split).size
+            os.chmod(split, 0o644)
             root.write_file(f"{home}/link", link_id(chain[-1]))
             root.make_link(f"overlay2/l/{link_id(chain[-1])}", f"../{cache}/diff")
             if len(chain) > 1:

@@ -65,6 +65,9 @@ class Tree:
     Owners, devices and attributes need root or pseudo.
     """
 
+    _early_links = True
+    """Whether times of links may be before 1970."""
+
     def __init__(self, path: str, epoch: int, keep_capabilities: bool = False, without: tuple[str, ...] = ()) -> None:
         """path is an empty directory; epoch, in seconds, is the time of everything without a time in the layer.
 
@@ -104,7 +107,7 @@ class Tree:
         if old and not (stat.S_ISDIR(old.st_mode) and member.type == layertar.DIRECTORY):
             self._remove(place, old)
         if place.leaf == _OPAQUE:
-            os.setxattr(place.parent, _OPAQUE_XATTR, b"y")
+            self._add_opaque(place)
         elif is_whiteout(place.leaf):
             self._add_whiteout(member, place)
         elif member.type == layertar.DIRECTORY:
@@ -222,10 +225,14 @@ class Tree:
         os.mkdir(name, 0o700, dir_fd=directory)
         self._directories[path] = self._epoch
         with _opened(name, directory) as made:
-            os.fchown(made, 0, 0)
-            os.fchmod(made, _IMPLIED_MODE)
+            self._describe_implied(made, path)
             if whiteout:
                 os.setxattr(made, _OPAQUE_XATTR, b"y")
+
+    def _describe_implied(self, made: int, path: bytes) -> None:
+        """Set owner, mode and attributes of a directory that no entry of the layer describes yet."""
+        os.fchown(made, 0, 0)
+        os.fchmod(made, _IMPLIED_MODE)
 
     def _forget_parent(self) -> None:
         if self._parent:
@@ -270,7 +277,7 @@ class Tree:
             else:
                 _write_extents(file, member, content)
             self._describe_open(member, descriptor)
-            os.utime(descriptor, ns=_times(member))
+            os.utime(descriptor, ns=self._times(member))
         if member.stored:
             self._files[place.path] = member.number
 
@@ -312,11 +319,13 @@ class Tree:
             return value if self._keep_capabilities else None
         return None
 
+    def _add_opaque(self, place: Place) -> None:
+        """Hide what lower layers have in the directory of a place."""
+        os.setxattr(place.parent, _OPAQUE_XATTR, b"y")
+
     def _add_whiteout(self, member: layertar.Member, place: Place) -> None:
         """Hide the name in lower layers; this layer's own content stays."""
-        hidden = place._replace(leaf=place.leaf[len(_WHITEOUT) :])
-        if hidden.leaf in (b"", b".", b".."):
-            raise InvalidEntry("a whiteout of no name")
+        hidden = hidden_place(place)
         old = self._look(hidden)
         if old is None:
             os.mknod(hidden.leaf, stat.S_IFCHR, os.makedev(0, 0), dir_fd=hidden.parent)
@@ -325,6 +334,14 @@ class Tree:
         elif stat.S_ISDIR(old.st_mode):
             with _opened(hidden.leaf, hidden.parent) as directory:
                 os.setxattr(directory, _OPAQUE_XATTR, b"y")
+
+    def _times(self, member: layertar.Member) -> tuple[int, int]:
+        """Return atime and mtime in nanoseconds, with no atime before the mtime."""
+        atime = member.mtime if member.atime is None else max(member.atime, member.mtime)
+        # Docker allows links to have times before 1970.
+        early = self._early_links and member.type == layertar.SYMLINK and -_MAX_TIME < member.mtime < 0
+        before = member.mtime if early else 0
+        return _time(atime, before), _time(member.mtime, before)
 
     def _describe(self, member: layertar.Member, place: Place, mode: int = 0) -> None:
         """Set owner, attributes, mode and time without opening; mode has the type of a hard link's target."""
@@ -339,7 +356,7 @@ class Tree:
         if not link:
             os.chmod(leaf, member.mode, dir_fd=parent)
         if not link or member.type == layertar.SYMLINK:
-            os.utime(leaf, ns=_times(member), dir_fd=parent, follow_symlinks=False)
+            os.utime(leaf, ns=self._times(member), dir_fd=parent, follow_symlinks=False)
 
     def _describe_open(self, member: layertar.Member, descriptor: int) -> None:
         """Set owner, attributes and mode, in an order in which none resets another."""
@@ -377,6 +394,14 @@ class Tree:
                     seen.add(inode)
                 total += found.st_size
         return total
+
+
+def hidden_place(place: Place) -> Place:
+    """Return the place that a whiteout hides."""
+    hidden = place._replace(leaf=place.leaf[len(_WHITEOUT) :])
+    if hidden.leaf in (b"", b".", b".."):
+        raise InvalidEntry("a whiteout of no name")
+    return hidden
 
 
 def is_whiteout(leaf: bytes) -> bool:
@@ -434,14 +459,6 @@ def _device(member: layertar.Member) -> int:
     """Return a device number; the kernel has 12 bits for the major and 20 for the minor number."""
     major, minor = member.device
     return os.makedev(major & 0xFFF, minor & 0xFFFFF)
-
-
-def _times(member: layertar.Member) -> tuple[int, int]:
-    """Return atime and mtime in nanoseconds, with no atime before the mtime."""
-    atime = member.mtime if member.atime is None else max(member.atime, member.mtime)
-    # Docker allows links to have times before 1970.
-    before = member.mtime if member.type == layertar.SYMLINK and -_MAX_TIME < member.mtime < 0 else 0
-    return _time(atime, before), _time(member.mtime, before)
 
 
 def _time(nanoseconds: int, otherwise: int = 0) -> int:

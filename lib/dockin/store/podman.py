@@ -24,7 +24,7 @@ import stat
 import typing
 
 from dockin.image import manifests, reference
-from dockin.store import base
+from dockin.store import base, layertree
 from dockin.store.base import ArchivedImage, Folder, InvalidDataRoot, hex_of
 
 # https://github.com/containers/container-libs, maxDepth
@@ -47,6 +47,8 @@ _LOCKS = ("overlay-images/images.lock", "overlay-layers/layers.lock")
 _COMPRESSIONS = {b"\x1f\x8b": 2, b"\x28\xb5\x2f\xfd": 4}
 # Mode of a layer's own directory; the next layer inherits that of the one below.
 _BASE_MODE = 0o555
+# Podman labels files by the host's rules, and ignores an image's labels.
+_WITHOUT = ("security.selinux",)
 _PLAIN_KEY = re.compile(r"[a-z0-9.]+")
 
 
@@ -54,12 +56,10 @@ class OverlayStore:
     """An additional image store."""
 
     max_layers = MAX_LAYERS
-    split_mode = 0o600
-    keeps_capabilities = True
-    without = ("security.selinux",)
-    """Podman labels files by the host's rules, and ignores an image's labels."""
     layers = "overlay"
     """Directory of the layers' directories."""
+    content = "diff"
+    """Where the files of a layer are in its directory."""
 
     def __init__(self, folder: Folder) -> None:
         """Make the content of every store. Raises InvalidDataRoot, OSError."""
@@ -82,9 +82,10 @@ class OverlayStore:
         return hashlib.sha256(f"{parent}+{hex_of(diff_id)}".encode()).hexdigest() if parent else hex_of(diff_id)
 
     @staticmethod
-    def layer_name(layer: str) -> str:
-        """Return a layer's name in a record of dockin-preload."""
-        return f"{layer}.{link_id(layer)}"
+    def record(image: ArchivedImage, layers: list[str]) -> str:
+        """Return dockin-preload's record of an image; layers are IDs."""
+        names = [f"{layer}.{link_id(layer)}" for layer in layers]
+        return image.information.render_record(image.information.image_id, names)
 
     def has_layer(self, layer: str) -> bool:
         """Tell whether a layer exists."""
@@ -101,7 +102,9 @@ class OverlayStore:
             root.remove_directory(home)
             root.make_directory(home, 0o700)
             self._make_diff(home, chain)
-            found = unpack(root.at(f"{home}/diff"), root.at(split))
+            tree = layertree.Tree(root.at(f"{home}/diff"), root.epoch, keep_capabilities=True, without=_WITHOUT)
+            found = unpack(tree, root.at(split))
+            os.chmod(root.at(split), 0o600)
             root.write_file(f"{home}/link", link_id(layer))
             root.make_link(f"overlay/l/{link_id(layer)}", f"../{layer}/diff")
             for name in ("work", "merged", *(["empty"] if len(chain) == 1 else [])):

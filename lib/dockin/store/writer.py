@@ -6,7 +6,8 @@
     writer.write("…/rootfs/var/lib/docker", images, epoch)
 
 The images' runtime decides: a data-root of Docker's classic store (docker.py), or an additional image store for Podman
-(podman.py). In both, dockin/<stem> is the record that makes dockin-preload do nothing.
+(podman.py). Callers choose the store of containerd (containerd.py), which Docker can use, too. In each, dockin/<stem> is the
+record that makes dockin-preload do nothing.
 
 The output depends only on the images and the epoch, including random names and times; only the compression of tar-split
 files is that of the host's zlib. Writing needs root or pseudo.
@@ -28,13 +29,15 @@ from dataclasses import replace
 
 from dockin.errors import DockinError
 from dockin.image import archive, layertar, manifests, reference, tarball
-from dockin.store import base, docker, layertree, podman, rootfs, tarsplit
+from dockin.store import base, containerd, docker, layertree, podman, rootfs, tarsplit
 from dockin.store.base import ArchivedImage, InvalidDataRoot, Unpacked
 from dockin.target import dockersave, imageinfo, runtimes
 from dockin.target.imageinfo import ImageInformation
 
-_Store = typing.Union[docker.ClassicStore, podman.OverlayStore]
-_STORES: dict[str, typing.Callable[[base.Folder], _Store]] = {
+_Store = typing.Union[docker.ClassicStore, podman.OverlayStore, containerd.ContainerdStore]
+MakeStore = typing.Callable[[base.Folder], _Store]
+"""Makes a store of a directory."""
+_STORES: dict[str, MakeStore] = {
     runtimes.DOCKER.name: docker.ClassicStore,
     runtimes.PODMAN.name: podman.OverlayStore,
 }
@@ -73,19 +76,24 @@ def read_sources(root: str, paths: typing.Iterable[str], runtime: str) -> list[S
 
 
 def write(
-    data_root: str, sources: typing.Iterable[Source], epoch: int = 0, scratch: str | None = None
+    data_root: str, sources: typing.Iterable[Source], epoch: int = 0, scratch: str | None = None,
+    make_store: MakeStore | None = None,
 ) -> dict[str, int]:
     """Write images into a store; return ID and size, in bytes, of each layer that was new.
 
     data_root is created, or has to be from an earlier call; the images are added. A name of another image is moved to
     the new one. epoch, in seconds since 1970, is the time of everything without a time in the images
-    (SOURCE_DATE_EPOCH). scratch is the directory for a decompressed archive, by default the host's. Raises DockinError,
-    OSError; the store then has no partial layer or image, but perhaps complete ones.
+    (SOURCE_DATE_EPOCH). scratch is the directory for a decompressed archive, by default the host's. make_store makes
+    another store than that of the images' runtime. Raises DockinError, OSError; the store then has no partial layer or
+    image, but perhaps complete ones.
     """
     sources = list(sources)
     runtime = _runtime(sources)
+    make_store = make_store or _STORES.get(runtime)
+    if not make_store:
+        raise InvalidDataRoot(f"{sources[0].information.name} is for {runtime}, which has no data-root")
     folder = base.Folder(data_root, epoch)
-    store = _STORES[runtime](folder)
+    store = make_store(folder)
     added: dict[str, int] = {}
     tagged = _images_by_name(sources, _name_with_tag)
     pulled = _images_by_name(sources, _name_with_digest)
@@ -98,39 +106,29 @@ def write(
         try:
             with _opened(source, scratch) as tar:
                 image = ArchivedImage(source.information, tar, source.archive, has_digest)
-                layers = _Image(store, image, epoch).write(added)
+                record = store.record(image, _Image(store, image).write(added))
         except tarfile.TarError as error:
             raise InvalidDataRoot(f"{source.archive} is no archive that 'docker load' can read: {error}") from error
-        record = source.information.render_record(source.information.image_id, list(map(store.layer_name, layers)))
         folder.write_file(f"{base.RECORDS}/{source.stem}", record, 0o600)
-    folder.set_times(store.layers)
+    folder.set_times(store.layers, store.content)
     return added
 
 
-def has_store(runtime: str) -> bool:
-    """Tell whether the build can write images for a runtime."""
-    return runtime in _STORES
-
-
 def _runtime(sources: typing.Sequence[Source]) -> str:
-    """Return the images' runtime, Docker for no images. Raises InvalidDataRoot for several, and for one without a store."""
+    """Return the images' runtime, Docker for no images. Raises InvalidDataRoot for several."""
     found = {source.information.runtime: source.information.name for source in sources}
-    said = ", ".join(f"{name} is for {runtime}" for runtime, name in found.items())
     if len(found) > 1:
+        said = ", ".join(f"{name} is for {runtime}" for runtime, name in found.items())
         raise InvalidDataRoot(f"{said}: an image store is one runtime's")
-    for runtime in found:
-        if not has_store(runtime):
-            raise InvalidDataRoot(f"{said}, which has no data-root")
     return next(iter(found), runtimes.DOCKER.name)
 
 
 class _Image:
     """An image that is copied from its archive into a store."""
 
-    def __init__(self, store: _Store, image: ArchivedImage, epoch: int) -> None:
+    def __init__(self, store: _Store, image: ArchivedImage) -> None:
         self._store = store
         self._image = image
-        self._epoch = epoch
 
     def write(self, added: dict[str, int]) -> list[str]:
         """Write layers, then everything else; add new layers to added. Return the IDs of the image's layers."""
@@ -162,10 +160,10 @@ class _Image:
                               " possible")
         return config, list(zip(diff_ids, members))
 
-    def _unpack(self, diff_id: str, member: str, directory: str, split: str) -> Unpacked:
+    def _unpack(self, diff_id: str, member: str, tree: layertree.Tree, split: str = "") -> Unpacked:
         """Unpack a layer, as base.Unpack."""
         raw: set[int] = set()
-        with layertree.Tree(directory, self._epoch, self._store.keeps_capabilities, self._store.without) as tree:
+        with tree:
             found = self._read_layer(diff_id, member, split, raw, tree)
             if tree.lost - raw:
                 # A tar-split file cannot refer to entries that later ones replaced: seldom, and worth reading the layer
@@ -178,15 +176,14 @@ class _Image:
     def _read_layer(
         self, diff_id: str, member: str, path: str, raw: set[int], tree: layertree.Tree | None
     ) -> Unpacked:
-        """Unpack a layer if there is a tree, and write the tar-split file to path.
+        """Unpack a layer if there is a tree, and write the tar-split file to path unless that is empty.
 
         raw has the numbers of the entries whose content goes into that file, because the tree does not have it; further
         numbers are added.
         """
         hasher, found = hashlib.sha256(), Unpacked()
-        with open(path, "wb") as file:
-            os.fchmod(file.fileno(), self._store.split_mode)
-            split = tarsplit.Writer(file)
+        with open(path or os.devnull, "wb") as file:
+            split = tarsplit.Writer(file) if path else tarsplit.Discard()
             reader = layertar.Reader(_hashed(self._image.layer(member, diff_id), hasher, found))
             while True:
                 with self._errors_of(diff_id):
@@ -218,7 +215,8 @@ class _Image:
 
 
 def _read_entry(
-    reader: layertar.Reader, entry: layertar.Member, split: tarsplit.Writer, raw: set[int], tree: layertree.Tree | None
+    reader: layertar.Reader, entry: layertar.Member, split: tarsplit.Writer | tarsplit.Discard, raw: set[int],
+    tree: layertree.Tree | None,
 ) -> None:
     """Read one entry of a layer, as _read_layer() reads all."""
     place = tree.place(entry) if tree else None

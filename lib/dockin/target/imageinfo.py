@@ -67,15 +67,15 @@ class ImageInformation:
             lines.append(f"{field.name}={value}\n")
         return "".join(lines)
 
-    def render_record(self, found_id: str, layers: Sequence[str]) -> str:
+    def render_record(self, found_id: str, layers: Sequence[str], made: str = "") -> str:
         """Return the text of dockin-preload's record that the image is complete in the runtime's store.
 
         found_id is its .Id there: on a classic store the image_id. layers are the names of its layers' directories, the
-        top one last, which change whenever the image is re-created.
+        top one last, which change whenever the image is re-created; so does made, by default the top layer.
         """
         values = {"format": FORMAT, "reference": self.reference, "name": self.name, "id": found_id}
         values.update({key: getattr(self, key) for key in ("image_id", "manifest_digest", "source_digest")})
-        values.update({"made": layers[-1] if layers else "", "layers": " ".join(layers)})
+        values.update({"made": made or "".join(layers[-1:]), "layers": " ".join(layers)})
         return _RECORD_HEADER + "".join(f"{key}={value}\n" for key, value in values.items())
 
 
