@@ -121,7 +121,13 @@ while read -r _ place _ options _; do
     # What is mounted there, and overlays elsewhere on layers that are there.
     case $place,$options in "$1"/* | *"=$1"/*) umount -l "$place" || : ;; esac
 done </proc/mounts
-umount "$1"
+# A process that was killed may have a file open for a moment yet.
+tries=0
+until umount "$1"; do
+    [ "$tries" -lt 100 ]
+    sleep 0.1
+    tries=$((tries + 1))
+done
 # What was unmounted lazily may have the file system yet, as the power cut has left it, and mount would take that.
 tries=0
 while [ "$(losetup -j "$2")" ] && [ "$tries" -lt 100 ]; do
