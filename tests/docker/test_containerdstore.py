@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from dockin.store import containerd, docker as store_docker, writer
-from support import docker, images, installed, layers, registry, snapshots, trees
+from support import docker, images, installed, layers, registry, snapshots, target, trees
 
 EPOCH = 1_600_000_000
 HOUR = 3600 * 10**9
@@ -59,6 +59,11 @@ def engine(request):
     with docker.start(kind=docker.CONTAINERD, system_containerd=request.param) as running:
         running.run(["ip", "link", "set", "lo", "up"])
         yield running
+
+
+@pytest.fixture
+def shelf(engine, busybox):
+    return installed.Shelf(engine, busybox)
 
 
 @dataclass
@@ -264,6 +269,35 @@ def test_a_second_load_changes_nothing(prebuilt):
     assert (prebuilt.ids(), prebuilt.state()[1:]) == before
 
 
+def test_the_preload_has_nothing_to_do(prebuilt, shelf):
+    """Archives are flushed like loaded ones; a later image takes the place of the one that the build has written."""
+    preload = target.Target(prebuilt.daemon, "dash")
+    place = str(prebuilt.root)[len(f"/proc/{prebuilt.daemon.first}/root"):]
+    environment = {"DOCKIN_CONTAINERD_ROOT": place}
+    one = prebuilt.installed[APP]
+    archive = one.archive.read_bytes()
+    assert f"{one.name}: is loaded and recorded, nothing to do" in preload("load", "--flush", one.info, **environment)
+    assert not one.archive.exists()
+    one.archive.write_bytes(archive)
+    before = prebuilt.ids()
+    shelf.directory = one.info.parent
+    later = shelf.install(shelf.image("later"), one.name)
+    assert later.info == one.info
+    output = preload("load", "--prune", later.info, **environment)
+    assert "loaded in" in output
+    # Before 28 Docker's containerd store drops an image with its name.
+    assert ("removed its earlier image" in output) == prebuilt.daemon.kind.keeps_unnamed
+    assert prebuilt.daemon.run_image(one.name) == shelf.output("later")
+    # The very image again, but from its archive: it has to be proved like any.
+    one.info.write_text(one.information.render())
+    one.archive.write_bytes(archive)
+    output = preload("load", "--prune", one.info, **environment)
+    assert "loaded in" in output
+    assert prebuilt.ids() == before
+    prebuilt.daemon.run(["rm", "-r", str(prebuilt.daemon.data_root / "dockin")])
+    assert "nothing to do" not in preload("load", one.info, **environment)
+
+
 def served(prebuilt, action):
     """Return the digests of the blobs that the registry was asked for by an action."""
     log = prebuilt.server.access_log
@@ -325,3 +359,29 @@ def test_a_pull_leaves_the_same(prebuilt):
     assert found.blobs == {digest: before.blobs[digest] for digest in found.blobs}
     assert len(found.blobs) == 5
     assert prebuilt.daemon.run_image(one.name) == "pulled"
+
+
+def test_namespaces_of_containerd(engine, prebuilt):
+    """For ctr, and as a CRI has them: each has its images, in the same directories, which go with the last."""
+    quiesce(engine)
+    shutil.rmtree(prebuilt.root)
+    spaces = ("default", "k8s.io")
+    write(prebuilt.root, [prebuilt.installed[APP], prebuilt.installed[PULLED]], spaces)
+    engine.start()
+    assert prebuilt.ids() == {}
+    name = "docker.io/" + name_of(APP)
+    folders = Path(prebuilt.root, snapshots.SNAPSHOTTER, "snapshots")
+    assert len([*folders.iterdir()]) == 3
+    for space in spaces:
+        found = [line.split() for line in ctr(engine, "images", "check", namespace=space).splitlines()[1:]]
+        assert sorted(line[0] for line in found) == sorted([name, prebuilt.installed[PULLED].name])
+        assert {line[-1] for line in found} == {"true"} and all("complete" in line for line in found)
+        # A mount, as for a container, which ctr can't give the control groups of this test bed.
+        engine.run(["mkdir", "-p", "/run/seen"])
+        ctr(engine, "images", "mount", name, "/run/seen", namespace=space)
+        assert engine.run(["cat", "/run/seen/word"]).stdout == f"{APP}\n"
+        ctr(engine, "images", "unmount", "--rm", "/run/seen", namespace=space)
+        ctr(engine, "images", "rm", "--sync", name, prebuilt.installed[PULLED].name, namespace=space)
+        assert not ctr(engine, "snapshots", "ls", namespace=space).splitlines()[1:]
+        assert len([*folders.iterdir()]) == (3 if space == spaces[0] else 0)
+    assert not [*Path(prebuilt.root, snapshots.BLOBS).iterdir()]

@@ -24,9 +24,9 @@ choose_runtime() {
 # records: this program's notes, in the runtime's own data, to be wiped or restored with the images.
 # images_root: where the images are. foreign_store: whether what belongs to an image may be in several file systems.
 # keeper: who knows the layers: cli, the runtime's own command, or ctr, where containerd keeps the images.
-# store: the directory of the layers. blobs: that of containerd's blobs.
+# store: the directory of the layers. blobs: that of containerd's blobs. written: that of a build's records beside them.
 ask_runtime() {
-    root='' foreign_store=no keeper=cli blobs=''
+    root='' foreign_store=no keeper=cli blobs='' written=''
     "${runtime}_ask" "$1" || return 1
     case $root in
         /*) ;;

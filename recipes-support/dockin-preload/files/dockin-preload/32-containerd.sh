@@ -16,6 +16,7 @@ containerd_keeps() {
     keeper=ctr images_root=$1
     store=$1/io.containerd.snapshotter.v1.$driver/snapshots
     blobs=$1/io.containerd.content.v1.content/blobs/sha256
+    written=$1/dockin
 }
 
 # run_ctr ARGUMENTS...: ask the containerd that has the images.

@@ -10,7 +10,8 @@
 #                   are the layers, if Docker's classic store or Podman has them. Where there is a record and no such note, a
 #                   build wrote the record with the image (lib/dockin/target/imageinfo.py)
 #
-# An additional image store of Podman's has records of its own, in $built: nobody writes there but the build.
+# An additional image store of Podman's has records of its own, in $built: nobody writes there but the build. A store of
+# containerd's that a build has written has records in $written, and containerd changes it.
 
 # record_text ID: print what the record says of the image under that ID.
 record_text() {
@@ -39,12 +40,18 @@ made() {
 
 is_recorded() {
     note_begins "$records/$stem" "$(record_text "$found_id")
-made=$(made)" || is_built "$found_id"
+made=$(made)" || is_built "$found_id" || is_written
 }
 
 # is_built ID: tell whether a build has written the image into an additional store.
 is_built() {
     [ -n "$built" ] && note_begins "$built/$stem" "$(record_text "$1")"
+}
+
+# Tell whether containerd has the image as a build has written it: blobs that are loaded have another time.
+is_written() {
+    [ -n "$written" ] && note_begins "$written/$stem" "$(record_text "$found_id")
+made=built.$(stat -c %Y -- "$blobs/${image_id#sha256:}" 2>/dev/null)"
 }
 
 # Write everything that belongs to the images to the disk; a failure is an I/O error.
@@ -122,8 +129,10 @@ was_brought() {
 
 # Have the note of brought images where an image was recorded without.
 adopt_record() {
-    [ -f "$records/$stem" ] && ! [ -f "$records/.$stem.brought" ] || return 0
-    brought_line "$(note_value "$records/$stem" id)" "$(note_value "$records/$stem" layers)" | write_note ".$stem.brought"
+    adopted=$records/$stem
+    [ -z "$written" ] || [ -f "$adopted" ] || adopted=$written/$stem
+    [ -f "$adopted" ] && ! [ -f "$records/.$stem.brought" ] || return 0
+    brought_line "$(note_value "$adopted" id)" "$(note_value "$adopted" layers)" | write_note ".$stem.brought"
 }
 
 # brought_line ID LAYERS: print a line of the note of brought images. What ctr_layers prints may be a later snapshot's as well.
