@@ -30,12 +30,6 @@ DOCKIN_DATAROOT_KEEP_ARCHIVES[doc] = "Whether archives stay in the root file sys
 DOCKIN_DATAROOT_EXTRA_SPACE ?= "65536"
 DOCKIN_DATAROOT_EXTRA_SPACE[doc] = "Free KiB in the partition dockin-ext4, for what Docker writes."
 
-# The place of the images on the target.
-DOCKIN_DATAROOT_TARGET = "${@dockin_dataroot_target(d)}"
-DOCKIN_DATAROOT_TARGET[doc] = "Directory of the written images on the target: Docker's DOCKIN_DATAROOT_DIR or Podman's \
-DOCKIN_IMAGESTORE_DIR; set these instead."
-DOCKIN_DATAROOT_TARGET[vardepvalue] = "${DOCKIN_DATAROOT_TARGET}"
-
 # Outside the root file system, in which do_image sets the time of each file: files in Docker images keep their own times.
 DOCKIN_DATAROOT_WORKDIR = "${WORKDIR}/dockin-dataroot"
 DOCKIN_DATAROOT_WORKDIR[doc] = "Directory in which the data-root is made."
@@ -62,15 +56,12 @@ do_image[postfuncs] += "dockin_put_dataroot_in"
 
 def dockin_dataroot_wanted(d):
     """Tell whether to write a data-root or image store."""
-    classic = d.getVar('DOCKIN_RUNTIME_STORE') == dockin.target.runtimes.CLASSIC_STORE
-    return d.getVar('DOCKIN_DATAROOT') == '1' and (
-        d.getVar('DOCKIN_RUNTIME') != dockin.target.runtimes.DOCKER.name or classic
-    )
+    return d.getVar('DOCKIN_DATAROOT') == '1'
 
 def dockin_dataroot_target(d):
-    """Return its directory on the target."""
-    podman = d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.PODMAN.name
-    return d.getVar('DOCKIN_IMAGESTORE_DIR' if podman else 'DOCKIN_DATAROOT_DIR')
+    """Return its directory on the target, which do_rootfs has written down."""
+    with open(d.getVar('DOCKIN_DATAROOT_WORKDIR') + '/target') as file:
+        return file.read()
 
 def dockin_has_partition(d):
     """Tell whether the data-root gets a partition of its own."""
@@ -106,14 +97,14 @@ python () {
     if d.getVar('DOCKIN_DATAROOT') == '0':
         return
     try:
-        dockin.recipe.settings.check_image(d.getVar, dockin_dataroot_wanted(d), dockin_has_partition(d))
+        dockin.recipe.settings.check_image(d.getVar)
     except dockin.errors.DockinError as error:
         bb.fatal("%s: %s" % (d.getVar('PN'), error))
-    docker = d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.DOCKER.name
-    if docker and dockin_dataroot_wanted(d) and not dockin_has_partition(d) and bb.utils.contains(
+    runtime = dockin.target.runtimes.parse(d.getVar('DOCKIN_RUNTIME'))
+    if not runtime.has_image_stores and not dockin_has_partition(d) and bb.utils.contains(
             'IMAGE_FEATURES', 'read-only-rootfs', True, False, d):
-        bb.warn("%s: the data-root is in a read-only root file system, where Docker can't use it: put it into a partition, by"
-                " IMAGE_FSTYPES += \"dockin-ext4\"" % d.getVar('PN'))
+        bb.warn("%s: the data-root is in a read-only root file system, where %s can't use it: put it into a partition, by"
+                " IMAGE_FSTYPES += \"dockin-ext4\"" % (d.getVar('PN'), runtime.title))
 }
 
 # Runs after the installation of all packages, while the package manager can still list them.
@@ -128,19 +119,25 @@ python dockin_write_dataroot () {
                 " IMAGE_INSTALL, or set DOCKIN_DATAROOT = \"0\" for this image")
         return
     work, rootfs, runtime = d.getVar('DOCKIN_DATAROOT_WORKDIR'), d.getVar('IMAGE_ROOTFS'), d.getVar('DOCKIN_RUNTIME')
+    podman = runtime == dockin.target.runtimes.PODMAN.name
+    target, make_store = d.getVar('DOCKIN_IMAGESTORE_DIR' if podman else 'DOCKIN_DATAROOT_DIR'), None
     try:
-        dockin.store.rootfs.free_place(rootfs, d.getVar('DOCKIN_DATAROOT_TARGET'))
-        if runtime == dockin.target.runtimes.DOCKER.name:
-            folders = d.expand('${systemd_system_unitdir} ${sysconfdir}/systemd/system').split()
-            dockin.store.engineconf.check_docker(rootfs, d.getVar('DOCKIN_DATAROOT_DIR'), folders)
+        dockin.store.rootfs.free_place(rootfs, target)
+        if dockin.target.runtimes.keeps_blobs(runtime, d.getVar('DOCKIN_RUNTIME_STORE')):
+            target, make_store = dockin_containerd_store(d)
+            dockin.store.rootfs.free_place(rootfs, target)
+        elif not podman:
+            dockin.store.engineconf.check_docker(rootfs, target, dockin_unit_folders(d))
         sources = dockin.store.writer.read_sources(rootfs, paths, runtime)
-        added = dockin.store.writer.write(os.path.join(work, 'tree'), sources, dockin_dataroot_epoch(d), work)
-        if runtime == dockin.target.runtimes.PODMAN.name:
+        added = dockin.store.writer.write(
+            os.path.join(work, 'tree'), sources, dockin_dataroot_epoch(d), work, make_store)
+        if podman:
             dockin.store.engineconf.add_image_store(
-                rootfs, d.getVar('sysconfdir'), d.getVar('datadir'), d.getVar('DOCKIN_IMAGESTORE_DIR'),
-                d.getVar('DOCKIN_DATAROOT_DIR'))
+                rootfs, d.getVar('sysconfdir'), d.getVar('datadir'), target, d.getVar('DOCKIN_DATAROOT_DIR'))
     except (dockin.errors.DockinError, OSError) as error:
-        bb.fatal("The images for %s can't be written: %s" % (d.getVar('DOCKIN_DATAROOT_TARGET'), error))
+        bb.fatal("The images for %s can't be written: %s" % (target, error))
+    with open(work + '/target', 'w') as file:
+        file.write(target)
     keep = d.getVar('DOCKIN_DATAROOT_KEEP_ARCHIVES') == '1'
     for source in sources:
         if not keep:
@@ -155,12 +152,30 @@ python dockin_write_dataroot () {
             file.write('\n'.join(packages))
 }
 
+def dockin_unit_folders(d):
+    """Return the directories of units on the target, that of packages first."""
+    return d.expand('${systemd_system_unitdir} ${sysconfdir}/systemd/system').split()
+
+def dockin_containerd_store(d):
+    """Return the root directory of the target's containerd, and a function that makes its store."""
+    import dockin.store.containerd
+    import dockin.store.engineconf
+    import functools
+
+    default = dockin.target.runtimes.new_store(d.getVar('BBFILE_COLLECTIONS'), d.getVar('LAYERSERIES_CORENAMES') or '')
+    place = dockin.store.engineconf.find_store(
+        d.getVar('IMAGE_ROOTFS'), d.getVar('DOCKIN_RUNTIME'), d.getVar('DOCKIN_DATAROOT_DIR'), dockin_unit_folders(d),
+        default == dockin.target.runtimes.CONTAINERD_STORE)
+    return place.directory, functools.partial(
+        dockin.store.containerd.ContainerdStore, byteorder={'le': 'little', 'be': 'big'}[d.getVar('SITEINFO_ENDIANNESS')],
+        namespaces=[place.namespace])
+dockin_containerd_store[vardepsexclude] += "BBFILE_COLLECTIONS LAYERSERIES_CORENAMES"
+
 def dockin_dataroot_comment(d):
     """Return the comment of SPDX documents on the place of the images."""
     import dockin.sbom.elements
 
-    podman = d.getVar('DOCKIN_RUNTIME') == dockin.target.runtimes.PODMAN.name
-    return dockin.sbom.elements.place(d.getVar('DOCKIN_DATAROOT_TARGET'), podman, dockin_has_partition(d))
+    return dockin.sbom.elements.place(dockin_dataroot_target(d), d.getVar('DOCKIN_RUNTIME'), dockin_has_partition(d))
 
 def dockin_name_dataroot_in_spdx_22(d, packages):
     """Add the data-root's images to create-spdx's document of the root file system."""
@@ -198,7 +213,7 @@ def dockin_report_dataroot(d, sources, size):
 
     report = {
         'schema': 1,
-        'data_root': d.getVar('DOCKIN_DATAROOT_TARGET'),
+        'data_root': dockin_dataroot_target(d),
         'partition': dockin_has_partition(d),
         'archives': d.getVar('DOCKIN_DATAROOT_KEEP_ARCHIVES') == '1',
         'layers_size': size,
@@ -216,8 +231,9 @@ def dockin_report_dataroot(d, sources, size):
 python dockin_take_dataroot_out () {
     import dockin.store.rootfs
 
-    tree = d.getVar('DOCKIN_DATAROOT_WORKDIR') + '/tree'
-    dockin.store.rootfs.take_out(tree, d.getVar('IMAGE_ROOTFS'), d.getVar('DOCKIN_DATAROOT_TARGET'))
+    work = d.getVar('DOCKIN_DATAROOT_WORKDIR')
+    if os.path.exists(work + '/target'):
+        dockin.store.rootfs.take_out(work + '/tree', d.getVar('IMAGE_ROOTFS'), dockin_dataroot_target(d))
 }
 
 python dockin_put_dataroot_in () {
@@ -228,8 +244,7 @@ python dockin_put_dataroot_in () {
         return
     try:
         dockin.store.rootfs.put_in(
-            tree, d.getVar('IMAGE_ROOTFS'), d.getVar('DOCKIN_DATAROOT_TARGET'), dockin_has_partition(d),
-            dockin_dataroot_epoch(d))
+            tree, d.getVar('IMAGE_ROOTFS'), dockin_dataroot_target(d), dockin_has_partition(d), dockin_dataroot_epoch(d))
     except dockin.errors.DockinError as error:
         bb.fatal(str(error))
 }

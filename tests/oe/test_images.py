@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from dockin.store import docker, podman
-from support import cache, layers, oe_conf, spdx
+from support import cache, layers, oe_conf, snapshots, spdx
 from support import images as samples
 
 WANTS = "/etc/systemd/system/"
@@ -60,6 +60,21 @@ DOCKIN_RUNTIME = "podman"
 SRC_URI = "docker://team/awkward;tag=v1;name=awkward docker://docker.io/library/busybox;tag=1.36.1;name=busybox"
 SRC_URI[awkward.sha256sum] = "{awkward.hex}"
 SRC_URI[busybox.sha256sum] = "{busybox.hex}"
+"""
+
+CRATES = PODS.replace("podman", "containerd")
+
+# What chooses Docker's store, and the services of a target with systemd.
+DOCKER_SETTINGS = """
+INHIBIT_DEFAULT_DEPS = "1"
+do_install() {
+    install -d ${D}${sysconfdir}/docker ${D}${systemd_system_unitdir}
+    echo '{"features": {"containerd-snapshotter": true}}' > ${D}${sysconfdir}/docker/daemon.json
+    echo 'ExecStart=/usr/bin/dockerd' > ${D}${systemd_system_unitdir}/docker.service
+    echo 'ExecStart=/usr/bin/containerd' > ${D}${systemd_system_unitdir}/containerd.service
+}
+PACKAGES =+ "docker-services"
+FILES:docker-services = "${systemd_system_unitdir}"
 """
 
 STORAGE_CONF = """
@@ -105,20 +120,25 @@ def awkward(registry):
 def images(shop, app, awkward, busybox):
     """The build directory of images with packages of two or three recipes.
 
-    "device" has their archives, "ready" a data-root, "parted" a partition with one and archives, "store" archives for the
-    containerd store, "pod" a store of Podman's.
+    "device" has their archives, "ready" a data-root, "parted" a partition with one and archives, "store" Docker's containerd
+    store, "system" a partition with that of a containerd beside Docker, "bare" one of containerd alone, "pod" Podman's.
     """
     build = shop.build("images")
     write_recipes(shop, build, app, awkward)
     build.recipe("pods_1.0.bb", PODS.format(awkward=awkward, busybox=busybox))
+    build.recipe("crates_1.0.bb", CRATES.format(awkward=awkward, busybox=busybox))
     build.recipe("storage-conf_1.0.bb", STORAGE_CONF)
+    build.recipe("docker-settings_1.0.bb", DOCKER_SETTINGS)
     more = {"first": "", "classes": "dockin-dataroot", "types": "tar", "packages": "several asleep awkward"}
     keep = 'DOCKIN_DATAROOT = "1"\nDOCKIN_DATAROOT_KEEP_ARCHIVES = "1"\nDOCKIN_DATAROOT_EXTRA_SPACE = "2048"\n'
     recipes = {
         "device": {"first": IN_IMAGE_CLASSES, "classes": "", "packages": "several asleep"},
         "ready": {"types": "tar ext4 squashfs erofs"},
         "parted": {"first": keep + IN_IMAGE_CLASSES, "classes": "", "types": "tar dockin-ext4.gz dockin-ext4"},
-        "store": {"first": 'DOCKIN_RUNTIME_STORE = "containerd"'},
+        "store": {"first": 'DOCKIN_RUNTIME_STORE = "containerd"', "packages": more["packages"] + " docker-settings"},
+        "system": {"first": 'DOCKIN_RUNTIME_STORE = "containerd"', "types": "tar dockin-ext4",
+                   "packages": more["packages"] + " docker-settings docker-services"},
+        "bare": {"first": 'DOCKIN_RUNTIME = "containerd"', "packages": "crates"},
         "pod": {"first": 'DOCKIN_RUNTIME = "podman"\nIMAGE_FEATURES += "read-only-rootfs"', "types": "tar squashfs",
                 "packages": "pods storage-conf"},
     }
@@ -261,7 +281,8 @@ def test_layers_are_as_overlayfs_wants_them(ready, awkward):
 
 
 @pytest.mark.parametrize(("image", "top"), [
-    ("ready", "rootfs" + DATA_ROOT), ("parted", "dockin-dataroot/tree"), ("pod", "rootfs" + STORE)])
+    ("ready", "rootfs" + DATA_ROOT), ("parted", "dockin-dataroot/tree"), ("pod", "rootfs" + STORE),
+    ("bare", "rootfs/var/lib/containerd")])
 def test_other_users_of_the_build_host_get_at_no_setuid_program(images, image, top):
     """The mode of a file in a layer is real below pseudo; the owner there is who builds."""
     folder = images.work(image) / top
@@ -331,10 +352,46 @@ def archives(images):
     return {path for name in names for path in images.deb(name).members if ".tar." in path}
 
 
-def test_for_the_containerd_store_archives_stay(images):
-    found = files(images, "store")
-    assert {path for path in found if ".tar." in path} == archives(images)
-    assert not [path for path in found if path.startswith(DATA_ROOT)]
+def test_the_containerd_store_of_docker(images, awkward, busybox, app, shop, tmp_path):
+    """One that Docker starts; nothing else is in its data-root."""
+    found = tree(images.image("store", "tar"), tmp_path / "root")
+    place = f"{DATA_ROOT}/containerd/daemon"
+    folders = [path for path in found if path.startswith(DATA_ROOT) and not path.startswith(place)]
+    assert sorted(folders) == [DATA_ROOT, f"{DATA_ROOT}/containerd"]
+    assert not [path for path in found if "/archive/" in path and ".tar." in path]
+    stems = {"busybox-1.36.1", shop_stem(images), "team-app-v1", "team-awkward-v1"}
+    assert {path for path in below(found, place) if path.startswith("/dockin/")} == {f"/dockin/{stem}" for stem in stems}
+    store = snapshots.read(Path(f"{tmp_path}/root{place}"), "moby")
+    assert store.images.keys() == {
+        "docker.io/library/busybox:1.36.1", f"{shop.registry.address}/team/app:v1", "docker.io/team/app:v1",
+        "docker.io/team/awkward:v1"}
+    assert {one.config.digest for one in (busybox.manifest("linux/amd64"), app, awkward)} <= store.blobs.keys()
+    chain, folders = "", []
+    for diff_id in json.loads(awkward.config.data)["rootfs"]["diff_ids"]:
+        chain = docker.chain_id(chain, diff_id)
+        folders.append(str(store.folders[chain] / "fs")[len(f"{tmp_path}/root"):])
+    base, top, more = (below(found, folder) for folder in folders)
+    assert base["/etc/gone"][4:6] == [samples.MTIME, hashlib.sha256(b"gone").hexdigest()]
+    assert top["/etc/gone"][:4] == [stat.S_IFCHR, 0, 0, 0]
+    assert top["/opaque"][6] == {"trusted.overlay.opaque": b"y".hex()}
+    assert more["/suid"][:5] == [stat.S_IFREG | 0o4755, 0, 0, 0, 1234567890]
+    assert more["/user"][1:3] == [70000, 70000] and more["/user"][6] == {"user.word": b"value".hex()}
+
+
+def test_the_store_of_a_containerd_beside_docker(images, tmp_path):
+    """The same, in its own place: here a partition."""
+    root, store = (tree(images.image(name, "tar"), tmp_path / name) for name in ("system", "store"))
+    assert root["/var/lib/containerd"][:3] == [stat.S_IFDIR | 0o710, 0, 0]
+    assert not [path for path in root if path.startswith(("/var/lib/containerd/", DATA_ROOT))]
+    partition = tree(images.image("system", "dockin-ext4"), tmp_path / "partition")
+    assert partition == below(store, f"{DATA_ROOT}/containerd/daemon")
+
+
+def test_the_store_of_containerd_alone(images, awkward, tmp_path):
+    found = tree(images.image("bare", "tar"), tmp_path / "root")
+    store = snapshots.read(tmp_path / "root/var/lib/containerd", "default")
+    assert store.images.keys() == {"docker.io/library/busybox:1.36.1", "docker.io/team/awkward:v1"}
+    assert found["/var/lib/containerd"][0] == stat.S_IFDIR | 0o700
 
 
 def test_podman_has_a_store_in_a_read_only_root(images, awkward, busybox, tmp_path):
@@ -368,8 +425,8 @@ def test_dockin_status_tells_where_images_are_in_a_data_root(images):
     images.run("bitbake-layers", "dockin-status", "--json", "--output", "status.json", "asleep", "awkward").ok()
     found = json.loads((images.path / "status.json").read_text())
     assert {image["recipe"]: (image["installed"], image["data_roots"]) for image in found["images"]} == {
-        "asleep": (["device", "parted", "ready", "store"], ["parted", "ready"]),
-        "awkward": (["parted", "ready", "store"], ["parted", "ready"]),
+        "asleep": (["device", "parted", "ready", "store", "system"], ["parted", "ready", "store", "system"]),
+        "awkward": (["parted", "ready", "store", "system"], ["parted", "ready", "store", "system"]),
     }
 
 
@@ -378,11 +435,9 @@ BAD = {
     "store": ('DOCKIN_RUNTIME_STORE = "vfs"', r"Invalid DOCKIN_RUNTIME_STORE = 'vfs': expected classic or containerd"),
     "archives": ('DOCKIN_DATAROOT_KEEP_ARCHIVES = "yes"', r"Invalid DOCKIN_DATAROOT_KEEP_ARCHIVES = 'yes': expected 0 or 1"),
     "space": ('DOCKIN_DATAROOT_EXTRA_SPACE = "1G"', r"Invalid DOCKIN_DATAROOT_EXTRA_SPACE = '1G': expected a number of KiB"),
-    "containerd": ('DOCKIN_RUNTIME = "containerd"', r"DOCKIN_RUNTIME = 'containerd' has no data-root"),
     "runtime": ('DOCKIN_RUNTIME = "lxc"', r"Invalid DOCKIN_RUNTIME = 'lxc'"),
     "relative": ('DOCKIN_DATAROOT_DIR = "docker"', r"Invalid DOCKIN_DATAROOT_DIR = 'docker': expected an absolute path"),
     "incremental": ('INC_IPK_IMAGE_GEN = "1"', r"INC_IPK_IMAGE_GEN = '1' keeps a root file system"),
-    "partition": ('DOCKIN_RUNTIME_STORE = "containerd"\nIMAGE_FSTYPES += "dockin-ext4"', r"no data-root is written"),
 }
 
 
@@ -454,12 +509,16 @@ def test_places_that_are_taken(images):
     images.recipe("mixed_1.0.bb", IMAGE.format(first=other, classes="dockin-dataroot", types="tar", packages="asleep"))
     images.recipe("elsewhere_1.0.bb", IMAGE.format(
         first='DOCKIN_DATAROOT_DIR = "/data/docker"', classes="dockin-dataroot", types="tar", packages="asleep"))
+    images.recipe("untold_1.0.bb", IMAGE.format(
+        first='DOCKIN_RUNTIME_STORE = "containerd"', classes="dockin-dataroot", types="tar", packages="asleep"))
     drop = 'ROOTFS_POSTPROCESS_COMMAND += "drop"\ndrop() {\n    rm ${IMAGE_ROOTFS}/data/archives/*.tar.bz2\n}\n'
     images.recipe("dropped_1.0.bb", IMAGE.format(first="", classes="dockin-dataroot", types="tar", packages="asleep") + drop)
-    result = images.bitbake("-k", "filled", "linked", "remapped", "without", "mixed", "elsewhere", "dropped", timeout=600)
+    result = images.bitbake("-k", "filled", "linked", "remapped", "without", "mixed", "elsewhere", "untold", "dropped",
+                            timeout=600)
     result.failed(r"/etc/docker/daemon\.json in the root file system has userns-remap = \"default\": .*; leave it out",
                   r"DOCKIN_DATAROOT_DIR = '/data/docker', but its packages were built for another \(.*/docker\.service\.d/"
                   r"dockin-preload\.conf says RequiresMountsFor=/var/lib/docker\): set it in the configuration",
+                  r"Docker is not told to keep images in containerd, for which DOCKIN_RUNTIME_STORE = .* install",
                   r"team/app:v1: its archive /\S+/data/archives/team-app-v1\.tar\.bz2 is gone: let nothing remove it",
                   r"/var/lib/docker in the root file system is not empty \(mine\)",
                   r"/var/lib/docker: /var/lib/docker is a link to /data",
@@ -552,7 +611,9 @@ def test_bills_of_materials_name_the_images(images, shop, app):
     def contained(image, comment):
         return sorted((named.name, named.sha256, comment) for named in spdx.in_image(images, image))
 
-    assert spdx.in_data_root(images, "device") == spdx.in_data_root(images, "store") == []
+    assert spdx.in_data_root(images, "device") == []
+    assert spdx.in_data_root(images, "store") == contained("store", f"In Docker's data-root {DATA_ROOT}/containerd/daemon")
+    assert spdx.in_data_root(images, "bare") == contained("bare", "In containerd's image store /var/lib/containerd")
     assert spdx.in_data_root(images, "ready") == contained("ready", f"In Docker's data-root {DATA_ROOT}")
     assert spdx.in_data_root(images, "parted") == contained(
         "parted", f"In Docker's data-root {DATA_ROOT}, in the partition image dockin-ext4")

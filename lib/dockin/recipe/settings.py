@@ -49,11 +49,8 @@ def check_recipe(get: GetVar, variables: typing.Iterable[str]) -> None:
         platforms.parse(platform)
 
 
-def check_image(get: GetVar, wanted: bool, partition: bool) -> None:
-    """Check the settings of an image recipe with the class dockin-dataroot. Raises DockinError.
-
-    wanted tells whether the class is to write a data-root or image store, partition whether into a partition of its own.
-    """
+def check_image(get: GetVar) -> None:
+    """Check the settings of an image recipe with the class dockin-dataroot. Raises DockinError."""
     for variable, choices in (
         ("DOCKIN_DATAROOT", _SWITCH), ("DOCKIN_RUNTIME_STORE", runtimes.STORES), ("DOCKIN_DATAROOT_KEEP_ARCHIVES", _SWITCH),
     ):
@@ -62,18 +59,9 @@ def check_image(get: GetVar, wanted: bool, partition: bool) -> None:
     space_kib = get("DOCKIN_DATAROOT_EXTRA_SPACE") or ""
     if not space_kib.isdigit():
         raise InvalidSetting(f"Invalid DOCKIN_DATAROOT_EXTRA_SPACE = {space_kib!r}: expected a number of KiB")
-    runtime = get("DOCKIN_RUNTIME") or ""
-    if runtime == runtimes.CONTAINERD.name:
-        raise InvalidSetting(
-            f"DOCKIN_RUNTIME = {runtime!r} has no data-root that can be written: only Docker and Podman have; set"
-            ' DOCKIN_DATAROOT = "0"')
-    runtimes.parse(runtime)
+    runtimes.parse(get("DOCKIN_RUNTIME") or "")
     for variable in ("DOCKIN_DATAROOT_DIR", "DOCKIN_IMAGESTORE_DIR"):
         units.check_directory(variable, get(variable) or "")
-    if partition and not wanted:
-        raise InvalidSetting(
-            f"IMAGE_FSTYPES has dockin-ext4, but DOCKIN_RUNTIME_STORE = {get('DOCKIN_RUNTIME_STORE')!r} means that no"
-            " data-root is written: leave one out")
     for variable in ("INC_RPM_IMAGE_GEN", "INC_IPK_IMAGE_GEN"):
-        if wanted and get(variable) == "1":
+        if get(variable) == "1":
             raise InvalidSetting(f"{variable} = '1' keeps a root file system of which the archives are gone: unset it")

@@ -18,6 +18,7 @@ from typing import IO
 from dockin.image import platforms, reference
 from dockin.image.reference import ImageReference
 from dockin.recipe import source
+from dockin.target import runtimes
 from dockin.target.imageinfo import ImageInformation
 from dockin.target.unpacked import Attached, UnpackedImage
 
@@ -63,9 +64,10 @@ def comment(bill: Attached) -> str:
     )
 
 
-def place(directory: str, podman: bool, partition: bool) -> str:
+def place(directory: str, runtime: str, partition: bool) -> str:
     """Return a document's comment on the place of a root file system's images on the target."""
-    what = "Podman's image store" if podman else "Docker's data-root"
+    stores = {runtimes.PODMAN.name: "Podman's image store", runtimes.CONTAINERD.name: "containerd's image store"}
+    what = stores.get(runtime, "Docker's data-root")
     return f"In {what} {directory}" + (", in the partition image dockin-ext4" if partition else "")
 
 

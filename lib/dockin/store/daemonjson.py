@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Docker's daemon.json: checks that Docker will use a data-root that was written at build time.
+"""Docker's daemon.json: checks that Docker will use images that were written at build time.
 
 Format: https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file
 """
@@ -17,6 +17,8 @@ from dockin.target import runtimes
 PATH = "/etc/docker/daemon.json"
 
 _DRIVER = "overlay2"
+_SNAPSHOTTER = "overlayfs"
+_FEATURE = "containerd-snapshotter"
 _NO_DATA_ROOT = 'set DOCKIN_DATAROOT = "0", so that archives are loaded at first boot'
 
 
@@ -32,14 +34,44 @@ def check(text: str | None, data_root: str, set_elsewhere: bool = False) -> None
     """
     settings = _parse(text or "{}")
     features = _typed(settings, "features", dict)
-    if _typed(features, "containerd-snapshotter", bool):
+    if _typed(features, _FEATURE, bool):
         raise _error(
-            "features.containerd-snapshotter", True, "Docker's containerd store does not see a data-root of the classic one",
-            'set DOCKIN_RUNTIME_STORE = "containerd", so that archives are loaded at first boot, or leave it out')
+            f"features.{_FEATURE}", True, "Docker's containerd store does not see a data-root of the classic one",
+            'set DOCKIN_RUNTIME_STORE = "containerd", so that images are written for that, or leave it out')
+    _check_driver(settings, _DRIVER)
+    _check_place(settings, data_root, set_elsewhere)
+
+
+def check_containerd(
+    text: str | None, data_root: str, set_elsewhere: bool, by_default: bool
+) -> dict[str, typing.Any]:
+    """Return the settings. Raises InvalidDaemonJson if Docker would not use images in containerd.
+
+    by_default tells whether this Docker uses containerd for a new data-root, as since 29; the others are as in check().
+    """
+    settings = _parse(text or "{}")
+    features = _typed(settings, "features", dict)
+    if not _typed(features, _FEATURE, bool) and (_FEATURE in features or not by_default):
+        raise InvalidDaemonJson(
+            'Docker is not told to keep images in containerd, for which DOCKIN_RUNTIME_STORE = "containerd" has them'
+            f' written: install {PATH} with {{"features": {{"{_FEATURE}": true}}}}')
+    for key in ("containerd", "containerd-namespace"):
+        _typed(settings, key, str)
+    _check_driver(settings, _SNAPSHOTTER)
+    _check_place(settings, data_root, set_elsewhere)
+    return settings
+
+
+def _check_driver(settings: dict[str, typing.Any], expected: str) -> None:
+    """Raise InvalidDaemonJson if Docker uses another storage driver."""
     driver = _typed(settings, "storage-driver", str)
-    if driver not in ("", _DRIVER):
-        raise _error("storage-driver", driver, f"a data-root is written for {_DRIVER!r} alone",
+    if driver not in ("", expected):
+        raise _error("storage-driver", driver, f"a data-root is written for {expected!r} alone",
                      f"leave it out, or {_NO_DATA_ROOT}")
+
+
+def _check_place(settings: dict[str, typing.Any], data_root: str, set_elsewhere: bool) -> None:
+    """Raise InvalidDaemonJson if Docker uses another directory."""
     if user := _typed(settings, "userns-remap", str):
         raise _error("userns-remap", user, "Docker keeps images for that user in another directory, with other owners",
                      f"leave it out, or {_NO_DATA_ROOT}")

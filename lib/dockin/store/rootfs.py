@@ -31,7 +31,7 @@ def find(rootfs: str, path: str, remedy: str) -> str:
 
 
 def free_place(rootfs: str, target: str) -> str:
-    """Return the path of the data-root in a root file system. Raises InvalidPlace for a link or other files there."""
+    """Return the path of a store in a root file system. Raises InvalidPlace for a link or other files there."""
     remedy = "set DOCKIN_DATAROOT_DIR, or with Podman DOCKIN_IMAGESTORE_DIR, to another directory"
     place = find(rootfs, target, remedy)
     if os.path.isdir(place) and os.listdir(place):

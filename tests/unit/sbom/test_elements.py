@@ -83,10 +83,11 @@ def test_bills_that_are_attached():
 
 
 def test_where_images_are():
-    assert elements.place("/var/lib/docker", False, False) == "In Docker's data-root /var/lib/docker"
-    assert elements.place("/data", False, True) == "In Docker's data-root /data, in the partition image dockin-ext4"
-    assert elements.place("/usr/lib/containers/storage", True, False) == (
+    assert elements.place("/var/lib/docker", "docker", False) == "In Docker's data-root /var/lib/docker"
+    assert elements.place("/data", "docker", True) == "In Docker's data-root /data, in the partition image dockin-ext4"
+    assert elements.place("/usr/lib/containers/storage", "podman", False) == (
         "In Podman's image store /usr/lib/containers/storage")
+    assert elements.place("/data", "containerd", False) == "In containerd's image store /data"
 
 
 def archive_of(files):

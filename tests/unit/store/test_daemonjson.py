@@ -63,3 +63,27 @@ def test_what_keeps_docker_from_it(settings, data_root, said):
 def test_a_data_root_in_the_file_counts_whoever_tells_docker_of_another():
     with pytest.raises(InvalidDaemonJson):
         daemonjson.check('{"data-root": "/else"}', "/data/docker", set_elsewhere=True)
+
+
+@pytest.mark.parametrize(("settings", "by_default"), [
+    ({"features": {"containerd-snapshotter": True}}, False),
+    ({"features": {"containerd-snapshotter": True}, "storage-driver": "overlayfs", "data-root": ROOT}, True),
+    ({}, True),
+])
+def test_a_docker_that_keeps_images_in_containerd(settings, by_default):
+    assert daemonjson.check_containerd(json.dumps(settings), ROOT, False, by_default) == settings
+
+
+@pytest.mark.parametrize(("settings", "by_default", "said"), [
+    ({}, False, "Docker is not told to keep images in containerd, for which DOCKIN_RUNTIME_STORE = \"containerd\" has them"
+                ' written: install /etc/docker/daemon.json with {"features": {"containerd-snapshotter": true}}'),
+    ({"features": {"containerd-snapshotter": False}}, True, "Docker is not told to keep images in containerd"),
+    ({"storage-driver": "overlay2"}, True, "storage-driver = \"overlay2\": a data-root is written for 'overlayfs' alone"),
+    ({"userns-remap": "default"}, True, 'userns-remap = "default"'),
+    ({"data-root": "/data"}, True, 'data-root = "/data"'),
+    ({"containerd": 1}, True, "has containerd = 1, so that"),
+    ({"containerd-namespace": []}, True, "has containerd-namespace = [], so that"),
+])
+def test_what_keeps_docker_from_images_in_containerd(settings, by_default, said):
+    with pytest.raises(InvalidDaemonJson, match=re.escape(said)):
+        daemonjson.check_containerd(json.dumps(settings), ROOT, False, by_default)

@@ -10,6 +10,7 @@ import types
 import pytest
 
 from dockin.store import engineconf
+from dockin.store.containerdconf import Place
 from dockin.store.daemonjson import InvalidDaemonJson
 from dockin.store.rootfs import InvalidPlace
 from dockin.target import units
@@ -78,3 +79,33 @@ def test_a_storage_conf_that_is_a_link(tmp_path):
     (tmp_path / "etc/containers/storage.conf").symlink_to("/usr/share/mine.conf")
     with pytest.raises(InvalidPlace, match="/etc/containers/storage.conf is a link to /usr/share/mine.conf in the root"):
         engineconf.add_image_store(str(tmp_path), "/etc", "/usr/share", STORE, "/data")
+
+
+def test_the_store_of_docker(tmp_path):
+    write(tmp_path / "etc/docker/daemon.json", '{"features": {"containerd-snapshotter": true}}')
+    root = str(tmp_path)
+    assert engineconf.find_store(root, "docker", "/var/lib/docker", FOLDERS, False) == Place(
+        "/var/lib/docker/containerd/daemon", "moby")
+    write(tmp_path / "usr/lib/systemd/system/docker.service", "[Service]\nExecStart=dockerd\n")
+    write(tmp_path / "usr/lib/systemd/system/containerd.service", "[Service]\nExecStart=containerd\n")
+    assert engineconf.find_store(root, "docker", "/var/lib/docker", FOLDERS, False) == Place("/var/lib/containerd", "moby")
+    write(tmp_path / "etc/systemd/system/docker.service.d/x.conf", "ExecStart=dockerd --containerd-namespace=mine\n")
+    write(tmp_path / "etc/containerd/conf.d/x.toml", "root = '/data/containerd'\n")
+    assert engineconf.find_store(root, "docker", "/var/lib/docker", FOLDERS, False) == Place("/data/containerd", "mine")
+    (tmp_path / "etc/docker/daemon.json").unlink()
+    assert engineconf.find_store(root, "docker", "/var/lib/docker", FOLDERS, True) == Place("/data/containerd", "mine")
+    with pytest.raises(InvalidDaemonJson, match="Docker is not told to keep images in containerd"):
+        engineconf.find_store(root, "docker", "/var/lib/docker", FOLDERS, False)
+
+
+def test_the_store_of_containerd(tmp_path):
+    root = str(tmp_path)
+    assert engineconf.find_store(root, "containerd", "/var/lib/containerd", FOLDERS, False) == Place(
+        "/var/lib/containerd", "default")
+    write(tmp_path / "etc/containerd/config.toml", "root = '/data'\n")
+    assert engineconf.find_store(root, "containerd", "/data", FOLDERS, False) == Place("/data", "default")
+    with pytest.raises(engineconf.OtherDataRoot, match="containerd has its root in /data, but DOCKIN_DATAROOT_DIR is '/x'"):
+        engineconf.find_store(root, "containerd", "/x", FOLDERS, False)
+    write(tmp_path / "usr/lib/systemd/system/containerd.service.d" / units.DROP_IN, units.render_drop_in("/y"))
+    with pytest.raises(engineconf.OtherDataRoot, match="its packages were built for another"):
+        engineconf.find_store(root, "containerd", "/data", FOLDERS, False)
