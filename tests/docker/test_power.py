@@ -79,8 +79,8 @@ def cut_that_costs(daemon, cut, is_whole):
     """
     cut()
     if is_whole():
-        files = ["-path", "*/files/*/*", "-type", "f"]
-        daemon.run(["find", str(daemon.data_root), *files, "-exec", "truncate", "-s0", "{}", "+"])
+        files = [str(daemon.data_root), "-path", "*/files/*/*", "-type", "f"]
+        daemon.run(["find", *files, "-exec", "truncate", "--size=0", "{}", "+"])
         reboot(daemon)
         assert not is_whole()
 
@@ -513,7 +513,8 @@ def test_a_cut_load_on_a_partition_that_is_just_large_enough(powered, end):
         assert run.poll() is None
         daemon.cut_power()
         daemon.start()
-        assert free_kib(daemon) < needed_kib(installed.information), "the cut load has left nothing: this shows nothing"
+        needed = needed_kib(installed.information)
+        assert free_kib(daemon) < needed, "the cut load has left nothing, so the test shows nothing"
         # Again, and what was free at first is still known.
         run = daemon.popen(target.argv("load", "--flush", installed.info), env=target.environment())
         wait_for(lambda: layers() >= 5 or run.poll() is not None)
