@@ -8,39 +8,32 @@ usage() {
 usage: $PROGRAM load [--flush|--keep] [--prune] [--keep-previous] INFO...
        $PROGRAM status [--json] [INFO...]
 
-load    make Docker (or Podman, or containerd: as INFO says) have the images that
-        the image information files INFO describe: load what is missing, or is
-        another image under that name
+load    make Docker (or Podman, or containerd: as INFO says) have the images that the image information files
+        INFO describe: load what is missing, or is another image under that name
         --flush          remove an archive once its image is on the disk and recorded
         --keep           keep the archives (the default)
-        --prune          remove the images that this program had loaded under the
-                         name before, where nothing uses them
+        --prune          remove the images that this program had loaded under the name before, where nothing uses them
         --keep-previous  keep the one before the current one, for a rollback
-status  list the images, by default those of $archive_dir:
-        name, state, whether the archive is there, whether the image is recorded
-        --json   the same and more for programs
+status  list the images, by default those of $archive_dir: name, state, whether the archive is there, whether
+        the image is recorded
+        --json           the same and more for programs
 
-state   loaded, missing, other (another image has the name), doubtful (there, but not
-        recorded as whole), unknown (no answer from Docker), invalid (the information file)
+state   loaded, missing, other (another image has the name), doubtful (there, but not recorded as whole),
+        unknown (no answer from Docker), invalid (the information file)
 
 environment
         DOCKIN_PRELOAD_WAIT     seconds to wait for Docker before a load (60)
-        DOCKIN_PRELOAD_LIMIT    seconds that the load of one image may take, without the
-                                time that it waits for those before it (7200)
+        DOCKIN_PRELOAD_LIMIT    seconds that the load of one image may take, without its wait for those before it (7200)
         DOCKIN_PRELOAD_PROGRESS seconds from one line of progress to the next (30)
         DOCKIN_PRELOAD_RUN      directory of what is known of this boot ($run_dir)
         DOCKIN_ARCHIVEDIR       where status looks ($archive_dir)
-        DOCKIN_CONTAINERD_ROOT  where a containerd that Docker did not start keeps
-                                its images ($containerd_root)
-        DOCKIN_IMAGE_STORE      Podman's additional image store, if a build made one
-                                ($image_store)
-        CONTAINERD_ADDRESS, CONTAINERD_NAMESPACE
-                                as ctr has them
+        DOCKIN_CONTAINERD_ROOT  where a containerd that Docker did not start keeps its images ($containerd_root)
+        DOCKIN_IMAGE_STORE      Podman's additional image store, if a build made one ($image_store)
+        CONTAINERD_ADDRESS, CONTAINERD_NAMESPACE   as ctr has them
 
-exit    0  every image is loaded          4  Docker does not answer
-        1  an image is not loaded, or     5  too little space for an image
-           several failed differently     6  an image and its archive are gone
-        2  usage
+exit    0  every image is loaded                                     4  Docker does not answer
+        1  an image is not loaded, or several failed differently     5  too little space for an image
+        2  usage                                                     6  an image and its archive are gone
         3  an information file is invalid
 END
 }
@@ -53,7 +46,7 @@ warn() {
     printf '%s%s: %s\n' "$warning_mark" "$PROGRAM" "$*" >&2
 }
 
-# fail STATUS MESSAGE: print the error and return STATUS.
+# fail STATUS MESSAGE: print the error and return STATUS. `check || fail … || return` ends a function with that status.
 fail() {
     fail_status=$1
     shift

@@ -56,23 +56,7 @@ load_read_image() {
 }
 
 command_load() {
-    flush=no prune=no keep_previous=no
-    while [ $# -gt 0 ]; do
-        case $1 in
-            --flush) flush=yes ;;
-            --keep) flush=no ;;
-            --prune) prune=yes ;;
-            --keep-previous) keep_previous=yes ;;
-            --) shift && break ;;
-            -*) fail "$USAGE" "unknown option '$(printable "$1")' of load: see $PROGRAM --help" || return ;;
-            *) break ;;
-        esac
-        shift
-    done
-    if [ $# -eq 0 ]; then
-        fail "$USAGE" "load needs an image information file (*.image): see $PROGRAM --help"
-        return
-    fi
+    [ $# -gt 0 ] || fail "$USAGE" "load needs an image information file (*.image): see $PROGRAM --help" || return
     result=0 last_error=''
     for file; do
         load_image "$file"

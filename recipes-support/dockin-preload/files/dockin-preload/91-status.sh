@@ -3,14 +3,6 @@
 #
 # The command status.
 
-yes_or_no() {
-    if "$@"; then
-        printf yes
-    else
-        printf no
-    fi
-}
-
 # json_string TEXT: print it as a JSON string, null if it is empty.
 json_string() {
     if [ -z "$1" ]; then
@@ -21,11 +13,10 @@ json_string() {
 }
 
 json_boolean() {
-    if [ "$1" = yes ]; then
-        printf true
-    else
-        printf false
-    fi
+    case $1 in
+        yes) printf true ;;
+        no) printf false ;;
+    esac
 }
 
 # Set state, found_id, has_archive, recorded, interrupted and error for an information file.
@@ -35,37 +26,25 @@ look_up() {
         name='' reference='' archive_size='' runtime='' state=invalid
         return
     fi
-    has_archive=$(yes_or_no test -f "$archive_path")
+    ! [ -f "$archive_path" ] || has_archive=yes
     [ -f "$run_dir/$stem.error" ] && IFS= read -r error <"$run_dir/$stem.error"
     choose_runtime
-    ask_once || return
+    if [ "$runtime" != "$asked_runtime" ]; then
+        asked_runtime=$runtime
+        command -v "$command" >/dev/null && ask_runtime 10 && answers=yes || answers=no
+        [ "$answers" = yes ] || fail "$NO_DOCKER" "$label does not answer: see 'systemctl status $runtime.service'"
+    fi
+    if [ "$answers" = no ]; then
+        state=unknown
+        return
+    fi
     find_image
-    recorded=$(yes_or_no is_recorded)
-    if [ "$recorded" = no ]; then
-        interrupted=$(yes_or_no is_begun)
+    if is_recorded; then
+        recorded=yes
+    else
+        ! is_begun || interrupted=yes
         [ "$state" != loaded ] || state=doubtful
     fi
-}
-
-# Ask an image's runtime, and each only once if it does not answer: then set state.
-ask_once() {
-    if [ "$runtime" = "$asked_runtime" ]; then
-        return 0
-    fi
-    case $silent_runtimes in
-        *" $runtime "*) ;;
-        *)
-            if command -v "$command" >/dev/null && ask_runtime 10; then
-                asked_runtime=$runtime
-                return 0
-            fi
-            asked_runtime=''
-            silent_runtimes="$silent_runtimes $runtime "
-            fail "$NO_DOCKER" "$label does not answer: see 'systemctl status $runtime.service'"
-            ;;
-    esac
-    state=unknown
-    return 1
 }
 
 status_line() {
@@ -83,16 +62,6 @@ status_json() {
 }
 
 command_status() {
-    form=text
-    while [ $# -gt 0 ]; do
-        case $1 in
-            --json) form=json ;;
-            --) shift && break ;;
-            -*) fail "$USAGE" "unknown option '$(printable "$1")' of status: see $PROGRAM --help" || return ;;
-            *) break ;;
-        esac
-        shift
-    done
     if [ $# -eq 0 ]; then
         set +f
         set -- "$archive_dir"/*.image
@@ -101,7 +70,6 @@ command_status() {
     fi
 
     result=0
-    records='' silent_runtimes=''
     if [ "$form" = json ]; then
         printf '{"schema": 1, "images": ['
         separator=''

@@ -7,22 +7,17 @@
 asked_runtime=''
 watcher=''
 for setting in WAIT:$wait_seconds LIMIT:$limit_seconds PROGRESS:$progress_seconds; do
-    if ! is_size "${setting#*:}"; then
-        fail "$USAGE" "DOCKIN_PRELOAD_${setting%%:*} is '$(printable "${setting#*:}")': it must be a number of seconds"
-        exit "$USAGE"
-    fi
+    is_size "${setting#*:}" || fail "$USAGE" "DOCKIN_PRELOAD_${setting%%:*} is '$(printable "${setting#*:}")': it must be" \
+        "a number of seconds" || exit
 done
 case ${1:-} in
-    load)
+    load | status)
+        verb=$1
         shift
-        command_load "$@"
-        ;;
-    status)
-        shift
-        command_status "$@"
         ;;
     -h | --help)
         usage
+        exit
         ;;
     '')
         usage >&2
@@ -30,5 +25,21 @@ case ${1:-} in
         ;;
     *)
         fail "$USAGE" "unknown command '$(printable "$1")': it is load or status; see $PROGRAM --help"
+        exit
         ;;
 esac
+flush=no prune=no keep_previous=no form=text
+while [ $# -gt 0 ]; do
+    case $verb:$1 in
+        load:--flush) flush=yes ;;
+        load:--keep) flush=no ;;
+        load:--prune) prune=yes ;;
+        load:--keep-previous) keep_previous=yes ;;
+        status:--json) form=json ;;
+        *:--) shift && break ;;
+        *:-*) fail "$USAGE" "unknown option '$(printable "$1")' of $verb: see $PROGRAM --help" || exit ;;
+        *) break ;;
+    esac
+    shift
+done
+"command_$verb" "$@"
