@@ -515,8 +515,6 @@ HOSTILE = [
     ("name", ""),
     ("reference", "docker.io/library/app"),
     ("reference", "docker.io/library/äpp:1"),
-    ("platform", "linux"),
-    ("platform", "../linux"),
     ("archive", "../../etc/passwd"),
     ("archive", ".."),
     ("archive", "-rf"),

@@ -5,13 +5,10 @@
 
 is_digest() {
     case $1 in
-        sha256:*) ;;
+        sha256:*[!0-9a-f]*) return 1 ;;
+        sha256:*) [ ${#1} -eq 71 ] ;;
         *) return 1 ;;
     esac
-    case ${1#sha256:} in
-        *[!0-9a-f]*) return 1 ;;
-    esac
-    [ ${#1} -eq 71 ]
 }
 
 # No leading zero: the shell's arithmetic would take it for an octal number. 15 digits fit in it.
@@ -42,31 +39,6 @@ is_reference() {
     [ ${#1} -le 512 ]
 }
 
-is_platform() {
-    case $1 in
-        [!a-z0-9]* | */[!a-z0-9]* | */ | *[!a-z0-9/._-]*) return 1 ;;
-        ?*/?*) return 0 ;;
-    esac
-    return 1
-}
-
-is_runtime() {
-    case $1 in
-        docker | podman | containerd) return 0 ;;
-    esac
-    return 1
-}
-
-# want KEY VALUE RULE CHECK: complain if CHECK refuses the value of a key.
-want() {
-    "$4" "$2" && return 0
-    if [ -z "$2" ]; then
-        fail "$BAD_INFO" "$shown_info: '$1' is missing: $3; install the image's package again"
-    else
-        fail "$BAD_INFO" "$shown_info: invalid $1 '$(printable "$2")': $3; install the image's package again"
-    fi
-}
-
 # Read an information file into variables. It is data: never sourced, and nothing of it is used unchecked.
 read_info() {
     info=$1
@@ -77,62 +49,37 @@ read_info() {
     esac
     stem=${info##*/}
     stem=${stem%.image}
-    format='' reference='' name='' platform='' archive='' archive_size='' unpacked_size='' layers_size=''
+    # shellcheck disable=SC2034  # format is checked, and that is all
+    format='' reference='' name='' archive='' archive_size='' unpacked_size='' layers_size=''
     image_id='' manifest_digest='' source_digest='' runtime=docker
 
-    if ! is_file_name "$stem" || [ "$stem" = "${info##*/}" ]; then
-        fail "$BAD_INFO" "$shown_info: the name of an image information file has letters, digits, '.', '_'" \
-            "and '-', and ends in '.image'"
-        return
-    fi
-    if ! [ -f "$info" ] || ! [ -r "$info" ]; then
-        fail "$BAD_INFO" "$shown_info: no such file, or it can't be read; install the image's package again"
-        return
-    fi
+    is_file_name "$stem" && [ "$stem" != "${info##*/}" ] ||
+        fail "$BAD_INFO" "$shown_info: its name must have letters, digits, '.', '_' and '-', and end in '.image'" || return
+    [ -f "$info" ] && [ -r "$info" ] ||
+        fail "$BAD_INFO" "$shown_info: no such file, or it can't be read; install the image's package again" || return
     while IFS= read -r line || [ -n "$line" ]; do
+        key=${line%%=*} value=${line#*=}
         case $line in
             '' | '#'*) continue ;;
-            *=*) ;;
-            *)
-                fail "$BAD_INFO" "$shown_info: '$(printable "$line")' is no line of the form key=value"
-                return
-                ;;
+            format=1 | runtime=docker | runtime=podman | runtime=containerd) check=true ;;
+            format=*) check=false rule="1: install the $PROGRAM that belongs to the image's package" ;;
+            runtime=*) check=false rule='docker, podman or containerd' ;;
+            reference=* | name=*) check=is_reference rule='an image reference with a tag' ;;
+            archive=*) check=is_file_name rule="a file name of letters, digits, '.', '_' and '-'" ;;
+            archive_size=* | unpacked_size=* | layers_size=*) check=is_size rule='a number of bytes' ;;
+            image_id=* | manifest_digest=* | source_digest=*) check=is_digest rule='sha256: and 64 hex digits' ;;
+            *=*) continue ;; # of no use here, or a later version's
+            *) fail "$BAD_INFO" "$shown_info: '$(printable "$line")' is no line of the form key=value" || return ;;
         esac
-        value=${line#*=}
-        case ${line%%=*} in
-            format) format=$value ;;
-            reference) reference=$value ;;
-            name) name=$value ;;
-            platform) platform=$value ;;
-            archive) archive=$value ;;
-            archive_size) archive_size=$value ;;
-            unpacked_size) unpacked_size=$value ;;
-            layers_size) layers_size=$value ;;
-            image_id) image_id=$value ;;
-            manifest_digest) manifest_digest=$value ;;
-            source_digest) source_digest=$value ;;
-            runtime) runtime=$value ;;
-            *) ;; # a later version's
-        esac
+        "$check" "$value" || fail "$BAD_INFO" "$shown_info: invalid $key '$(printable "$value")': it is $rule; install the" \
+            "image's package again" || return
+        # The key is one of those above, and the value is not evaluated.
+        eval "$key=\$value"
     done <"$info"
-
-    if [ "$format" != 1 ]; then
-        fail "$BAD_INFO" "$shown_info: format '$(printable "$format")' is unknown: this $PROGRAM reads" \
-            "format 1; install the $PROGRAM that belongs to the image's package"
-        return
-    fi
     : "${layers_size:=$unpacked_size}"
-    want reference "$reference" "it is an image reference with a tag" is_reference &&
-        want name "$name" "it is an image reference with a tag" is_reference &&
-        want platform "$platform" "it is os/architecture[/variant]" is_platform &&
-        want runtime "$runtime" "it is docker, podman or containerd" is_runtime &&
-        want archive "$archive" "it is a file name of letters, digits, '.', '_' and '-'" is_file_name &&
-        want archive_size "$archive_size" "it is a number of bytes" is_size &&
-        want unpacked_size "$unpacked_size" "it is a number of bytes" is_size &&
-        want layers_size "$layers_size" "it is a number of bytes" is_size &&
-        want image_id "$image_id" "it is sha256: and 64 hex digits" is_digest &&
-        want manifest_digest "$manifest_digest" "it is sha256: and 64 hex digits" is_digest &&
-        want source_digest "$source_digest" "it is sha256: and 64 hex digits" is_digest ||
-        return "$BAD_INFO"
+    for key in format reference name archive archive_size unpacked_size image_id manifest_digest source_digest; do
+        eval "[ -n \"\$$key\" ]" ||
+            fail "$BAD_INFO" "$shown_info: '$key' is missing; install the image's package again" || return
+    done
     archive_path=$info_dir$archive
 }
