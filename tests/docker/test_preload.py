@@ -293,7 +293,9 @@ def test_an_archive_that_ends_too_early_is_damaged(shelf, preload, compression):
     installed.damage_archive(compression)
     output = preload("load", "--flush", installed.info, status=FAILED)
     assert f"docker load of {installed.archive} failed: " in output
-    assert "went away" not in output and output.count(f"{installed.name}: loading {installed.archive}") == 1
+    assert "went away" not in output
+    # busybox's xz does not verify all checksums, so the archive may seem good, and is tried once more.
+    assert output.count(f"{installed.name}: loading {installed.archive}") <= (2 if compression == "xz" else 1)
     assert installed.archive.exists()
 
 

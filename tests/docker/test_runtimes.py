@@ -284,7 +284,9 @@ def test_an_archive_that_ends_too_early_is_damaged(bench, engine, compression):
     installed.damage_archive(compression, runtime=engine.name)
     output = bench("load", "--flush", installed.info, status=FAILED)
     assert f"of {installed.archive} failed: " in output
-    assert "went away" not in output and output.count(f"{installed.name}: loading {installed.archive}") == 1
+    assert "went away" not in output
+    # busybox's xz does not verify all checksums, so the archive may seem good, and is tried once more.
+    assert output.count(f"{installed.name}: loading {installed.archive}") <= (2 if compression == "xz" else 1)
     assert installed.archive.exists()
 
 

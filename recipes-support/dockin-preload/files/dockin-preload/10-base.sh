@@ -66,28 +66,22 @@ uptime_seconds() {
     printf '%s' "${uptime%%.*}"
 }
 
-# timer SECONDS COMMAND...: run a command every so many seconds, until it fails or who started this is gone. Set $timer, for
-# stop_timer. It holds no lock, and leaves nothing behind for longer than a second.
+# timer SECONDS COMMAND...: run a command every so many seconds, until it fails or this program ends; set $timer to its process,
+# which does not hold the lock.
 timer() {
     (
-        period=$1
+        period=$1 ticks=0
         shift
-        read -r uptime _ </proc/uptime
-        read -r _ _ _ starter _ </proc/self/stat
-        end=$((${uptime%%.*} + period))
-        while sleep 1 >/dev/null 2>&1; do
-            read -r _ _ _ parent _ </proc/self/stat
-            [ "$parent" = "$starter" ] || exit
-            read -r uptime _ </proc/uptime
-            [ "${uptime%%.*}" -ge "$end" ] || continue
+        while sleep 1 >/dev/null 2>&1 && kill -0 "$$" 2>/dev/null; do
+            ticks=$((ticks + 1))
+            [ "$ticks" -ge "$period" ] || continue
+            ticks=0
             "$@" || exit
-            end=$((end + period))
         done
     ) 9>&- &
     timer=$!
 }
 
-# stop_timer TIMER
 stop_timer() {
     kill -KILL "$1" 2>/dev/null
     wait "$1" 2>/dev/null
@@ -95,7 +89,6 @@ stop_timer() {
 
 # Give the work on an image $limit_seconds from now; unwatch ends that.
 watch() {
-    unwatch
     timer "$limit_seconds" give_up
     watcher=$timer
 }
@@ -117,26 +110,24 @@ bounded() {
     shift
     "$@" &
     bounded_job=$!
-    timer "$bounded_seconds" end_job "$bounded_job" >/dev/null 2>&1
+    timer "$bounded_seconds" kill "$bounded_job" >/dev/null 2>&1
     wait "$bounded_job"
     bounded_status=$?
     stop_timer "$timer"
     return "$bounded_status"
 }
 
-end_job() {
-    kill "$1"
-    return 1
-}
-
-# kib BYTES: print them as KiB, rounded up.
-kib() {
-    printf '%s' "$((($1 + 1023) / 1024))"
-}
-
 # mib KIB: print them as MiB, rounded up.
 mib() {
     printf '%s MiB' "$((($1 + 1023) / 1024))"
+}
+
+# has LIST WORD: tell whether a word is in a list.
+has() {
+    case " $1 " in
+        *" $2 "*) return 0 ;;
+    esac
+    return 1
 }
 
 # own_directory DIRECTORY: fail if there is a link: root would write where it leads.

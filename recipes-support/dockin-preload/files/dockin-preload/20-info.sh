@@ -81,5 +81,8 @@ read_info() {
         eval "[ -n \"\$$key\" ]" ||
             fail "$BAD_INFO" "$shown_info: '$key' is missing; install the image's package again" || return
     done
+    unpacked_kib=$(((unpacked_size + 1023) / 1024))
+    # What the runtime holds while it loads the image, on every store: the unpacked archive and the unpacked layers.
+    load_kib=$((unpacked_kib + (layers_size + 1023) / 1024))
     archive_path=$info_dir$archive
 }

@@ -13,9 +13,9 @@
 choose_runtime() {
     command=$runtime engine=cli wanted_name=$reference load_command="$runtime load" built=''
     case $runtime in
-        docker) label=Docker wanted_name=$name ;;
-        podman) label=Podman built=$image_store/dockin ;;
-        containerd) label=containerd command=ctr engine=ctr load_command='ctr images import' ;;
+        docker) label=Docker wanted_name=$name library='' ;;
+        podman) label=Podman built=$image_store/dockin library=localhost/ ;;
+        containerd) label=containerd command=ctr engine=ctr load_command='ctr images import' library=docker.io/library/ ;;
     esac
 }
 
@@ -23,8 +23,9 @@ choose_runtime() {
 #
 # records: this program's notes, in the runtime's own data, to be wiped or restored with the images.
 # images_root: where the images are. foreign_store: whether what belongs to an image may be in several file systems.
-# keeper: who knows the layers: cli, the runtime's own command, or ctr, where containerd keeps the images.
-# store: the directory of the layers. blobs: that of containerd's blobs. written: that of a build's records beside them.
+# keeper: who knows the layers: cli, the runtime's own command; where containerd keeps the images ctr, or none if the target
+# has no ctr. store: the directory of the layers. blobs: that of containerd's blobs. written: that of a build's records beside
+# them.
 ask_runtime() {
     root='' foreign_store=no keeper=cli blobs='' written=''
     "${runtime}_ask" "$1" || return 1
@@ -35,77 +36,43 @@ ask_runtime() {
     records=$root/dockin
 }
 
-# Wait until the runtime answers, and no longer than $wait_seconds.
+# Wait until the runtime answers, and not much longer than $wait_seconds.
 wait_for_runtime() {
-    if ! command -v "$command" >/dev/null; then
-        fail "$NO_DOCKER" "there is no command '$command' in $PATH: install $label and its client"
-        return
-    fi
+    command -v "$command" >/dev/null ||
+        fail "$NO_DOCKER" "there is no command '$command' in $PATH: install $label and its client" || return
     deadline=$(($(uptime_seconds) + wait_seconds))
-    left=$wait_seconds
-    until ask_runtime "$((left > 1 ? left : 1))"; do
-        left=$((deadline - $(uptime_seconds)))
-        if [ "$left" -lt 0 ]; then
-            fail "$NO_DOCKER" "$label did not answer within $wait_seconds s:" \
-                "see 'systemctl status $runtime.service'"
-            return
-        fi
+    until ask_runtime "$((wait_seconds > 1 ? wait_seconds : 1))"; do
+        [ "$(uptime_seconds)" -lt "$deadline" ] || fail "$NO_DOCKER" "$label did not answer within $wait_seconds s: see" \
+            "'systemctl status $runtime.service'" || return
         sleep 1
     done
 }
 
-# Set state, found_id and found_dirs for the image that the runtime has under its name.
+# Set state, found_id and found_dirs for the image that the runtime has under its name. An image that it lists, but cannot
+# inspect, counts as missing.
 find_image() {
-    found_id=$("${engine}_look" "$wanted_name")
-    found_dirs=${found_id#"${found_id%% *}"}
-    found_dirs=${found_dirs# }
-    found_id=${found_id%% *}
+    read -r found_id found_dirs <<END
+$("${engine}_look" "$wanted_name")
+END
     case $found_id in
         "$image_id" | "$manifest_digest") state=loaded ;;
-        "$source_digest") has_platform && state=loaded || state=other ;;
         '') state=missing ;;
-        *) is_migrated && state=loaded || state=other ;;
+        *) has_wanted && state=loaded || state=other ;;
     esac
 }
 
-# Tell whether the index $found_id has the wanted image here, and not only that of another platform.
-has_platform() {
-    [ "$keeper" = ctr ] && command -v ctr >/dev/null || return 0
-    for digest in $(ctr_manifests "$found_id"); do
-        [ "$(ctr_config_of "$digest")" != "$image_id" ] || return 0
-    done
-    return 1
-}
-
-# Tell whether the image is the wanted one below a manifest of its own: Docker 29 makes one of each image that it takes from its
-# classic store to containerd's (features.containerd-migration).
-is_migrated() {
-    [ "$runtime:$keeper" = docker:ctr ] || return
-    [ "$(ctr_config_of "$found_id")" = "$image_id" ]
-}
-
-# As find_image, and set broken if the runtime has the image but can't inspect it.
-find_listed_image() {
-    broken=no
-    find_image
-    if [ "$state" = missing ]; then
-        found_id=$("${engine}_listed_id" "$wanted_name")
-        case $found_id in
-            '') return 0 ;;
-            "$image_id" | "$manifest_digest" | "$source_digest") state=loaded ;;
-            *) state=other ;;
-        esac
-        broken=yes
-    fi
+# Tell whether $found_id is an index that has the wanted image here, not only that of another platform; or another manifest of
+# the wanted image: Docker 29 makes one when it moves an image to the containerd store (features.containerd-migration).
+has_wanted() {
+    case $keeper in
+        ctr) [ -n "$(ctr_wanted "$found_id")" ] ;;
+        *) [ "$found_id" = "$source_digest" ] ;;
+    esac
 }
 
 # The name that keeps ID while the image's own name is another's.
 holder() {
-    case $runtime in
-        docker) printf 'dockin-previous:%s' "${1#sha256:}" ;;
-        podman) printf 'localhost/dockin-previous:%s' "${1#sha256:}" ;;
-        containerd) printf 'docker.io/library/dockin-previous:%s' "${1#sha256:}" ;;
-    esac
+    printf '%sdockin-previous:%s' "$library" "${1#sha256:}"
 }
 
 # FILE: print the command that decompresses an archive, by its first bytes, as Docker chooses.

@@ -7,12 +7,8 @@
 readonly DRIVER_TYPE='{{range .DriverStatus}}{{if eq (index . 0) "driver-type"}}{{index . 1}}{{end}}{{end}}'
 
 docker_ask() {
-    docker_info=$(bounded "$1" docker info --format "$DRIVER_TYPE|{{.Driver}}|{{.DockerRootDir}}" 2>/dev/null) || return 1
-    root=${docker_info#*|}
-    driver=${root%%|*}
-    root=${root#*|}
-    images_root=$root store=$root/$driver
-    case ${docker_info%%|*} in
+    cli_ask "$1" "$DRIVER_TYPE|{{.Driver}}|{{.DockerRootDir}}" || return
+    case $driver_type in
         io.containerd.snapshotter.*) ;;
         *) return 0 ;;
     esac
@@ -31,37 +27,30 @@ docker_ask() {
 }
 
 podman_ask() {
-    root=$(bounded "$1" podman info --format '{{.Store.GraphDriverName}}|{{.Store.GraphRoot}}' 2>/dev/null)
-    driver=${root%%|*}
-    root=${root#*|}
-    images_root=$root store=$root/$driver
+    cli_ask "$1" '|{{.Store.GraphDriverName}}|{{.Store.GraphRoot}}'
 }
 
-# with_prefix ID: print an ID of Docker's or Podman's (which leaves it out) with its sha256:.
-with_prefix() {
-    [ -z "$1" ] || printf 'sha256:%s' "${1#sha256:}"
+# cli_ask SECONDS TEMPLATE
+cli_ask() {
+    answer=$(bounded "$1" "$command" info --format "$2" 2>/dev/null) || return
+    IFS='|' read -r driver_type driver root <<END
+$answer
+END
+    images_root=$root store=$root/$driver
 }
 
 # shellcheck disable=SC2016  # variables of the template
 readonly LOOK='{{.Id}} {{with .GraphDriver}}{{range $key, $value := .Data}}{{if or (eq $key "LowerDir") (eq $key "UpperDir")}}'\
 '{{$value}}:{{end}}{{end}}{{end}}'
 
-# NAME_OR_ID: print the ID of an image, nothing if there is none or it is so damaged that it can't be inspected.
-cli_id() {
-    with_prefix "$("$command" image inspect --format '{{.Id}}' -- "$1" 2>/dev/null)"
-}
-
-# NAME: print the ID of an image and, as far as the runtime tells them, the directories of its layers, the top one last, each
-# with a colon behind it. Of containerd's Docker tells none, and since 29 takes it for an error to ask.
+# NAME_OR_ID: print the ID of an image, nothing if there is none or it is so damaged that it can't be inspected; and, as far
+# as the runtime tells them, the directories of its layers, the top one last, each with a colon behind it. Of containerd's
+# Docker tells none, and since 29 takes it for an error to ask.
 cli_look() {
     look=$LOOK
     [ "$keeper" = cli ] || look='{{.Id}}'
-    with_prefix "$("$command" image inspect --format "$look" -- "$1" 2>/dev/null)"
-}
-
-# NAME: print the ID of an image, also of one that can't be inspected.
-cli_listed_id() {
-    with_prefix "$("$command" image ls --quiet --no-trunc -- "$1" 2>/dev/null | sed -n 1p)"
+    # Podman leaves sha256: out.
+    look=$("$command" image inspect --format "$look" -- "$1" 2>/dev/null) && printf 'sha256:%s' "${look#sha256:}"
 }
 
 # ID: print the names of an image, each on a line.
@@ -70,18 +59,11 @@ cli_names() {
 {{end}}' -- "$1" 2>/dev/null
 }
 
-# ID NAME: print the containers, also stopped ones, that use an image.
+# ID: print the containers, also stopped ones, that use an image.
 cli_users() {
-    # shellcheck disable=SC2046  # IDs have no spaces
-    set -- "$1" $("$command" ps --all --quiet --no-trunc 2>/dev/null)
-    cli_wanted=$1
-    shift
-    [ $# -ne 0 ] || return 0
-    "$command" inspect --format '{{.Image}} {{.Name}}' "$@" 2>/dev/null | while read -r cli_image cli_user; do
-        if [ "$(with_prefix "$cli_image")" = "$cli_wanted" ]; then
-            printf '%s\n' "${cli_user#/}"
-        fi
-    done
+    "$command" ps --all --quiet --no-trunc 2>/dev/null | while read -r cli_user; do
+        "$command" inspect --format '{{.Image}} {{.Name}}' "$cli_user" 2>/dev/null </dev/null
+    done | sed -n "s/^\(sha256:\)*${1#sha256:} \/*//p"
 }
 
 # FILE: load an archive.

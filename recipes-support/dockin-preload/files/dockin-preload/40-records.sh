@@ -15,9 +15,8 @@
 
 # record_text ID: print what the record says of the image under that ID.
 record_text() {
-    printf '%s\n' "# $PROGRAM: this image is on the disk, whole" format=1 "reference=$reference" \
-        "name=$name" "id=$1" "image_id=$image_id" "manifest_digest=$manifest_digest" \
-        "source_digest=$source_digest"
+    printf '%s\n' "# $PROGRAM: this image is on the disk, whole" format=1 "reference=$reference" "name=$name" "id=$1" \
+        "image_id=$image_id" "manifest_digest=$manifest_digest" "source_digest=$source_digest"
 }
 
 # note_begins NOTE TEXT: tell whether the note's first lines are the text's.
@@ -34,7 +33,7 @@ note_begins() {
 made() {
     case $keeper in
         cli) cli_layers && printf '%s' "${layers##* }" ;;
-        ctr) stat -c %i.%Z -- "$blobs/${image_id#sha256:}" 2>/dev/null ;;
+        *) stat -c %i.%Z -- "$blobs/${image_id#sha256:}" 2>/dev/null ;;
     esac
 }
 
@@ -54,17 +53,13 @@ is_written() {
 made=built.$(stat -c %Y -- "$blobs/${image_id#sha256:}" 2>/dev/null)"
 }
 
-# Write everything that belongs to the images to the disk; a failure is an I/O error.
+# Write everything that belongs to the images to the disk; a failure is an I/O error. Where a containerd that is not Docker's
+# keeps blobs and snapshots can't be learnt for sure.
 sync_images() {
-    # Where a containerd that is not Docker's keeps blobs and snapshots can't be learnt for sure.
-    if [ "$foreign_store" = yes ]; then
-        sync
-        return
-    fi
-    sync -f "$root" 2>/dev/null && return
-    # Either this sync knows no -f, or the file system refused.
-    if sync -f / 2>/dev/null; then
-        return 1
+    if [ "$foreign_store" = no ]; then
+        sync -f "$root" 2>/dev/null && return
+        # Either this sync knows no -f, or the file system refused.
+        sync -f / 2>/dev/null && return 1
     fi
     sync
 }
@@ -77,10 +72,6 @@ lock() {
     (: >>"$records/.lock") || return 1
     exec 9>>"$records/.lock"
     flock 9
-}
-
-unlock() {
-    exec 9>&-
 }
 
 # write_note FILE: write standard input to a note: a whole file or none, whatever happens.
@@ -99,7 +90,7 @@ begin_load() {
 
 # Tell whether this program began to load the image, and did not come to its record.
 is_begun() {
-    [ -f "$records/.$stem.loading" ] && read -r begun_id <"$records/.$stem.loading" && [ "$begun_id" = "$image_id" ]
+    note_begins "$records/.$stem.loading" "$image_id"
 }
 
 # Record that the image is on the disk, and drop its marker.
@@ -112,19 +103,24 @@ write_record() {
 
 # note_value NOTE KEY: print a key's value.
 note_value() {
-    while IFS= read -r note_line; do
-        case $note_line in
-            "$2="*) printf '%s' "${note_line#*=}" ;;
-        esac
-    done 2>/dev/null <"$1"
+    sed -n "s/^$2=//p" "$1" 2>/dev/null
 }
 
 was_brought() {
-    [ -f "$records/.$stem.brought" ] || return 1
-    while read -r brought_id _; do
-        [ "$brought_id" = "$1" ] && return 0
-    done <"$records/.$stem.brought"
-    return 1
+    [ -n "$(sed -n "/^$1/p" "$records/.$stem.brought" 2>/dev/null)" ]
+}
+
+# ID: print the lines of the other brought images.
+brought_but() {
+    sed "/^$1/d" "$records/.$stem.brought" 2>/dev/null
+}
+
+# brought_line ID LAYERS: print a line of the note of brought images. What ctr_layers prints may be a later snapshot's as well.
+brought_line() {
+    case $keeper:$2 in
+        cli:?*) printf '%s %s\n' "$1" "$2" ;;
+        *) printf '%s\n' "$1" ;;
+    esac
 }
 
 # Have the note of brought images where an image was recorded without.
@@ -135,32 +131,10 @@ adopt_record() {
     brought_line "$(note_value "$adopted" id)" "$(note_value "$adopted" layers)" | write_note ".$stem.brought"
 }
 
-# brought_line ID LAYERS: print a line of the note of brought images. What ctr_layers prints may be a later snapshot's as well.
-brought_line() {
-    brought_layers=''
-    [ "$keeper" = ctr ] || brought_layers=$2
-    printf '%s\n' "$1${brought_layers:+ $brought_layers}"
-}
-
-# Print the lines of the brought images but that of an ID.
-brought_but() {
-    while read -r brought_id brought_layers; do
-        [ "$brought_id" = "$1" ] || printf '%s\n' "$brought_id${brought_layers:+ $brought_layers}"
-    done <"$(brought_or_empty)"
-}
-
 # Note whether this program brought the image $found_id, as the current one.
 write_brought() {
     {
         brought_but "$found_id"
         [ "$brought" = no ] || brought_line "$found_id" "$layers"
     } | write_note ".$stem.brought"
-}
-
-brought_or_empty() {
-    if [ -f "$records/.$stem.brought" ]; then
-        printf '%s' "$records/.$stem.brought"
-    else
-        printf /dev/null
-    fi
 }

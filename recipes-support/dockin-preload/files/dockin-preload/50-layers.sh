@@ -12,85 +12,58 @@
 # Set before to the layers that were there before this boot's first load, or to unknown. Called before a load, and with the
 # lock.
 note_layers() {
-    before='' leases='' noted=''
+    before='' noted=''
     place="$boot_id $(stat -c %d.%i -- "$store" 2>/dev/null) $store"
-    { read -r noted && read -r before && read -r leases; } 2>/dev/null <"$run_dir/$runtime.layers"
+    { read -r noted && read -r before; } 2>/dev/null <"$run_dir/$runtime.layers"
     [ "$noted" != "$place" ] || return 0
     "${keeper}_present"
     # With ctr it may be known later.
-    [ "$before" = unknown ] || keep_layers
-}
-
-keep_layers() {
-    mkdir -p -- "$run_dir" 2>/dev/null &&
-        (printf '%s\n' "$place" "$before" "$leases" >"$run_dir/.$runtime.new") 2>/dev/null &&
+    [ "$before" != unknown ] && mkdir -p -- "$run_dir" 2>/dev/null &&
+        (printf '%s\n' "$place" "$before" >"$run_dir/.$runtime.new") 2>/dev/null &&
         mv -f -- "$run_dir/.$runtime.new" "$run_dir/$runtime.layers"
 }
 
-# Set before to all layers that there are.
+# Set before to all layers that there are, but not the directory of their short names.
 cli_present() {
-    before='' leases=''
-    set +f
-    set -- "$store"/*
-    set -f
-    for layer_dir; do
-        case ${layer_dir##*/} in
-            '*' | l) ;; # nothing; short names
-            *) before="$before ${layer_dir##*/}" ;;
-        esac
-    done
+    before=$(set +f && cd -- "$store" 2>/dev/null && printf '%s\n' * | sed '/^[l*]$/d' | tr '\n' ' ')
 }
 
-# Set leases, too: what containerd keeps for loads and pulls that run, for a day if they never end.
 ctr_present() {
-    before='' leases=''
-    if ! command -v ctr >/dev/null; then
-        # No snapshot was made yet where there is no list of them.
-        ! [ -d "$store" ] || [ -e "${store%/*}/metadata.db" ] && before=unknown
-        return 0
-    fi
     # No answer is another thing than nothing.
     before=unknown
-    snapshots=$(ctr_snapshots) || return
-    before=$(ctr_before)
-    leases=$(run_ctr leases ls | sed 1d | while read -r lease _ labels; do
-        case $labels in
-            *containerd.io/gc.expire=*) printf '%s ' "$lease" ;;
-        esac
-    done)
+    snapshots=$(ctr_snapshots) && before=$(ctr_before)
+}
+
+# No snapshot was made yet where there is no list of them.
+none_present() {
+    before=''
+    ! [ -d "$store" ] || ! [ -e "${store%/*}/metadata.db" ] || before=unknown
 }
 
 # Print the layers among $snapshots that were there before: all of them, where that is unknown.
 ctr_before() {
     printf '%s\n' "$snapshots" | while read -r key _ kind; do
-        case " $before ":$kind in
-            *" $key "*:Committed | ' unknown ':Committed) printf '%s ' "$key" ;;
-        esac
+        [ "$kind" = Committed ] && { [ "$before" = unknown ] || has "$before" "$key"; } && printf '%s ' "$key"
     done
 }
 
 # Print the layers that the records and the notes of brought images have.
-recorded_layers() {
+recorded_layers() (
     set +f
-    set -- "$records"/* "$records"/.*.brought
-    set -f
-    sed -n -e 's/^layers=//p' -e 's/^sha256:[0-9a-f]* //p' "$@" 2>/dev/null | tr '\n' ' '
-}
+    sed -n -e 's/^layers=//p' -e 's/^sha256:[0-9a-f]* //p' "$records"/* "$records"/.*.brought 2>/dev/null | tr '\n' ' '
+)
 
-# Set layers, and doubtful to those in doubt; fail if they can't be learnt.
+# Set layers, and doubtful to those in doubt; fail if they can't be learnt, as without ctr.
 find_doubtful() {
-    doubtful=''
-    "${keeper}_layers" || return
-    known=" $(recorded_layers) "
+    layers='' doubtful=''
+    [ "$keeper" != none ] && "${keeper}_layers" || return
+    known=$(recorded_layers)
     for layer in $layers; do
-        case " $before ":$layer in
-            *:*.missing | *" ${layer%%.*} "*:* | ' unknown ':*) ;;
-            *) continue ;;
+        case $before:$layer in
+            unknown:* | *:*.missing) ;;
+            *) has "$before" "${layer%%.*}" || continue ;;
         esac
-        case $known in
-            *" $layer "*) ;;
-            *) doubtful="$doubtful $layer" ;;
-        esac
+        has "$known" "$layer" || doubtful="$doubtful $layer"
     done
 }
 
@@ -116,26 +89,23 @@ cli_layers() {
     [ -n "$layers" ]
 }
 
-# As cli_layers, from the directories that containerd would mount.
+# As cli_layers, from the directories that containerd would mount, which layer_dirs is set to, each with a colon behind it.
 ctr_layers() {
     layers='' layer_dirs=''
-    case $store in
-        *[[:space:]]*) return 1 ;;
-    esac
-    command -v ctr >/dev/null && ctr_describe "$found_id" || return 1
+    ctr_describe "$found_id" || return
     [ -n "$ctr_keys" ] || return 0
     # A process that was killed here may have left the view.
-    if ! mounts=$(ctr_view) && { run_ctr snapshots --snapshotter "$driver" rm "$PROGRAM"; ! mounts=$(ctr_view); }; then
+    run_snapshots rm "$PROGRAM"
+    if ! mounts=$(run_snapshots view --target / "$PROGRAM" "$ctr_top"); then
         layers=$ctr_top.missing
         return
     fi
-    # Nothing refers to it, so containerd may have dropped it already.
-    run_ctr snapshots --snapshotter "$driver" rm "$PROGRAM"
+    run_snapshots rm "$PROGRAM"
     # mount -t overlay overlay / -o …,lowerdir=…/3/fs:…/2/fs:…/1/fs, and of one layer: mount -t bind …/1/fs / -o …
     # The snapshotter erofs has no directories.
     case $mounts in
         *'-t overlay '*lowerdir=*) list=${mounts#*lowerdir=} list=${list%%,*}: ;;
-        *'-t bind '*) list=/${mounts#*/} list=${list%% *}: ;;
+        *'-t bind '*) list=/${mounts#*/} list=${list%% / -o *}: ;;
         *) return 1 ;;
     esac
     # Upside down.
@@ -144,10 +114,6 @@ ctr_layers() {
         layer_dir=${layer_dir##*:} list=${list%"$layer_dir:"}
         [ -n "$layer_dir" ] || return
         layer=$(stat -c %i.%Z -- "$layer_dir" 2>/dev/null) || layer=missing
-        layers="${layers:+$layers }$key.$layer" layer_dirs="$layer_dirs$layer_dir "
+        layers="${layers:+$layers }$key.$layer" layer_dirs="$layer_dirs$layer_dir:"
     done
-}
-
-ctr_view() {
-    run_ctr snapshots --snapshotter "$driver" view --target / "$PROGRAM" "$ctr_top"
 }

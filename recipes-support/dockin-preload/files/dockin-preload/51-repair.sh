@@ -6,21 +6,18 @@
 # Tell whether the image is whole: 0, or DAMAGED, or UNKNOWN where there is no way to tell, or another status, of an error.
 readonly DAMAGED=10 UNKNOWN=11
 examine_image() {
-    doubtful=''
-    [ "$broken" = no ] || return "$DAMAGED"
     if find_doubtful; then
         [ -n "$doubtful" ] || return 0
         say "$name: checking its files, as layers of it are not recorded and may be older than this boot"
         case $doubtful in
             *.missing*) return "$DAMAGED" ;;
         esac
-    elif [ "$keeper:$repaired" = ctr:no ] && command -v ctr >/dev/null && ctr_snapshots >/dev/null &&
-        ! ctr_describe "$found_id"; then
+    elif [ "$keeper:$again" = ctr:no ] && ctr_snapshots >/dev/null && ! ctr_describe "$found_id"; then
         # A load that was cut short has not unpacked it.
         return "$DAMAGED"
     elif [ -z "$before" ]; then
         return 0
-    elif [ "$keeper" = ctr ]; then
+    elif [ "$keeper" != cli ]; then
         return "$UNKNOWN"
     fi
     "${keeper}_check"
@@ -28,8 +25,7 @@ examine_image() {
 
 # Docker's classic store and Podman compare every file with a checksum when they save an image.
 cli_check() {
-    check_space "to check the image $found_id that is there, the runtime" "$(kib "$unpacked_size")" \
-        "$(kib "$layers_size")" || return
+    check_space "to check the image $found_id that is there, the runtime" "$unpacked_kib" || return
     output=$("$command" save -- "$found_id" 2>&1 >/dev/null) && return
     check_status=$?
     if found_no_room; then
@@ -48,12 +44,9 @@ cli_check() {
 ctr_check() {
     dirs=$layer_dirs list=$ctr_blobs
     for layer in $layers; do
-        layer_dir=${dirs%% *} dirs=${dirs#* }
+        layer_dir=${dirs%%:*} dirs=${dirs#*:}
         blob=${list%% *} list=${list#* }
-        case " $doubtful " in
-            *" $layer "*) ;;
-            *) continue ;;
-        esac
+        has "$doubtful" "$layer" || continue
         blob=$blobs/${blob#sha256:}
         # Not a compression that the target has a program for, for example.
         unpacked_archive "$blob" 2>/dev/null | tar -tf - >/dev/null 2>&1 || return "$UNKNOWN"
@@ -76,53 +69,33 @@ file_bytes() {
 # Make the runtime forget the damaged layers, so that the next load makes them anew. Fail where somebody else uses them, and
 # tell who in $users.
 cli_repair() {
-    remove_image "$wanted_name" "$found_id" || return
-    # Other images of this program may have the layers, too. They are removed where they can be loaded again.
+    remove_image "$found_id" "$wanted_name" || return
+    # Other images of this program may share the layers: those that are not recorded, and can be loaded again, go as well.
     set +f
     set -- "$info_dir"*.image
     set -f
     for other_info; do
         (
-            read_info "$other_info" && [ "$runtime" = "$asked_runtime" ] && choose_runtime || exit
-            find_listed_image
-            [ "$state" = loaded ] && ! is_recorded && shares_layers && prove_archive &&
-                remove_image "$wanted_name" "$found_id" && say "$name: was removed, as it has damaged layers"
+            read_info "$other_info" && [ "$runtime" = "$asked_runtime" ] && choose_runtime && find_image || exit
+            [ "$state" != other ] && ! is_recorded && prove_archive && remove_image "$found_id" "$wanted_name" &&
+                say "$name: was removed, as it may have damaged layers"
         ) 2>/dev/null
     done
     return 0
 }
 
-# Tell whether the image has doubtful layers, or may have, as its own or all doubtful ones are not known.
-shares_layers() {
-    [ -n "$doubtful" ] && cli_layers || return 0
-    for layer in $layers; do
-        case "$doubtful " in
-            *" $layer "*) return 0 ;;
-        esac
-    done
-    return 1
-}
-
-# An image of containerd's store needs no removal: its snapshots are unpacked again, from its blobs, when they are not there.
-# So all that are in doubt go, also other images', but those that containers are on: once no label of a blob and no lease of a
-# load or pull that ended with an earlier boot refers to them, containerd drops them.
+# containerd unpacks an image again, from its blobs, when its snapshots are not there. So all snapshots that no record has are
+# dropped, also those of other images, but not what containers are on. containerd does that, and drops partial blobs, once no
+# label of a blob refers to them, and no lease: that of an interrupted load or pull would keep them for a day.
 ctr_repair() {
-    users=''
-    if [ "$broken" = yes ]; then
-        remove_image "$wanted_name" "$found_id"
-        return
-    fi
     known=" $(recorded_layers) " refers=containerd.io/gc.ref.snapshot.$driver=
-    run_ctr content ls | while read -r digest labels; do
-        top=${labels#*"$refers"}
-        case "$labels:$known" in
-            *"$refers"*:*" ${top%%,*}".*) [ "$digest" = "$image_id" ] || continue ;;
-            *"$refers"*:*) ;;
-            *) continue ;;
+    run_ctr content ls | sed -n "s|^\([^[:space:]]*\).*$refers\([^,]*\).*|\1 \2|p" | while read -r digest top; do
+        case $known in
+            *" $top".*) [ "$digest" = "$image_id" ] || continue ;;
         esac
         run_ctr content label "$digest" "$refers" </dev/null >/dev/null
     done
-    for lease in $leases; do
+    for lease in $(run_ctr leases ls | sed -n '/containerd.io\/gc.expire=/s/[[:space:]].*//p'); do
         run_ctr leases rm "$lease" >/dev/null
     done
     run_ctr leases create --id "$PROGRAM" >/dev/null
@@ -133,20 +106,8 @@ ctr_repair() {
     fi
     # What comes again is new.
     before=$(ctr_before)
-    leases=''
-    keep_layers
-    users=$(printf '%s\n' "$snapshots" | while read -r user parent kind; do
-        [ "$kind" != Committed ] || continue
-        while [ -n "$parent" ]; do
-            case $doubtful in
-                *" $parent".*)
-                    printf '%s ' "$user"
-                    break
-                    ;;
-            esac
-            parent=$(snapshot_parent "$parent")
-        done
-    done)
+    layer=${doubtful# }
+    users=$(ctr_containers "${layer%%.*}")
     [ -n "$users" ] || return 0
     # shellcheck disable=SC2086  # IDs have no spaces
     [ "$engine" = ctr ] || users=$("$command" inspect --format '{{.Name}}' $users 2>/dev/null | tr '\n' ' ')
@@ -154,38 +115,32 @@ ctr_repair() {
     return 1
 }
 
-# After a load that failed: remove what may be its reason. Docker's classic store and Podman do so themselves.
-cli_clear() {
-    find_listed_image
-}
-
-# What an interrupted load has left, parts of blobs included.
-ctr_clear() {
-    broken=no doubtful=''
-    run_ctr snapshots --snapshotter "$driver" rm "$PROGRAM"
-    ctr_repair
-    state=missing
-}
-
-# remove_image NAME ID: remove an image that is damaged, with its layers. Not what somebody else uses: fail then, and tell
-# who in $users.
-remove_image() {
-    users=$("${engine}_users" "$2" "$1" | tr '\n' ' ')
-    if [ -n "$users" ]; then
-        users="the container(s) $(printable "$users")"
-        return 1
-    fi
-    users=$("${engine}_names" "$2" | while read -r other_name; do
-        case $other_name in
-            '' | "$1" | "$(holder "$2")") ;;
-            *) printf '%s ' "$other_name" ;;
+# KEY: print the containers that are on a layer, or on one that is on it.
+ctr_containers() {
+    for child in $(ctr_children "$1"); do
+        case $child in
+            sha256:*) ctr_containers "$child" ;;
+            *) printf '%s ' "${child%-init}" ;;
         esac
-    done)
-    if [ -n "$users" ]; then
-        users="its other name(s) $(printable "$users")"
-        return 1
-    fi
-    "${engine}_remove" "$(holder "$2")" >/dev/null 2>&1
-    "${engine}_remove" "$1" >/dev/null 2>&1 || users='the runtime'
+    done
+}
+
+# remove_image ID [NAME]: remove an image with its layers, by its name and the one that keeps it. Not what somebody else uses:
+# fail then, and tell who in $users.
+remove_image() {
+    own_names=${2:-}
+    users=$("${engine}_users" "$1" | tr '\n' ' ')
+    [ -z "$users" ] || users="the container(s) $(printable "$users")"
+    for other_name in $("${engine}_names" "$1"); do
+        case $other_name in
+            "${2:-}") ;;
+            "$(holder "$1")") own_names="$other_name $own_names" ;;
+            *) users="${users:+$users and }its other name $(printable "$other_name")" ;;
+        esac
+    done
+    [ -z "$users" ] || return
+    for own_name in ${own_names:-"$1"}; do
+        "${engine}_remove" "$own_name" >/dev/null 2>&1 || users='the runtime'
+    done
     [ -z "$users" ]
 }

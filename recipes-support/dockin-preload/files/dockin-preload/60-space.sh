@@ -3,9 +3,9 @@
 #
 # Free space: what a load needs, and whether the file system outlasts a reboot.
 
-# check_space PURPOSE KIB HELD: check that so much is free, a sixteenth more, for the file system's blocks, and 8 MiB, for the
-# runtime's own notes. Less is enough where a load that was cut has left parts of the image: what has gone since before that
-# load, but for the KiB HELD, which the image has anyway. Where something else took it, the runtime finds no room.
+# check_space PURPOSE KIB [FREE]: check that so much is free, a sixteenth more, for the file system's blocks, and 8 MiB, for the
+# runtime's own notes. With FREE, the KiB that were free before an interrupted load, its remains count as free. Where something
+# else took that space, the runtime finds no room.
 check_space() {
     needed=$(($2 + $2 / 16 + 8192))
     free=$(free_kib)
@@ -13,10 +13,7 @@ check_space() {
         warn "$name: the free space in $images_root is unknown, so it is not checked"
         return 0
     fi
-    left_over=$(($(free_at_first "$free") - free - $3))
-    if [ "$left_over" -gt 0 ]; then
-        needed=$((needed > left_over ? needed - left_over : 0))
-    fi
+    [ -z "${3:-}" ] || needed=$((needed - $3 + free))
     [ "$free" -ge "$needed" ] && return 0
     fail "$NO_SPACE" "$name: too little space in $images_root: $1 needs $(mib "$needed")," \
         "$(mib "$free") are free, $(mib "$((needed - free))") are missing; make room there and start the" \
@@ -47,22 +44,6 @@ free_kib() {
     df -P -k -- "$images_root" 2>/dev/null | {
         read -r _ && read -r _ _ _ available _ && printf '%s' "$available"
     }
-}
-
-# Print the KiB that the runtime holds while it loads the image: the unpacked archive and the unpacked layers, on every store.
-load_kib() {
-    printf '%s' "$(($(kib "$unpacked_size") + $(kib "$layers_size")))"
-}
-
-# An image that containerd has, but not its snapshots, is in its store as the archive has it.
-check_load_space() {
-    case $keeper:$state:$found_id in
-        *:other:*) check_space "the load" "$(load_kib)" 0 ;;
-        ctr:*:"$image_id" | ctr:*:"$manifest_digest" | ctr:*:"$source_digest")
-            check_space "the load" "$(kib "$layers_size")" "$(kib "$unpacked_size")"
-            ;;
-        *) check_space "the load" "$(load_kib)" 0 ;;
-    esac
 }
 
 # volatile PATH [LEVEL]: tell whether what is stored there is gone after a reboot, or may be, and print on what it is. A file

@@ -4,21 +4,17 @@
 # The archive: its checks before a load, and its removal.
 
 check_archive() {
-    if ! [ -f "$archive_path" ]; then
-        # A runtime that went away also looks like a missing image.
-        if ! ask_runtime 10; then
-            fail "$NO_DOCKER" "$name: $label does not answer any more"
-            return
-        fi
-        fail "$NO_ARCHIVE" "$name: $label does not have the image whole, and its archive $archive_path is gone" \
-            "(flushed after an earlier load?); install the image's package again, or run" \
-            "'$runtime pull $wanted_name'"
-        return
+    # A runtime that went away also looks like a missing image.
+    if ! [ -f "$archive_path" ] && ! ask_runtime 10; then
+        fail "$NO_DOCKER" "$name: $label does not answer any more"
+    elif ! [ -f "$archive_path" ]; then
+        fail "$NO_ARCHIVE" "$name: $label does not have the image whole, and its archive $archive_path is gone (flushed after" \
+            "an earlier load?); install the image's package again, or run '$runtime pull $wanted_name'"
+    else
+        found_size=$(stat -L -c %s -- "$archive_path")
+        [ "$found_size" = "$archive_size" ] || fail "$FAILED" "$name: the archive $archive_path has $found_size bytes," \
+            "$archive_size are right: it is damaged; install the image's package again"
     fi
-    found_size=$(stat -L -c %s -- "$archive_path") || found_size=unknown
-    [ "$found_size" = "$archive_size" ] && return 0
-    fail "$FAILED" "$name: the archive $archive_path has $found_size bytes, $archive_size are right: it is" \
-        "damaged; install the image's package again"
 }
 
 # Read the archive to its end, as what is there goes before it is loaded. Where the target has no program for that, as Docker
@@ -44,14 +40,10 @@ flush() {
     [ "$flush" = yes ] && [ -f "$archive_path" ] || return 0
     if ! is_built "$found_id" && medium=$(volatile "$images_root"); then
         say "$name: the archive stays: $images_root is on $medium, which may not outlast this boot"
-        return
-    fi
-    # A package that was installed meanwhile has brought another archive.
-    if [ "$(files_stamp)" != "$stamp" ] || [ "$(stat -L -c %s -- "$archive_path")" != "$archive_size" ]; then
+    elif [ "$(files_stamp)" != "$stamp" ] || [ "$(stat -L -c %s -- "$archive_path")" != "$archive_size" ]; then
+        # A package that was installed meanwhile has brought another archive.
         say "$name: the archive stays: $archive_path has been replaced meanwhile"
-        return
-    fi
-    if rm -f -- "$archive_path" 2>/dev/null; then
+    elif rm -f -- "$archive_path" 2>/dev/null; then
         say "$name: flushed the archive, $archive_size bytes"
     else
         say "$name: the archive stays: $archive_path can't be removed (a read-only file system?)"

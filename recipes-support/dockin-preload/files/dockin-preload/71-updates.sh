@@ -15,7 +15,7 @@ hold_previous() {
 restore_previous() {
     for wanted_id in "$image_id" "$manifest_digest" "$source_digest"; do
         is_built "$wanted_id" || was_brought "$wanted_id" || continue
-        [ -n "$("${engine}_id" "$wanted_id")" ] || continue
+        [ -n "$("${engine}_look" "$wanted_id")" ] || continue
         hold_previous
         if is_built "$wanted_id" && [ "$state" = other ]; then
             # Its own name comes to light again: before Podman 5, an image of an additional store can't be tagged.
@@ -33,56 +33,25 @@ restore_previous() {
     return 1
 }
 
-# Tell whether there is anything to prune: cheap, as every boot asks.
-prunable() {
-    [ "$prune" = yes ] && [ -n "$(superseded)" ]
-}
-
-# Print the brought IDs that are neither the current one nor, if that is wanted, the one before it.
+# Print the brought IDs to remove, if any: but the current one and, if that is wanted, the one before it.
 superseded() {
-    kept=''
-    [ "$keep_previous" = no ] || kept=$(while read -r brought_id _; do
-        [ "$brought_id" = "$found_id" ] || printf '%s\n' "$brought_id"
-    done <"$(brought_or_empty)" | sed -n '$p')
-    while read -r brought_id _; do
-        case $brought_id in
-            "$found_id" | "$kept") ;;
-            *) printf '%s\n' "$brought_id" ;;
-        esac
-    done <"$(brought_or_empty)"
+    case $prune:$keep_previous in
+        yes:no) brought_but "$found_id" ;;
+        yes:yes) brought_but "$found_id" | sed '$d' ;;
+    esac | sed 's/ .*//'
 }
 
 # Remove the images that this program brought under the name before, where nothing uses them. An image that is in use is
 # tried again at every boot.
 prune_images() {
     for old_id in $(superseded); do
-        if remove_superseded; then
-            brought_but "$old_id" | write_note ".$stem.brought" || return
+        if [ -n "$("${engine}_look" "$old_id")" ]; then
+            if ! remove_image "$old_id"; then
+                say "$name: its earlier image $old_id stays for $users"
+                continue
+            fi
+            say "$name: removed its earlier image $old_id"
         fi
+        brought_but "$old_id" | write_note ".$stem.brought" || return
     done
-}
-
-remove_superseded() {
-    [ -n "$("${engine}_id" "$old_id")" ] || return 0
-    old_name=$(holder "$old_id")
-    users=$("${engine}_users" "$old_id" "$old_name" | tr '\n' ' ')
-    if [ -n "$users" ]; then
-        say "$name: its earlier image $old_id stays for the container(s) $(printable "$users")"
-        return 1
-    fi
-    has_holder=no
-    # shellcheck disable=SC2046  # names have no spaces
-    for old_other in $("${engine}_names" "$old_id"); do
-        if [ "$old_other" != "$old_name" ]; then
-            say "$name: its earlier image $old_id stays, as $(printable "$old_other")"
-            return 1
-        fi
-        has_holder=yes
-    done
-    [ "$has_holder" = yes ] || old_name=$old_id
-    if ! "${engine}_remove" "$old_name" >/dev/null 2>&1; then
-        warn "$name: its earlier image $old_id could not be removed"
-        return 1
-    fi
-    say "$name: removed its earlier image $old_id"
 }

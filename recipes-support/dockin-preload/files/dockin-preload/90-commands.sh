@@ -30,29 +30,27 @@ load_read_image() {
         asked_runtime=$runtime
     fi
     own_directory "$records" || return
-    find_image
-    if [ "$state" = loaded ] && is_recorded && ! prunable; then
-        rm -f -- "$records/.$stem.loading"
-        say "$name: is loaded and recorded, nothing to do"
-        flush
-        return
-    fi
-    # The wait for the loads of other processes has no limit.
-    unwatch
-    if ! lock; then
-        fail "$FAILED" "$name: can't write in $records: run this as root, on the machine of $label"
-        return
-    fi
-    watch
     proved=yes
-    load_and_record
-    load_status=$?
-    if [ "$load_status:$proved" = 0:yes ] && prunable; then
-        prune_images
+    if is_done && [ -z "$(superseded)" ]; then
+        say "$name: is loaded and recorded, nothing to do"
+    else
+        # The wait for the loads of other processes has no limit.
+        unwatch
+        lock || fail "$FAILED" "$name: can't write in $records: run this as root, on the machine of $label" || return
+        watch
+        # Another process may have loaded it meanwhile.
+        is_done || load_and_record
+        load_status=$?
+        [ "$load_status:$proved" != 0:yes ] || prune_images
+        exec 9>&-
+        [ "$load_status" -eq 0 ] || return "$load_status"
     fi
-    unlock
-    [ "$load_status:$proved" = 0:yes ] && flush
-    return "$load_status"
+    [ "$proved" = no ] || flush
+}
+
+is_done() {
+    find_image
+    [ "$state" = loaded ] && is_recorded && rm -f -- "$records/.$stem.loading"
 }
 
 command_load() {
