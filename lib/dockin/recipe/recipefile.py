@@ -92,7 +92,7 @@ class Recipe:
     layers: Layers | None = None
     """Those out of which nothing is read; None where BitBake has read it all."""
     again: Again | None = None
-    """Reads it once more, as far as its text tells; None where it could not be read."""
+    """Reads it once more, by the reader that has read it; None where it could not be read."""
 
     @property
     def layer_name(self) -> str:

@@ -1,9 +1,10 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""What a refresh is about to write, confirmed: the new texts are read again, in memory, and have to say what is wanted.
+"""What a refresh is about to write, confirmed: the new texts are read again, and have to say what is wanted.
 
 That is the new tag and pin of each image that moves, all else as it was, and nothing that the class would refuse. Where the
 recipe's other files name an image, they change with it. What can't be confirmed is not written.
+A recipe is read again by what has read it: textreader, or BitBake where it has parsed the recipe.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from dockin.recipe import yoctolayers
@@ -30,3 +33,10 @@ def test_where_bitbake_looks_for_recipes(tmp_path, entry, path, expected):
     assert yoctolayers.is_recipe_place(bbfiles, str(file)) is expected
     file.resolve().touch()
     assert any(file.samefile(found) for found in yoctolayers.taken_in(bbfiles, yoctolayers.RECIPE)) is expected
+
+
+def test_classes_that_leave_images_alone_are_documented():
+    """The list of OE-core's in docs/tools.md."""
+    text = (Path(__file__).resolve().parents[3] / "docs" / "tools.md").read_text()
+    listed = re.search(r"These classes of OE-core are known:(.*?)\.\n", text, re.DOTALL)
+    assert set(re.findall(r"`([^`]+)`", listed[1])) == {one for one in yoctolayers.HARMLESS if not one.startswith("dockin")}
