@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from support import packages, registry, rootfs, samples
+from support import docker, packages, registry, rootfs, samples
 from support.samples import APP, BUSYBOX, KEPT, LOADED, POD, PULLED
 
 NAMES = (BUSYBOX, APP, KEPT, PULLED)
@@ -142,6 +142,8 @@ def test_nothing_has_to_be_loaded(put, contents, pullable, system, suite):
 
 def test_on_the_containerd_store_the_kept_archives_are_loaded(put):
     one, _ = put("parted", rootfs.NEWER, "containerd")
+    # Without being told, Docker 29 stays with the classic store that it finds.
+    one.write("/etc/docker/daemon.json", json.dumps(docker.STORE_SETTINGS["containerd"]))
     with one.boot() as system:
         check(system, {BUSYBOX: False, APP: False, KEPT: True, PULLED: False})
     assert not system.faults()
@@ -179,7 +181,11 @@ def test_on_a_read_only_root_the_partition_is_not_hidden(put, built):
                 {"ActiveState": "active"}, {"ActiveState": "active"})
             kind = system.output("stat", "--file-system", "--format=%T", "/var/lib", "/var/lib/docker").split()
             assert kind == ["overlayfs", "ext2/ext3" if ordered else "overlayfs"]
-            check(system, dict.fromkeys(NAMES, True))
+            # Where the partition is hidden, containerd's snapshots are in an overlay, in which it can start no container.
+            if ordered:
+                check(system, dict.fromkeys(NAMES, True))
+            else:
+                assert all(samples.has(system, name) for name in NAMES)
         assert not system.faults()
         loaded = [name for name in NAMES if system.journal.grep(LOADED, packages.unit(name))]
         assert loaded == ([] if ordered else list(NAMES))

@@ -88,7 +88,9 @@ def check(change, status, output):
 
 def test_docker(shelf, daemon):
     shelf.directory.mkdir()
-    for number, change in enumerate(SHOWN):
+    # Docker 29 loads an image without a look at its config's rootfs.
+    shown = [change for change in SHOWN if daemon.kind.major < 29 or not change.name.startswith("RootFS")]
+    for number, change in enumerate(shown):
         archive, name = shelf.directory / f"{number}.tar", shelf.name(f"{number}")
         shelf.names.add(name)
         write(archive, name, change.of(CONFIG))
