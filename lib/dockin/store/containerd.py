@@ -112,9 +112,13 @@ class ContainerdStore:
         return chain_id(parent, diff_id)
 
     def record(self, image: ArchivedImage, layers: list[str]) -> str:
-        """Return the record of an image for dockin-preload: blobs that are loaded have another time."""
+        """Return the record of an image for dockin-preload, which so keeps the layers when it repairs other images.
+
+        The config has the epoch as its time, and another one once it was loaded.
+        """
         index, _ = image.manifest()
-        return image.information.render_record(manifests.digest_of(index), [], f"built.{self._folder.epoch}")
+        names = [f"{layer}.built" for layer in layers]
+        return image.information.render_record(manifests.digest_of(index), names, f"built.{self._folder.epoch}")
 
     def has_layer(self, chain: str) -> bool:
         """Tell whether a layer is there."""

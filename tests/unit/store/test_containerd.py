@@ -69,10 +69,11 @@ def test_an_image_as_docker_pull_leaves_it(tmp_path):
         "": 0o700, "io.containerd.metadata.v1.bolt": 0o711, "io.containerd.content.v1.content": 0o755,
         "io.containerd.content.v1.content/blobs": 0o755, snapshots.BLOBS: 0o755, snapshots.SNAPSHOTTER: 0o700,
         f"{snapshots.SNAPSHOTTER}/snapshots": 0o700, snapshots.META: 0o644, snapshots.DETAILS: 0o600}
-    # The time of the blobs says that the image was not loaded since.
+    # The time of the blobs says that the image was not loaded since. A repair keeps the layers that a record has.
     record = (root / "dockin" / made.info.stem).read_text()
-    assert record == made.information.render_record(index.digest, [], "built.1700000000")
-    assert record.endswith("\nmade=built.1700000000\nlayers=\n")
+    assert record == made.information.render_record(
+        index.digest, [f"{chain}.built" for chain in CHAIN], "built.1700000000")
+    assert record.endswith(f"\nmade=built.1700000000\nlayers={CHAIN[0]}.built {CHAIN[1]}.built\n")
     assert {path.stat().st_mtime for path in (root / snapshots.BLOBS).iterdir()} == {EPOCH}
 
 

@@ -50,7 +50,8 @@ ctr_before() {
 # Print the layers that the records and the notes of brought images have.
 recorded_layers() (
     set +f
-    sed -n -e 's/^layers=//p' -e 's/^sha256:[0-9a-f]* //p' "$records"/* "$records"/.*.brought 2>/dev/null | tr '\n' ' '
+    set -- "$records"/* "$records"/.*.brought ${written:+"$written"/*}
+    sed -n -e 's/^layers=//p' -e 's/^sha256:[0-9a-f]* //p' "$@" 2>/dev/null | tr '\n' ' '
 )
 
 # Set layers, and doubtful to those in doubt; fail if they can't be learnt, as without ctr.
