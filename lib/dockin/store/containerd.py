@@ -25,8 +25,8 @@ from dockin.store import base, bolt, deeptree, partition, snapshottree
 from dockin.store.base import ArchivedImage, Folder, InvalidDataRoot, hex_of
 from dockin.store.docker import chain_id
 
-# The kernel mounts no more on each other.
-MAX_LAYERS = 500
+# The kernel mounts 500 on each other, and a container adds one.
+MAX_LAYERS = 499
 
 _SNAPSHOTTER = "overlayfs"
 _METADATA = "io.containerd.metadata.v1.bolt"
