@@ -7,10 +7,13 @@ Each with a containerd that Docker starts, and with one beside it, as systemd st
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import pickle
 import shutil
 import stat
+import subprocess
 import tarfile
 import time
 
@@ -20,9 +23,10 @@ from pathlib import Path
 import pytest
 
 from dockin.store import containerd, docker as store_docker, writer
-from support import docker, images, installed, layers, registry, snapshots, target, trees
+from support import account, docker, images, installed, layers, registry, snapshots, target, trees
 
 EPOCH = 1_600_000_000
+TREE = Path(__file__).resolve().parents[2]
 HOUR = 3600 * 10**9
 NAMESPACE = "moby"
 APP, OTHER, PULLED = "app", "other", "pulled"
@@ -385,3 +389,50 @@ def test_namespaces_of_containerd(engine, prebuilt):
         assert not ctr(engine, "snapshots", "ls", namespace=space).splitlines()[1:]
         assert len([*folders.iterdir()]) == (3 if space == spaces[0] else 0)
     assert not [*Path(prebuilt.root, snapshots.BLOBS).iterdir()]
+
+
+# Runs as an ordinary user under pseudo; arguments: root, information files.
+UNDER_PSEUDO = """
+import functools, pickle, sys
+from pathlib import Path
+from dockin.store import containerd, writer
+from support import snapshots
+root, *infos = sys.argv[1:]
+make = functools.partial(containerd.ContainerdStore, byteorder="little", namespaces=["moby"])
+writer.write(root, [writer.read_source(info) for info in infos], %d, make_store=make)
+store = snapshots.read(Path(root), "moby")
+sys.stdout.buffer.write(pickle.dumps(({chain: store.tree(chain) for chain in store.folders}, store.details, store.modes)))
+"""
+
+
+def test_under_pseudo_as_by_root(tmp_path):
+    """As do_rootfs runs: also what is copied from lower layers."""
+    pseudo = shutil.which("pseudo")
+    if not pseudo:
+        pytest.skip("unavailable: there is no pseudo on this machine: run `make setup`")
+    user = account.ordinary()
+    with contextlib.ExitStack() as stack:
+        folder = user.temporary_folder("dockin-pseudo-")
+        stack.callback(shutil.rmtree, folder)
+        made = [installed.install(folder / "archives", images.image(make()), name_of(case))
+                for case, make in layers.AWKWARD.items()]
+        write(tmp_path / "store", made)
+        store = snapshots.read(tmp_path / "store", NAMESPACE)
+        for name in ("lib/dockin", "tests/support"):
+            shutil.copytree(TREE / name, folder / name)
+        environment = {"PATH": user.path(), "PSEUDO_LOCALSTATEDIR": str(folder / "pseudo"), "HOME": str(folder),
+                       "PYTHONPATH": f"{folder}/lib:{folder}/tests", "PYTHONDONTWRITEBYTECODE": "1"}
+        options = {"cwd": folder, "env": environment, "user": user.uid, "group": user.gid, "extra_groups": [], "timeout": 60}
+        stack.callback(subprocess.run, [pseudo, "-S"], stderr=subprocess.DEVNULL, **options)
+        argv = [pseudo, "python3", "-c", UNDER_PSEUDO % EPOCH, str(folder / "store"), *(str(one.info) for one in made)]
+        done = subprocess.run(argv, check=True, stdout=subprocess.PIPE, **options)
+    found, details, modes = pickle.loads(done.stdout)
+    assert {chain: seen_by_pseudo(tree) for chain, tree in found.items()} == {
+        chain: seen_by_pseudo(store.tree(chain)) for chain in store.folders}
+    assert (details, modes) == (store.details, store.modes)
+
+
+def seen_by_pseudo(tree):
+    """Return a tree without what Python can't see under pseudo: see test_dataroot.py."""
+    return {path: replace(entry, device=entry.device & 0xFFFFFFFF,
+                          xattrs=tuple((name, value[:128]) for name, value in entry.xattrs)) for path, entry in tree.items()}
