@@ -24,7 +24,8 @@ def test_nothing_has_to_be_loaded(make_machine, by_hand, monkeypatch):
     oe = types.SimpleNamespace(path=types.SimpleNamespace(realpath=lambda path, root: path))
     for name, module in {"oe": oe, "oe.path": oe.path}.items():
         monkeypatch.setitem(sys.modules, name, module)
-    place = engineconf.find_store(str(one.root), "docker", "/var/lib/docker", FOLDERS, rootfs.SUITES[rootfs.NEWER].docker[0] >= 29)
+    by_default = rootfs.SUITES[rootfs.NEWER].docker[0] >= 29
+    place = engineconf.find_store(str(one.root), "docker", "/var/lib/docker", FOLDERS, by_default)
     assert place == containerdconf.Place("/var/lib/containerd", "moby")
     sources = writer.read_sources(str(one.root), [packages.info(name) for name in NAMES], "docker")
     make = functools.partial(containerd.ContainerdStore, byteorder="little", namespaces=[place.namespace])
