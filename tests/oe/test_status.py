@@ -86,8 +86,11 @@ def test_status(build, busybox, app):
     assert set(installed) == {("", "one")} and installed["", "one"]["installed"] == ["my-image"]
 
     # Built, but for another machine.
+    # A server keeps the environment that it was started in.
+    build.stop()
     build.environment.update(MACHINE="qemux86", BB_ENV_PASSTHROUGH_ADDITIONS="MACHINE")
     other = images(build, "one")["", "one"]
+    build.stop()
     build.environment.clear()
     assert (other["machine"], other["platform"], other["packaged"]) == ("qemux86", "linux/386", None)
     assert other["notes"] == ["not built for qemux86; it is built for qemux86-64"]
