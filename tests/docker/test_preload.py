@@ -349,7 +349,7 @@ def test_several_at_once_of_which_some_are_killed(shelf, preload):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for run in runs:
-            run.wait(60)
+            run.wait(120)
     infos = [one.info for one in ones]
     preload("load", "--keep", *infos)
     lines = preload("status", *infos).splitlines()[1:]
