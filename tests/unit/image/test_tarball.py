@@ -795,6 +795,11 @@ def test_more_entries_without_a_platform_than_are_looked_at():
         tarball.make_image(content.digest, content.data, AMD64, pytest.fail)
 
 
+def test_as_many_entries_without_a_platform_as_are_looked_at(path):
+    content = silent("-amd64 " * manifests.MAX_CONFIGS_READ)
+    assert installed.write_tarball(path, content, AMD64).manifest_digest == content.children[0].digest
+
+
 # Memory
 
 
