@@ -60,6 +60,27 @@ def test_candidates_without_a_home(environment):
     assert all(os.path.isabs(path) for path in credentials.candidates("", environment, 0))
 
 
+@pytest.mark.parametrize(
+    ("key", "counts"),
+    [
+        ("ghcr.io", True),
+        ("https://ghcr.io/v2/", True),
+        ("ghcr.io/org", True),
+        ("ghcr.io/org/app", True),
+        ("ghcr.io/other", False),
+        ("ghcr.io/org/ap", False),
+        ("ghcr.io/org/app/part", False),
+        ("https://other.ghcr.io", False),
+    ],
+)
+def test_whose_login_an_entry_is(tmp_path, key, counts):
+    """A repository does not get the login of another one."""
+    path = tmp_path / "auth.json"
+    path.write_text(json.dumps({"auths": {key: LOGIN}}))
+    found = credentials.Credentials(str(path), {}).find("ghcr.io", "org/app")
+    assert (found and found.user) == ("user" if counts else None)
+
+
 # What is said of it
 
 
