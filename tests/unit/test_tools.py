@@ -90,6 +90,15 @@ def test_registries_conf_of_the_user_and_drop_ins(tmp_path):
         registriesconf.RegistriesConf(str(tmp_path / "none"), {})
 
 
+def test_a_drop_in_replaces_what_is_said_of_a_registry_before(tmp_path):
+    folder = tmp_path / "containers"
+    (folder / "registries.conf.d").mkdir(parents=True)
+    entry = '[[registry]]\nlocation = "a.example"\ninsecure = {}\n'
+    for name, insecure in (("registries.conf", "true"), ("registries.conf.d/x.conf", "false")):
+        (folder / name).write_text(entry.format(insecure))
+    assert not registriesconf.RegistriesConf("", {"XDG_CONFIG_HOME": str(tmp_path)}).route("a.example", "x").insecure
+
+
 def login_file(tmp_path, document):
     path = tmp_path / "auth.json"
     path.write_text(document if isinstance(document, str) else json.dumps(document))
