@@ -149,10 +149,13 @@ def test_a_tag_moves_to_a_later_image(tmp_path):
 
 
 def test_layers_as_the_registry_has_them(tmp_path):
-    """What "docker pull" notes of each: so it knows them again in another image."""
-    made = install(tmp_path, [BASE, images.Layer(UPPER.tar, "none")], "registry.example/team/app:1", layers="registry")
+    """What "docker pull" notes of each, once for all images of a repository: so it knows them again in another image."""
+    made = [
+        install(tmp_path, [BASE, images.Layer(UPPER.tar, "none")], f"registry.example/team/app:{tag}", layers="registry")
+        for tag in (1, 2)
+    ]
     root = tmp_path / "docker"
-    writer.write(str(root), sources(made), EPOCH)
+    writer.write(str(root), sources(*made), EPOCH)
     folder = root / "image/overlay2/distribution"
     digest = BASE.blob("oci").digest
     assert (folder / "diffid-by-digest/sha256" / digest[7:]).read_text() == BASE.diff_id
