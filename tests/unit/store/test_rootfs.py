@@ -55,6 +55,14 @@ def test_nothing_is_taken_out_of_a_place_that_is_not_ours(root, tmp_path):
     assert not tree.exists()
 
 
+def test_what_a_package_has_put_there_is_not_taken_for_the_data_root(root, tmp_path):
+    (root / "var/lib/docker/dockin").mkdir(parents=True)
+    tree = str(tmp_path / "tree")
+    rootfs.take_out(tree, str(root), TARGET)
+    with pytest.raises(InvalidPlace, match=r"is not empty \(dockin\)"):
+        rootfs.put_in(tree, str(root), TARGET, False, EPOCH)
+
+
 def test_a_place_that_is_taken(root):
     for name in ("b", "a", "d", "c"):
         (root / "var/lib/docker" / name).mkdir(parents=True)
