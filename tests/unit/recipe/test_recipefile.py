@@ -626,6 +626,23 @@ def test_rename_that_fails_leaves_nothing(tmp_path, monkeypatch):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"app_1.bb": "old"}
 
 
+def test_rename_of_a_file_that_can_not_be_removed(tmp_path, monkeypatch):
+    """As another user's in a directory with the sticky bit."""
+    old, unlink = str(tmp_path / "app_1.bb"), os.unlink
+
+    def refuse(path, **options):
+        if path == old:
+            raise PermissionError(errno.EPERM, "Operation not permitted", path)
+        unlink(path, **options)
+
+    (tmp_path / "app_1.bb").write_text("old")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", refuse)
+        with pytest.raises(recipefile.RecipeError, match="Operation not permitted"):
+            recipefile.write([Write(old, "old", "new", str(tmp_path / "app_2.bb"))])
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"app_1.bb": "old"}
+
+
 @pytest.mark.parametrize("first", ["x", ""])
 @pytest.mark.parametrize("last", ["", 'SRC_URI:append = "${A60}"\n'])
 def test_values_that_double_with_each_line(tmp_path, first, last):
