@@ -13,7 +13,7 @@ import pytest
 
 from dockin import exitcodes
 from dockin.errors import DockinError
-from dockin.image import platforms, reference
+from dockin.image import manifests, platforms, reference
 from dockin.refresh import findings as refresh_findings, status
 from dockin.refresh.findings import Documents, Finding
 from dockin.registry import client
@@ -130,12 +130,15 @@ def test_installed_in(tmp_path):
         "my-image-qemux86-64.rootfs-20261123101010.manifest": "busybox-docker",
         "core-image-minimal-qemux86-64.manifest": "base-files",
         "tiny-qemux86-64-20261123101010.rootfs.manifest": "tiny-docker",
+        # From before its IMAGE_VERSION_SUFFIX was set: the newest build is not the last one by name.
+        "dev-qemux86-64.rootfs.manifest": "old-docker",
+        "dev-qemux86-64.rootfs-20261123101010.manifest": "busybox-docker",
     }.items()):
         path = tmp_path / name
         path.write_text(f"{packages} x86_64 1.0\nlibc6 x86_64 2.39\n")
         os.utime(path, (number, number))
     found = {"my-image": {"busybox-docker", "libc6"}, "core-image-minimal": {"base-files", "libc6"},
-             "tiny": {"tiny-docker", "libc6"}}
+             "tiny": {"tiny-docker", "libc6"}, "dev": {"busybox-docker", "libc6"}}
     assert status.installed_in(tmp_path, "qemux86-64") == (found, [])
     assert status.installed_in(tmp_path / "none", "qemux86-64") == ({}, [])
     # What it is a link to was removed.
@@ -170,8 +173,8 @@ def test_images_with_a_data_root_are_marked():
 class Registry:
     """What a Resolver answers, without a registry: an index of two platforms under each of two digests."""
 
-    def __init__(self, tag, pin=None, age=None, same="386"):
-        self.tag, self.pin, self.age, self.same = tag, pin, age, same
+    def __init__(self, tag, pin=None, age=None, same="386", made=""):
+        self.tag, self.pin, self.age, self.same, self.made = tag, pin, age, same, made
 
     def kind(self, wanted):
         return "none"
@@ -201,6 +204,9 @@ class Registry:
 
     def entry(self, wanted, index, platform):
         return index.select(platform, pytest.fail)
+
+    def config(self, wanted, platform):
+        return OTHER, OTHER, manifests.Config("linux", "amd64", "", (), {}, self.made)
 
     def image(self, wanted, platform):
         if self.age:
@@ -238,6 +244,16 @@ def test_look_up(text, answers, expected):
     assert document["images"][0]["remote"] == dict(zip(("state", "digest", "pin_exists", "created", "message"), expected))
     unknown = ["the age of the pinned image is not known: no route"] if answers.age else []
     assert document["images"][0]["notes"] == unknown
+
+
+@pytest.mark.parametrize("pin, expected", [(None, "held"), (gone(), "stale")], ids=["there", "gone"])
+def test_a_young_image_is_taken_only_where_the_pinned_one_is_gone(pin, expected):
+    """Without it, the recipe could not be built."""
+    now = datetime.datetime(2026, 11, 23, tzinfo=datetime.timezone.utc)
+    question = (reference.parse(f"a:1@{PIN}"), platforms.parse("linux/amd64"))
+    rules = refresh_findings.Rules(min_age=86400)
+    [found] = refresh_findings.compare([question], rules, Registry(OTHER, pin, made="2026-11-22T12:00:00Z"), now)
+    assert (found.status, found.new.created) == (expected, "2026-11-22T12:00:00Z")
 
 
 def findings(*names):
