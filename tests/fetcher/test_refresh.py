@@ -718,6 +718,13 @@ def merging(layer):
     layer.git("merge", "--quiet", "--no-ff", "--no-commit", "side")
 
 
+def picking(layer):
+    layer.versioned()
+    layer.git("commit", "--quiet", "--allow-empty", "--message=picked")
+    picked = layer.git("rev-parse", "HEAD").strip()
+    (layer.root / ".git" / "CHERRY_PICK_HEAD").write_text(f"{picked}\n")
+
+
 def nobody(layer):
     layer.versioned()
     for who in ("AUTHOR", "COMMITTER"):
@@ -730,8 +737,8 @@ def new_name_ignored(layer):
 
 
 @pytest.mark.parametrize(("state", "words"), [
-    (ignored, "git does not track"), (untracked, "git does not track"), (merging, "MERGE_HEAD"), (nobody, "ident name"),
-    (new_name_ignored, "ignore one of the new names"),
+    (ignored, "git does not track"), (untracked, "git does not track"), (merging, "MERGE_HEAD"),
+    (picking, "CHERRY_PICK_HEAD"), (nobody, "ident name"), (new_name_ignored, "ignore one of the new names"),
 ])
 def test_what_can_not_be_committed_is_not_written(server, layer, state, words):
     old = server.push(make("state"), "refresh/state", "1.0.0")
