@@ -105,13 +105,14 @@ def index_of(files):
     return {"documents": [{"filename": name, "sha1": hashlib.sha1(content).hexdigest()} for name, content in files.items()]}
 
 
-def test_document_in_an_archive_is_replaced():
-    """All else, and the order, stay; the index has the new document's digest."""
+@pytest.mark.parametrize("indent", [None, 4])
+def test_document_in_an_archive_is_replaced(indent):
+    """All else, and the order, stay; the index, indented with SPDX_PRETTY, has the new document's digest."""
     before = {"image.spdx.json": b"{}", "other.spdx.json": b'{"name": "other"}'}
     after = {**before, "image.spdx.json": b'{"name": "image"}' * 1000}
     new = io.BytesIO()
-    elements.replace(archive_of({**before, "index.json": json.dumps(index_of(before)).encode()}), new, "image.spdx.json",
-                 after["image.spdx.json"])
+    index = json.dumps(index_of(before), indent=indent).encode()
+    elements.replace(archive_of({**before, "index.json": index}), new, "image.spdx.json", after["image.spdx.json"])
     new.seek(0)
     with tarfile.open(fileobj=new) as tar:
         members = tar.getmembers()
