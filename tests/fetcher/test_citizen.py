@@ -92,6 +92,16 @@ def test_directories_with_brackets(bench, url, content):
     assert not made.exists()
 
 
+@pytest.mark.one_library
+def test_clean_of_an_interrupted_fetch(bench, url, content):
+    blobs = bench.partial(content) / "sha256"
+    blobs.mkdir(parents=True)
+    (blobs / content.hex).write_bytes(content.data)
+    outcome = bench.run(url, ("clean",), pin=content.digest)
+    assert outcome.error is None, outcome.text
+    assert not bench.partial(content).exists()
+
+
 def test_clean_of_nothing(bench, url, content):
     outcome = bench.run(url, ("clean",), pin=content.digest)
     assert outcome.error is None, outcome.text
@@ -259,6 +269,13 @@ def test_skopeo_is_not_good_enough(bench, url, content, says, words):
     )
     bench.refuse(url, *words, pin=content.digest, environment=environment)
     assert not bench.files()
+
+
+@pytest.mark.one_library
+def test_skopeo_of_the_build_goes_before_the_users(bench, url, content):
+    """The user's PATH is only for what BitBake's does not have, such as credential helpers."""
+    environment = bench.wrapper("skopeo", "exit 1")
+    bench.fetch(url, content.digest, environment=environment, PATH=os.environ["PATH"])
 
 
 @pytest.mark.one_library
