@@ -157,7 +157,8 @@ def configuration(layer: Path, overrides: str) -> typing.Any:
     """Return the datastore of a build with one layer."""
     d = bb.data.init()
     d.enableTracking()
-    settings = {"BBPATH": f"{layer}/conf/..", "BBLAYERS": f"{layer}/conf/..", "OVERRIDES": f"{overrides}:class-target"}
+    settings = {"BBPATH": f"{layer}/conf/..", "BBLAYERS": f"{layer}/conf/..", "OVERRIDES": f"{overrides}:class-target",
+                "BBFILE_PATTERN_workspacelayer": f"^{layer}/conf/../workspace/"}
     for name, value in {**CONF, **settings}.items():
         d.setVar(name, value)
     return d
@@ -165,7 +166,7 @@ def configuration(layer: Path, overrides: str) -> typing.Any:
 
 def appends_of(layer: Path) -> list[str]:
     """Return a layer's appends."""
-    return sorted(map(str, layer.glob("appends/*.bbappend")))
+    return sorted(map(str, layer.glob("**/appends/*.bbappend")))
 
 
 def parse(path: str, appends: list[str], config_data: typing.Any) -> typing.Any:

@@ -40,6 +40,12 @@ WRITTEN = {
         "recipes/app_1.bb": 'I = "inc/x"\nrequire ${I}.inc\n', "inc/x.inc": "require y.inc\n",
         "inc/y.inc": ENTRY.format("1")},
     "an append": {"recipes/app_1.bb": "", "appends/app_%.bbappend": ENTRY.format("1")},
+    "an append that speaks of externalsrc": {
+        "recipes/app_1.bb": ENTRY.format("1").replace("OLD", "f" * 64),
+        "appends/app_%.bbappend": '# never: inherit externalsrc\nSRC_URI[sha256sum] = "OLD"\n'},
+    "an append of devtool's workspace": {
+        "recipes/app_1.bb": ENTRY.format("1"),
+        "workspace/appends/app_1.bbappend": 'inherit externalsrc\nSRC_URI = ""\n'},
     "the pin in an append": {
         "recipes/app_1.bb": ENTRY.format("1").replace("OLD", "f" * 64),
         "appends/app_%.bbappend": 'SRC_URI[sha256sum] = "OLD"\n'},

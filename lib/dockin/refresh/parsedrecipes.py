@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import fnmatch
 import os
+import re
 import tempfile
 import typing
 
@@ -24,6 +25,7 @@ from dockin.refresh.engine import Task
 from dockin.registry import settings
 
 _CLASS = "dockin.bbclass"
+_EXTERNAL = re.compile(r"^inherit externalsrc$", re.MULTILINE)
 
 
 def multiconfigs(tinfoil: typing.Any) -> list[str]:
@@ -101,8 +103,13 @@ def _appends(tinfoil: typing.Any, file_name: str) -> list[str]:
 
 def read_task(tinfoil: typing.Any, file_name: str, platform: platforms.Platform | None = None) -> Task:
     """Return a recipe, by its file as BitBake names it; platform is by default the machine's. Raises DockinError."""
-    # After devtool modify an append has the sources elsewhere, and SRC_URI has no images.
-    appends = [one for one in tinfoil.get_file_appends(file_name) if "inherit externalsrc" not in load(one)]
+    # After devtool modify an append of its workspace has the sources elsewhere, and SRC_URI has no images.
+    workspace = tinfoil.config_data.getVar("BBFILE_PATTERN_workspacelayer")
+    appends = [
+        one
+        for one in tinfoil.get_file_appends(file_name)
+        if not (workspace and re.match(workspace, one) and _EXTERNAL.search(load(one)))
+    ]
     parse = _Parser(tinfoil, file_name, appends)
     if platform is None:
         with contextlib.suppress(DockinError):
