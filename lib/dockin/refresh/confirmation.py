@@ -214,12 +214,16 @@ def _meet(one: Spot, other: Spot) -> bool:
 
 
 def _compare(recipe: Recipe, before: Recipe, after: Recipe, results: list[Result], renamed: dict[str, str]) -> None:
-    """Raise Unconfirmed where a recipe would not be as it was, but for what results want."""
+    """Raise Unconfirmed where a recipe would not be as it was, but for what results want.
+
+    Files, words of SRC_URI and images stay, and no other image changes. A tag that stands outside of its entry does not move
+    while anything in the recipe is unknown: that may have it, too.
+    """
     mine = {id(result.image): result for result in results}
-    code = next((shown for text, shown in _entries(before) if "${@" in text and "getVar" in text), "")
-    moved = next((one.image for one in results if one.upgraded and not one.image.tag_is_written_out), None)
-    if code and moved:
-        raise Unconfirmed(f"{code} may have its version from where {moved.text} has it, by Python code: use devtool upgrade")
+    unknown = next(_unknown(before), "")
+    moved = next((one.image for one in results if one.upgraded and _gives_tag(one.image, recipe)), None)
+    if unknown and moved:
+        raise Unconfirmed(f"{unknown} is not known here, and may have its version from where {moved.text} has it: use devtool upgrade")
     for old, new in zip(before.words, after.words):
         if old.characters != new.characters:
             raise Unconfirmed(f"{old.characters} has its version from there, too, and would be {new.characters}")
@@ -253,10 +257,16 @@ def _with(entry: source.DockerSource, reference: ImageReference) -> source.Docke
     return replace(entry, reference=reference)
 
 
-def _entries(recipe: Recipe) -> typing.Iterator[tuple[str, str]]:
-    """Yield the entries of SRC_URI, each with what a message may have of it."""
-    yield from ((word.characters, word.characters) for word in recipe.words)
-    yield from ((image.entry.characters, image.text) for image in recipe.images)
+def _unknown(recipe: Recipe) -> typing.Iterator[str]:
+    """Yield the entries of SRC_URI of which it is not known what they are made of, as a message may have them."""
+    yield from (word.characters for word in recipe.words if "${" in word.characters)
+    yield from (image.text for image in recipe.images if "${" in image.entry.characters or not image.source or image.problem)
+
+
+def _gives_tag(image: Image, recipe: Recipe) -> bool:
+    """Tell whether an image's tag is in a recipe's files, or their names, and other entries can have it from there, too."""
+    path = image.tag.path if image.tag else image.tag_file
+    return not image.tag_is_written_out and os.path.realpath(path) in map(os.path.realpath, recipe.files)
 
 
 def _parts(recipe: Recipe, image: Image) -> tuple[str, list[str]]:

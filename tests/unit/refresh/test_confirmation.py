@@ -152,10 +152,27 @@ REFUSED = {
     "a local file of the version": ({"x_1.0.9.bb": ENTRY.format("${PV}", " file://f-${PV}")}, "file://f-1.0.9 has"),
     "an include of the version": ({"x_1.0.9.bb": BY_NAME + "require x-${PV}.inc\n", "x-1.0.9.inc": ""}, "x-1.0.9.inc has"),
     "another image by Python": (
-        {"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " docker://h.io/${@d.getVar('T')};name=z")}, "by Python code"),
+        {"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " docker://h.io/${@d.getVar('T')};name=z")}, "may have its version"),
     "a tarball by Python": (
         {"x_1.0.9.bb": BY_NAME + "SRC_URI += \"https://h.io/${@d.getVar('PV').replace('.', '_')}.tgz\"\n"},
-        "by Python code"),
+        "is not known here, and may have its version"),
+    "another image by Python that looks it up": (
+        {"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " docker://h.io/y;tag=${@d['T']};name=y")}, "may have its version"),
+    "another image by a function": (
+        {"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " ${@y(d)}") + "def y(d):\n    return d.getVar('T')\n"},
+        "may have its version"),
+    "another image, of a variable that is not known": (
+        {"x_1.bb": 'T = "1.0.9"\nV = "${T}"\nV:arm = "3"\n' + ENTRY.format("${T}", " docker://h.io/y;tag=${V};name=y")},
+        "docker://h.io/y;tag=${V};name=y is not known here"),
+    "another image, of the version": (
+        {"x_1.0.9.bb": 'V = "${PV}"\nV:arm = "3"\n' + ENTRY.format("${PV}", " docker://h.io/y;tag=${V};name=y")},
+        "docker://h.io/y;tag=${V};name=y is not known here"),
+    "another recipe's image that is not known": (
+        {"x_1.bb": "require t.inc\n" + ENTRY.format("${T}", ""), "t.inc": 'T = "1.0.9"\n', "classes/k.bbclass": "require t.inc\n",
+         "y_1.bb": 'inherit k\nSRC_URI = "docker://h.io/y;tag=${V}"\nV = "${T}"\nV:arm = "3"\n'}, "docker://h.io/y;tag=${V}"),
+    "an entry for one machine": (
+        {"x_1.bb": 'T = "1.0.9"\nE = ""\nE:x86 = "docker://h.io/y;tag=${T};name=y"\n' + ENTRY.format("${T}", " ${E}")},
+        "may have its version"),
     "another image by a variable": ({"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " docker://h.io/y;tag=${T};name=y")
                                      + f'SRC_URI[y.sha256sum] = "{OLD}"\n'}, "h.io/y;tag=1.0.9;name=y, would become"),
     "an append to the version": ({"x_1.0.9.bb": BY_NAME, "x_1.0.9.bbappend": 'A = "1"\n'}, "without x_1.0.9.bbappend"),
