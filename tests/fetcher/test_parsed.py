@@ -54,6 +54,8 @@ WRITTEN = {
     "an unset before": {"recipes/app_1.bb": 'SRC_URI:arm = "file://z"\nunset SRC_URI\n' + ENTRY.format("1")},
     "a removed entry": {
         "recipes/app_1.bb": ENTRY.format("1") + 'SRC_URI += "file://z"\nSRC_URI:remove = "file://z"\n'},
+    "files of a class for another machine": {
+        "recipes/app_1.bb": "inherit k\n" + ENTRY.format("1"), "classes/k.bbclass": 'SRC_URI:append:x86 = " file://z"\n'},
     "an override for this machine": {
         "recipes/app_1.bb": 'SRC_URI = "file://z"\nSRC_URI:arm = "docker://h.io/x;tag=1"\nSRC_URI[sha256sum] = "OLD"\n'},
 }
@@ -86,9 +88,28 @@ REFUSED = {
     "another tag for another machine": (
         {"recipes/app_1.bb": 'T = "1"\nT:x86 = "2"\n' + ENTRY.format("${T}")}, ("recipes/app_1.bb", 3),
         "another image for other configurations, by T:x86 at recipes/app_1.bb:2"),
+    "another tag for another machine by a class": (
+        {"recipes/app_1.bb": 'inherit k\nT = "1"\n' + ENTRY.format("${T}"), "classes/k.bbclass": 'T:x86 = "2"\n'},
+        ("recipes/app_1.bb", 3), "another image for other configurations, by T:x86 at classes/k.bbclass:1"),
+    "another machine's image in a class": (
+        {"recipes/app_1.bb": "inherit k\n" + ENTRY.format("1"),
+         "classes/k.bbclass": 'SRC_URI:append:x86 = " docker://h.io/y;tag=1;name=b"\n'}, ("recipes/app_1.bb", 2),
+        "by SRC_URI:append:x86 at classes/k.bbclass:1: edit by hand"),
+    "images of a variable with overrides": (
+        {"recipes/app_1.bb": 'E:arm = "docker://h.io/x;tag=1"\nE:x86 = "docker://h.io/y;tag=1"\nSRC_URI = "${E}"\n'
+         + 'SRC_URI[sha256sum] = "OLD"\n'}, ("recipes/app_1.bb", 1), "for other configurations, by E:"),
+    "another machine's image in a variable": (
+        {"recipes/app_1.bb": 'T = "1"\nE = ""\nE:append:x86 = "docker://h.io/y;tag=${T};name=b"\n'
+         + ENTRY.format("${T} ${E}")}, ("recipes/app_1.bb", 4), "by E:append:x86 at recipes/app_1.bb:3: edit by hand"),
+    "another machine's image in a variable that another machine's entries have": (
+        {"recipes/app_1.bb": 'T = "1"\nE:x86 = "docker://h.io/y;tag=${T};name=b"\n' + ENTRY.format("${T}")
+         + 'SRC_URI:append:x86 = " ${E}"\n'}, ("recipes/app_1.bb", 3), "by E:x86 at recipes/app_1.bb:2: edit by hand"),
 }
 
 KEEPS_TAG = {
+    "another machine's image by code": {
+        "recipes/app_1.bb": 'T = "1"\n' + ENTRY.format(
+            "${T} ${@'docker://h.io/y;tag=${T};name=b' if 'x86' in d.getVar('OVERRIDES') else ''}")},
     "a tarball of the version": {"recipes/app_1.bb": ENTRY.format("${PV} https://h.io/${PV}.tgz;name=z")},
     "code that has the version": {
         "recipes/app_1.bb": ENTRY.format("${PV}")

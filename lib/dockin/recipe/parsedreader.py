@@ -22,6 +22,7 @@ from dockin.recipe.yoctolayers import layer_of
 
 _USE = re.compile(r"""\$\{([^${}@]+)\}|\bgetVar\(\s*["']([^"']+)""")
 _ALONE = re.compile(r"\$\{([^${}@]+)\}")
+_LITERAL_SCHEME = re.compile(r"[a-z0-9]+://")
 
 DataStore = typing.Any
 """BitBake's datastore of a recipe, with its history, or what gets its answers from a server."""
@@ -54,6 +55,11 @@ class _Reader(EntryReader):
         own = (one for path in recipe.files for one in self.statements(path) if not one.word and not one.flag)
         self._overrides = {one.variable: one for one in own if ":" in one.variable}
         """Assignments of the recipe's own files with overrides, by the variable with them."""
+        self._conditional: dict[str, list[str]] = collections.defaultdict(list)
+        """All variables with overrides that the datastore has, by the variable without them."""
+        for name in d:
+            if ":" in name:
+                self._conditional[name.partition(":")[0]].append(name)
 
     def read(self) -> None:
         recipe = self.recipe
@@ -63,6 +69,8 @@ class _Reader(EntryReader):
         words = [bitbaketext.plain(entry) for entry in [*entries, *absent] if not source.is_docker(entry)]
         recipe.words += words
         self.others = {flag: word.characters for word in reversed(words) for flag in flags_of_other(word.characters)}
+        # What code gives for another configuration is not known.
+        recipe.words += [bitbaketext.plain(word) for word in self._lists() if "${@" in word and "file://" not in word]
         for entry in filter(source.is_docker, absent):
             recipe.words.append(bitbaketext.plain(entry))
             shown = f"{shown_entry(entry)} in {recipe.shown(recipe.path)}"
@@ -101,10 +109,11 @@ class _Reader(EntryReader):
             return Image(statement.path, statement.line, shown, None, problem=problem, pins=self.pins_of(entry))
         text = self._expanded(word)
         text = text if text.characters == entry else bitbaketext.plain(entry)
-        other = self._varying(word.characters, set())
         # One pin can't be right for two images.
-        varies = f"{shown} is another image for other configurations" if other else ""
-        problem = f"{varies}, by {other.variable} at {self.where(other)}: write it out" if other else ""
+        varying, hidden = self._varying(word.characters, set()), self._hidden()
+        problem = f"{shown} is another image for other configurations, by {varying}: write it out" if varying else ""
+        if hidden and not problem:
+            problem = f"{shown} is perhaps not all that SRC_URI has for other configurations, by {hidden}: edit by hand"
         assert word.place
         return self.image(text, word.place, problem)
 
@@ -167,24 +176,75 @@ class _Reader(EntryReader):
                 return text
         return bitbaketext.plain(value)
 
-    def _varying(self, text: str, done: set[str]) -> Statement | None:
-        """Return an assignment with an override to a variable that is used in a text, or in what that is made of."""
-        for match in _USE.finditer(text if self._overrides else ""):
-            name = match[1] or match[2]
+    def _varying(self, text: str, done: set[str]) -> str:
+        """Return what gives a variable that is used in a text, or in what that is made of, another value elsewhere."""
+        for name in (match[1] or match[2] for match in _USE.finditer(text)):
             if name in done:
                 continue
             done.add(name)
             for variable, statement in self._overrides.items():
                 if variable.partition(":")[0] == name and variable.partition(":")[2] not in ("append", "prepend"):
-                    return statement
-            found = self._varying(self._d.getVar(name, False) or "", done)
+                    return f"{variable} at {self.where(statement)}"
+            found = next((self._changed_at(variable) for variable, _ in self._other_values(name)), "")
+            found = found or self._varying(self._d.getVar(name, False) or "", done)
             if found:
                 return found
-        return None
+        return ""
+
+    def _other_values(self, name: str) -> typing.Iterator[tuple[str, str]]:
+        """Yield the values that a variable has, or gets added or removed, for some configurations only, with their names."""
+        for variable in self._conditional.get(name, ()):
+            if self._is_conditional(variable.split(":")[1:]):
+                yield variable, self._d.getVar(variable, False) or ""
+        for how in (":append", ":prepend", ":remove"):
+            for value, override in self._d.getVarFlag(name, how, False) or ():
+                if override and self._is_conditional(override.split(":")):
+                    yield f"{name}{how}:{override}", value
+
+    def _is_conditional(self, overrides: list[str]) -> bool:
+        """Tell whether overrides are for some configurations, and not for all or for other recipes alone."""
+        own = f"pn-{self.recipe.name}"
+        return any(one != own for one in overrides) and not any(one.startswith("pn-") and one != own for one in overrides)
+
+    def _changed_at(self, variable: str) -> str:
+        """Return a variable with overrides and the last place that sets it, as a message has them."""
+        name, _, overrides = variable.partition(":")
+        exact = self._history(variable)
+        for how in ("append", "prepend", "remove"):
+            if overrides.startswith(how + ":"):
+                op = f":{how}[{overrides[len(how) + 1 :]}]"
+                exact = exact or [one for one in self._history(name) if one.get("op") == op]
+        return f"{variable} at {self._last(exact)}"
+
+    def _lists(self) -> list[str]:
+        """Return the words of SRC_URI, and of what the recipe adds to it elsewhere, that may stand for any entries."""
+        own = [one.value.characters for name, one in self._overrides.items() if name.partition(":")[0] == VARIABLE]
+        words = bitbaketext.plain(" ".join([self._d.getVar(VARIABLE, False) or "", *own])).split()
+        texts = (word.characters for word in words)
+        return [text for text in texts if "${" in text and not _LITERAL_SCHEME.match(text)]
+
+    def _hidden(self) -> str:
+        """Return what may give SRC_URI images for other configurations that are not known here, "" if nothing does."""
+        own = (one for path in self.recipe.files for one in self.statements(path))
+        told = {word.characters for one in own if one.variable.partition(":")[0] == VARIABLE for word in one.value.split()}
+        names, done = [VARIABLE, *_used(self._lists())], set()
+        while names:
+            name = names.pop()
+            if name in done:
+                continue
+            done.add(name)
+            for variable, value in self._other_values(name):
+                for word in value.split():
+                    is_file = word.startswith("file://") and "${" not in word
+                    if not is_file and not (name == VARIABLE and word in told):
+                        return self._changed_at(variable)
+            if name != VARIABLE:
+                names += _used([self._d.getVar(name, False) or ""])
+        return ""
 
     def _history(self, variable: str, flag: str = "") -> list[dict[str, typing.Any]]:
         history = self._d.varhistory.variable(variable)
-        return [one for one in history if one.get("file") and one.get("flag", "").endswith(flag)]
+        return [one for one in history if one.get("file") and flag in ("", one.get("flag"))]
 
     def _last(self, history: list[dict[str, typing.Any]]) -> str:
         """Return the place of the last change, as a message has it."""
@@ -207,3 +267,8 @@ class _Reader(EntryReader):
             # BitBake names the last line.
             and one.line <= line <= bitbaketext.line_of(self.text(path), one.end - 1)
         ]
+
+
+def _used(texts: collections.abc.Iterable[str]) -> list[str]:
+    """Return the names of variables that are used in texts."""
+    return [match[1] or match[2] for text in texts for match in _USE.finditer(text)]
