@@ -29,6 +29,8 @@ _SCHEME = re.compile(r"((?<![a-z0-9])[a-z0-9]+|\})://")
 # Entries of these have their checksum in a flag of SRC_URI: bitbake/lib/bb/fetch2/__init__.py, FetchData.configure_checksum.
 _CHECKED = ("http", "https", "ftp", "ftps", "sftp", "s3", "az", "crate", "gs", "gomod", "npm", "}")
 _NAME = re.compile(r";name=([^;]*)")
+# As bitbake.conf has them: ${GNU_MIRROR}/x.tgz.
+_OF_MIRROR = re.compile(r"\$\{\w*MIRROR\}/")
 
 
 class Pin(typing.NamedTuple):
@@ -165,11 +167,12 @@ class EntryReader:
         """Add to the images that are not pinned where a pin can be put in."""
         result = []
         flags = [*self.others, *(image.source.pin_flag for image in images if image.source)]
+        unknown = any(image.source is None for image in images) or any(may_be_image(one.characters) for one in self.recipe.words)
         for image in images:
             if image.source is None or image.source.reference.digest or image.problem:
                 result.append(image)
                 continue
-            unique = flags.count(image.source.pin_flag) == 1
+            unique = flags.count(image.source.pin_flag) == 1 and not unknown
             place, text = self._below(image) if unique else self._behind(image)
             result.append(replace(image, pin_place=place, pin_text=text))
         return result
@@ -213,6 +216,12 @@ def shown_entry(entry: str) -> str:
         return match[0] if match[1] in source.PARAMETERS else f";{match[1]}=…"
 
     return _QUERY.sub(r"\1…", _PARAMETER.sub(value, _LOGIN.sub("…@", entry)))
+
+
+def may_be_image(entry: str) -> bool:
+    """Tell whether an entry may be an image, or several entries, as it is built from what is not known."""
+    schemes = {*_SCHEME.findall(entry)} - {"}"}
+    return "${" in entry and schemes <= {source.SCHEME} and not _OF_MIRROR.match(entry)
 
 
 def flags_of_other(entry: str) -> list[str]:

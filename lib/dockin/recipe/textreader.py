@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 from dockin.recipe import bitbaketext
 from dockin.recipe.bitbaketext import Place, Scope, Statement, Text
-from dockin.recipe.entryreader import INCLUDING, PREFIX, VARIABLE, EntryReader, Pin, flags_of_other, shown_entry
+from dockin.recipe.entryreader import INCLUDING, PREFIX, VARIABLE, EntryReader, Pin, flags_of_other, may_be_image, shown_entry
 from dockin.recipe.recipefile import (
     INCLUDE,
     Image,
@@ -212,7 +212,9 @@ class _Reader(EntryReader):
         self.scope = Scope()
         self.flags: dict[str, list[Statement]] = collections.defaultdict(list)
         self.unread: list[tuple[Statement, str]] = []
-        """What is not read and has entries of images, and the text of its file."""
+        """What is not read and may have entries of images, and the text of its file."""
+        self.not_included: tuple[Statement, str] | None = None
+        """An include that is not read, and why."""
         self.doubt = ""
         """Why no image is known, "" if there is no reason."""
         self.open = ""
@@ -265,17 +267,22 @@ class _Reader(EntryReader):
         value = self.scope.value(VARIABLE)
         words = self.scope.expand(value, self._is_known).split() if value is not None else []
         self.others = {flag: word.characters for word in reversed(words) for flag in flags_of_other(word.characters)}
+        self.recipe.words += [word for word in words if PREFIX not in word.characters]
+        unread = [image for one in self.unread for image in self._unread_images(*one)]
+        named = unread or self._inherits() or any(PREFIX in word.characters for word in words)
         images: dict[object, Image] = {}
         for word in words:
-            if PREFIX not in word.characters:
-                self.recipe.words.append(word)
-            elif word.place is None:
+            if PREFIX not in word.characters and not (named and may_be_image(word.characters)):
+                continue
+            if word.place is None:
                 self._lose("its text stands in no file")
             else:
                 image = self.image(word, word.place, self._problem(word))
                 images.setdefault((image.place, image.text), image)
-        unread = (image for one in self.unread for image in self._unread_images(*one))
         return self.with_places([*images.values(), *unread])
+
+    def _inherits(self) -> bool:
+        return any(map(uses_class, self.recipe.files.values()))
 
     def _problem(self, word: Text) -> str:
         """Return why an entry is not known, "" if it is."""
@@ -287,9 +294,10 @@ class _Reader(EntryReader):
             return f"{shown} is built from code or from parts, which is not known here: write it out, or {REMEDY}"
         return self._not_known(shown) if self.doubt else ""
 
-    def _not_known(self, shown: str) -> str:
+    def _not_known(self, shown: str, where: str = "") -> str:
         layer = "name its layer with --layer, or " if self.doubt.endswith(_MISSING) else ""
-        return f"{shown} is not known here: {self.doubt or 'it stands in Python code'}; {layer}{REMEDY}"
+        reason = self.doubt or (f"{where} is not read" if where else "it stands in Python code")
+        return f"{shown} is not known here: {reason}; {layer}{REMEDY}"
 
     def _why(self, name: str) -> str:
         reason = self.doubts.get(name) or self.open
@@ -303,20 +311,25 @@ class _Reader(EntryReader):
             shown = shown_entry(match[0])
             line = bitbaketext.line_of(text, match.start())
             place = Place(statement.path, match.start())
-            yield Image(statement.path, line, shown, place, problem=self._not_known(shown), pins=self.pins_of(match[0]))
+            problem = self._not_known(shown, "" if bitbaketext.is_python(statement, text) else self.where(statement))
+            yield Image(statement.path, line, shown, place, problem=problem, pins=self.pins_of(match[0]))
 
     def _expect_images(self) -> None:
         """Note where no image is found, though there should be one."""
         recipe = self.recipe
         pins = [flag for flag in self.flag_statements("") if _HEX.fullmatch(flag.value.characters)]
         lone = bool(pins) and self.scope.value(VARIABLE) is None and self.path.endswith(APPEND)
-        recipe.expected = lone or any(map(uses_class, recipe.files.values()))
+        recipe.expected = lone or self._inherits()
         if recipe.images or not recipe.expected:
             return
         if lone:
             recipe.notes.append(
                 f"{self.where(pins[0])}: this may be an image's pin: the recipe that it is for is not among those given"
             )
+        elif self.not_included:
+            include, why = self.not_included
+            problem = f"the recipe inherits dockin, but shows no image, and {why}: {REMEDY}"
+            recipe.images = [Image(include.path, include.line, include.value.characters, None, problem=problem)]
         elif not recipe.notes:
             recipe.notes.append(f"{recipe.shown(self.path)}: it inherits dockin, but its text shows no image")
 
@@ -422,7 +435,7 @@ class _Reader(EntryReader):
             self._change(variable, f"{'Python code at ' if statement.word == 'code' else ''}{where}:{line}")
         if statement.word == "" and statement.variable == VARIABLE and statement.flag:
             self.flags[statement.flag].append(statement)
-        elif bitbaketext.is_python(statement, text) or statement.variable.partition(":")[0] == VARIABLE:
+        elif statement.word != "code" or bitbaketext.is_python(statement, text):
             self.unread.append((statement, text))
 
     def _include(self, statement: Statement) -> None:
@@ -440,19 +453,23 @@ class _Reader(EntryReader):
             name = text.characters
             if "${" in name:
                 self.recipe.notes.append(f"{where}: {name} is not read: its name is not known here")
-                self._lose(f"{name} at {where} is not read")
+                self._lose_include(statement, f"{name} at {where} is not read")
                 continue
             found = self.layers.included(name, statement.path, self.texts)
             for path in found[:1]:
                 self._file(path)
             if statement.word == "include_all":
                 self.recipe.notes.append(f"{where}: {name} of other layers is not read")
-                self._lose(f"{name} of other layers at {where} is not read")
+                self._lose_include(statement, f"{name} of other layers at {where} is not read")
             elif not found:
                 self.recipe.notes.append(f"{where}: there is no {name} beside the file or in the layers at hand")
-                self._lose(f"{name} at {where} {_MISSING}")
+                self._lose_include(statement, f"{name} at {where} {_MISSING}")
             elif len(found) > 1:
                 self._lose(f"{name} at {where} is in more than one layer")
+
+    def _lose_include(self, statement: Statement, reason: str) -> None:
+        self.not_included = self.not_included or (statement, reason)
+        self._lose(reason)
 
     def _inherit(self, statement: Statement) -> None:
         """Look at the classes that are at hand."""

@@ -314,6 +314,25 @@ PROBLEMS = {
         SRC_URI = "docker://a/b;tag=1.0.0 ${@bb.utils.contains('A', 'b', 'https://x.org/x.tgz', '', d)}"
         SRC_URI[sha256sum] = "KEEP"
         ''', 1, "of its own"),
+    "a variable for one machine that may have an image": ('''
+        E:arm = "file://arm.cfg"
+        SRC_URI = "${E} docker://a/b;tag=1.0;digest=sha256:KEEP"
+        ''', 2, "${E}, which is not known here, as app_1.0.bb:1 changes E:arm"),
+    "code that may have an image": ('''
+        SRC_URI = "docker://a/b;tag=1.0;digest=sha256:KEEP ${@more(d)}"
+        ''', 1, "${@more(d)} is built from code"),
+    "an image for one machine in a variable": ('''
+        E:arm = "docker://a/b;tag=1.0;digest=sha256:KEEP"
+        SRC_URI = "file://${E}"
+        ''', 1, "app_1.0.bb:1 is not read"),
+    "an include that is not known": ('''
+        inherit dockin
+        require ${THISDIR}/app.inc
+        ''', 2, "${THISDIR}/app.inc at app_1.0.bb:2 is not read: use devtool refresh-docker"),
+    "an include that is not there": ('''
+        inherit dockin
+        require app.inc
+        ''', 2, "app.inc at app_1.0.bb:2 is not at hand"),
     "python expression with spaces": ('''
         SRC_URI = "file://x ${@bb.utils.contains('A', 'b', 'docker://a/b;digest=sha256:KEEP', '', d)}"
         ''', 1, "${@bb.utils.contains('A', 'b', 'docker://a/b;digest="),
@@ -485,13 +504,14 @@ def test_missing_include_is_said(layer):
      'SRC_URI = "docker://a/b;digest=sha256:NEW docker://a/c:1;digest=sha256:NEW"\n'),
     ('SRC_URI = "docker://a/b;name=x docker://a/c;name=y"\n',
      'SRC_URI = "docker://a/b;name=x docker://a/c;name=y"\nSRC_URI[x.sha256sum] = "NEW"\nSRC_URI[y.sha256sum] = "NEW"\n'),
+    ('SRC_URI = "docker://a/b;name=n ${E}"\n', 'SRC_URI = "docker://a/b;name=n;digest=sha256:NEW ${E}"\n'),
     ('SRC_URI = "https://x.org/x.tgz docker://a/b"\nSRC_URI[md5sum] = "1"\n',
      'SRC_URI = "https://x.org/x.tgz docker://a/b;digest=sha256:NEW"\nSRC_URI[md5sum] = "1"\n'),
 ])
 def test_where_a_pin_is_put_in(layer, text, expected):
     (layer / "app_1.0.bb").write_bytes(text.encode())
     (recipe,) = read_all(layer)
-    edits = [Edit(image.pin_place, image.pin_text.replace("{hex}", NEW)) for image in recipe.images]
+    edits = [Edit(image.pin_place, image.pin_text.replace("{hex}", NEW)) for image in recipe.images if image.source]
     assert recipefile.apply(text, edits) == expected.replace("NEW", NEW)
 
 
