@@ -238,7 +238,11 @@ def replaced(text: Text, value: collections.abc.Callable[[str], Text | None]) ->
 
 
 class Scope:
-    """The variables that assignments without overrides give, as BitBake would have them once all files are read."""
+    """The variables that assignments without overrides give, as BitBake would have them once all files are read.
+
+    Known is what begins with a = or := or is preset: to what else the others add, or whether ?= and ??= count, says the
+    configuration.
+    """
 
     def __init__(self) -> None:
         self._presets: dict[str, Text] = {}
@@ -258,15 +262,18 @@ class Scope:
         self._values.pop(name, None)
 
     def value(self, name: str) -> Text | None:
-        """Return a variable's value, not expanded; None where no assignment gives one."""
+        """Return a variable's value, not expanded; None where it is not known."""
         if name not in self._values:
             self._values[name] = self._value(name)
         return self._values[name]
 
+    def is_assigned(self, name: str) -> bool:
+        """Tell whether anything is assigned to a variable."""
+        return bool(self._assignments.get(name))
+
     def _value(self, name: str) -> Text | None:
         # In parts: it takes as long to add the thousandth as the first.
         parts = collections.deque([self._presets[name]]) if name in self._presets else None
-        weak: Text | None = None
         before: collections.deque[Text] = collections.deque()
         after: list[Text] = []
         for one in self._assignments.get(name, ()):
@@ -275,19 +282,13 @@ class Scope:
                 after.append(one.value)
             elif override == "prepend":
                 before.appendleft(one.value)
-            elif one.operator == "??=":
-                weak = one.value
-            elif one.operator in ("=", ":=") or (one.operator == "?=" and parts is None):
+            elif one.operator in ("=", ":="):
                 parts = collections.deque([one.value])
-            elif one.operator in ("+=", ".="):
-                parts = parts or collections.deque()
+            elif parts is not None and one.operator in ("+=", ".="):
                 parts.extend((space, one.value))
-            elif one.operator in ("=+", "=."):
-                parts = parts or collections.deque()
+            elif parts is not None and one.operator in ("=+", "=."):
                 parts.extendleft((space, one.value))
-        if parts is None and weak is not None:
-            parts = collections.deque([weak])
-        return joined([*before, *(parts or ()), *after]) if parts is not None or before or after else None
+        return joined([*before, *parts, *after]) if parts is not None else None
 
     def expand(self, text: Text, known: collections.abc.Callable[[str], bool] = lambda name: True, depth: int = 0) -> Text:
         """Return a text with the values of variables that are known; what is left has ${…}."""

@@ -235,6 +235,7 @@ class _Reader(EntryReader):
         # As bitbake.conf has them.
         self.scope.preset("P", bitbaketext.plain("${PN}-${PV}"))
         self.scope.preset("BP", bitbaketext.plain("${BPN}-${PV}"))
+        self.scope.preset(VARIABLE, bitbaketext.plain(""))
         self.recipe.name = self._name()
         for looked in self.layers.configured():
             self._configured(looked)
@@ -265,7 +266,8 @@ class _Reader(EntryReader):
 
     def _images(self) -> list[Image]:
         value = self.scope.value(VARIABLE)
-        words = self.scope.expand(value, self._is_known).split() if value is not None else []
+        assert value is not None
+        words = self.scope.expand(value, self._is_known).split()
         self.others = {flag: word.characters for word in reversed(words) for flag in flags_of_other(word.characters)}
         self.recipe.words += [word for word in words if PREFIX not in word.characters]
         unread = [image for one in self.unread for image in self._unread_images(*one)]
@@ -301,6 +303,8 @@ class _Reader(EntryReader):
 
     def _why(self, name: str) -> str:
         reason = self.doubts.get(name) or self.open
+        if not reason and self.scope.is_assigned(name) and self.scope.value(name) is None:
+            reason = "no assignment with = gives its value"
         if not reason and self.scope.is_too_long(name):
             reason = f"the recipe's variables become more than {bitbaketext.MOST_EXPANDED} characters"
         return f", as {reason}" if reason else ""
@@ -318,7 +322,7 @@ class _Reader(EntryReader):
         """Note where no image is found, though there should be one."""
         recipe = self.recipe
         pins = [flag for flag in self.flag_statements("") if _HEX.fullmatch(flag.value.characters)]
-        lone = bool(pins) and self.scope.value(VARIABLE) is None and self.path.endswith(APPEND)
+        lone = bool(pins) and not self.scope.is_assigned(VARIABLE) and self.path.endswith(APPEND)
         recipe.expected = lone or self._inherits()
         if recipe.images or not recipe.expected:
             return
@@ -401,7 +405,8 @@ class _Reader(EntryReader):
         if "${" in name + statement.flag or (statement.operator == ":=" and "${" in value):
             return False
         if not override:
-            return True
+            # Of SRC_URI, bitbake.conf has the default.
+            return bool(statement.flag) or not (name == VARIABLE and statement.operator in ("?=", "??="))
         how, _, override = override.partition(":")
         # For some machine: what only adds files leaves the images as they are, and their checksums.
         files = name == VARIABLE and _are_files(value, how)

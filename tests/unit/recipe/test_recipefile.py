@@ -78,7 +78,7 @@ CASES = {
         "shared/app-1.0.inc": 'SRC_URI = "docker://a/b"\nSRC_URI[sha256sum] ?= "PIN"\n',
     },
     "variables for the image": {"app_1.0.bb": '''
-        REGISTRY ?= "ghcr.io"
+        REGISTRY = "ghcr.io"
         IMAGE = "${REGISTRY}/org/${BPN}"
         SRC_URI = "docker://${IMAGE};tag=v${PV}"
         SRC_URI[sha256sum] = "PIN"
@@ -90,10 +90,6 @@ CASES = {
     "a value that is replaced": {"app_1.0.bb": '''
         SRC_URI = "docker://a/old;digest=sha256:KEEP"
         SRC_URI = "docker://a/b;digest=sha256:PIN"
-        '''},
-    "a weaker default": {"app_1.0.bb": '''
-        SRC_URI ?= "docker://a/b;digest=sha256:PIN"
-        SRC_URI ?= "docker://a/other;digest=sha256:KEEP"
         '''},
     "operators": {"app_1.0.bb": '''
         SRC_URI = "docker://a/b;name=b;digest=sha256:PIN"
@@ -318,6 +314,22 @@ PROBLEMS = {
         E:arm = "file://arm.cfg"
         SRC_URI = "${E} docker://a/b;tag=1.0;digest=sha256:KEEP"
         ''', 2, "${E}, which is not known here, as app_1.0.bb:1 changes E:arm"),
+    "a default of a variable": ('''
+        REGISTRY ?= "ghcr.io"
+        SRC_URI = "docker://${REGISTRY}/a;digest=sha256:KEEP"
+        ''', 2, "${REGISTRY}, which is not known here, as no assignment with = gives its value"),
+    "a weak default that OpenEmbedded has": ('''
+        PR ??= "1"
+        SRC_URI = "docker://a/b;tag=${PR};digest=sha256:KEEP"
+        ''', 2, "as no assignment with = gives its value"),
+    "an addition to a value of the configuration": ('''
+        T:append = "1"
+        T += "1"
+        SRC_URI = "docker://a/b;tag=${T};digest=sha256:KEEP"
+        ''', 3, "as no assignment with = gives its value"),
+    "a default of the images": ('''
+        SRC_URI ?= "docker://a/b;digest=sha256:KEEP"
+        ''', 1, "app_1.0.bb:1 changes SRC_URI"),
     "code that may have an image": ('''
         SRC_URI = "docker://a/b;tag=1.0;digest=sha256:KEEP ${@more(d)}"
         ''', 1, "${@more(d)} is built from code"),
@@ -709,7 +721,7 @@ def test_value_that_is_put_together_of_many_lines(monkeypatch, line):
     monkeypatch.setattr(bitbaketext, "joined", counted)
     lines = line * 2000 if "{}" not in line else 'X = " \\\n' + line.format("") * 2000 + '"\n'
     scope = bitbaketext.Scope()
-    for statement in bitbaketext.statements("x", lines):
+    for statement in bitbaketext.statements("x", 'X = ""\n' + lines):
         scope.assign(statement)
     assert scope.value("X").characters.count("word") == 2000
     assert sum(copied) < 3 * len(lines)

@@ -82,12 +82,12 @@ RIGHT = {
     "a directory of the layer, the append in another": (
         {"mine/a/x_1.bb": 'T ?= "1"\n' + VARIABLE, "mine/b/x_%.bbappend": 'T = "2"\n'}, ["mine/a"], "other"),
     "an append alone, its recipe in the layer": (
-        {"mine/a/x_1.bb": 'T ?= "2"\n' + VARIABLE, "mine/b/x_%.bbappend": 'SUMMARY = "x"\n'}, ["mine/b/x_%.bbappend"],
+        {"mine/a/x_1.bb": 'T = "2"\n' + VARIABLE, "mine/b/x_%.bbappend": 'SUMMARY = "x"\n'}, ["mine/b/x_%.bbappend"],
         "other"),
     "an include alone, the recipe in the layer": (
         {"mine/a/x_1.bb": 'T = "2"\nrequire x.inc\n' + VARIABLE, "mine/a/x.inc": 'T ?= "1"\n'}, ["mine/a/x.inc"], "other"),
     "classes that leave tags alone": (
-        {"mine/a/x_1.bb": 'T ?= "1"\ninherit dockin systemd features_check\n' + VARIABLE}, ["mine/a/x_1.bb"], "new"),
+        {"mine/a/x_1.bb": 'T = "1"\ninherit dockin systemd features_check\n' + VARIABLE}, ["mine/a/x_1.bb"], "new"),
     "the version, with the class": ({"mine/a/x_1.bb": "inherit dockin\n" + VERSION}, ["mine/a/x_1.bb"], "new"),
     "an include of a layer that is given": (
         {"mine/a/x_1.bb": 'require t.inc\nT ?= "1"\n' + VARIABLE, "other/t.inc": 'T = "2"\n'}, ["mine/a/x_1.bb", "other"],
@@ -97,12 +97,12 @@ RIGHT = {
          "mine/conf/layer.conf": 'BBFILES += "${LAYERDIR}/a/*.bb"\nBBFILES:append = " ${LAYERDIR}/../shared/*.bbappend"\n'},
         ["mine/a/x_1.bb", "shared"], "other"),
     "classes of the configuration that leave tags alone": (
-        {"mine/a/x_1.bb": 'T ?= "1"\n' + VARIABLE, "mine/classes/tags.bbclass": 'OTHER = "2"\ndef T(d):\n    return "2"\n',
+        {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "mine/classes/tags.bbclass": 'OTHER = "2"\ndef T(d):\n    return "2"\n',
          "mine/conf/distro/mine.conf": 'INHERIT += "buildhistory tags ${USER_CLASSES} ${INHERIT_DISTRO}"\n'
                                      'INHERIT:remove = "of-others"\n'},
         ["mine/a/x_1.bb"], "new"),
     "OpenEmbedded's own configuration, which another takes in": (
-        {"mine/a/x_1.bb": 'T ?= "1"\n' + VARIABLE, "mine/conf/layer.conf": "require conf/multilib.conf\n",
+        {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "mine/conf/layer.conf": "require conf/multilib.conf\n",
          "other/conf/bitbake.conf": "", "other/conf/multilib.conf": 'INHERIT += "multilib_global"\nT = "2"\n'},
         ["mine/a/x_1.bb", "other"], "new"),
     "another recipe's override in the configuration": (
@@ -136,10 +136,10 @@ def test_layers_beside_are_read_and_left_alone(run):
 
 
 DOUBTFUL = {
-    "a default behind an include": (
-        'require t.inc\nT ?= "1"\n' + VARIABLE, {},
+    "a value behind an include": (
+        'require t.inc\nT = "1"\n' + VARIABLE, {},
         "t.inc at a/x_1.bb:1 is not at hand; name its layer with --layer, or use devtool refresh-docker"),
-    "a weak default behind an include": ('include t.inc\nT ??= "1"\n' + VARIABLE, {}, "t.inc at a/x_1.bb:1"),
+    "a weak default behind an include": ('include t.inc\nT ??= "1"\n' + VARIABLE, {}, "no assignment with = gives its value"),
     "a value before an include": ('T = "1"\ninclude t.inc\n' + VARIABLE, {}, "t.inc at a/x_1.bb:2"),
     "an include by an unknown name": ('T = "1"\ninclude ${MACHINE}.inc\n' + VARIABLE, {}, "${MACHINE}.inc at a/x_1.bb:2"),
     "a value that was immediate": (
@@ -167,7 +167,7 @@ DOUBTFUL = {
         "a/x_1.bb:3 changes SRC_URI"),
     "an addition with another operator": (
         'T = "1"\nT:append ??= "2"\n' + VARIABLE, {}, "a/x_1.bb:2 changes T:append"),
-    "a class that is not at hand": ('T ?= "1"\ninherit dockin tags\n' + VARIABLE, {}, "class tags at a/x_1.bb:2"),
+    "a class that is not at hand": ('T = "1"\ninherit dockin tags\n' + VARIABLE, {}, "class tags at a/x_1.bb:2"),
     "a class by an unknown name": ('T = "1"\ninherit ${KIND}\n' + VARIABLE, {}, "class ${KIND} at a/x_1.bb:2"),
     "a class that is not at hand, deferred": ('inherit_defer tags\nT = "1"\n' + VARIABLE, {}, "class tags at a/x_1.bb:1"),
     "a class that may be inherited": (
