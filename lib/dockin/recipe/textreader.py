@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import collections
 import collections.abc
-import fnmatch
 import os
 import re
 import typing
@@ -31,7 +30,7 @@ from dockin.recipe.recipefile import (
     texts_of_name,
     values_of_name,
 )
-from dockin.recipe.yoctolayers import APPEND, HARMLESS, RECIPE, Layers, Looked, Texts, around, layer_of, walk
+from dockin.recipe.yoctolayers import APPEND, HARMLESS, RECIPE, Layers, Looked, Texts, around, class_names, layer_of, walk
 
 REMEDY = "use devtool refresh-docker"
 _MISSING = "is not at hand"
@@ -87,10 +86,10 @@ class Scanner:
         files.whole = files.whole and text is not None
         for word, line in taken:
             for name in _OF_NAME.sub(lambda match: values.get(match[1], match[0]), line.partition("#")[0]).split():
+                files.whole = files.whole and "${" not in name
                 if word.startswith("inherit"):
-                    found = self._layers.classes(name)[:1]
+                    found = [path for one in class_names(name) for path in self._layers.classes(one)]
                 else:
-                    files.whole = files.whole and "${" not in name
                     found = self._layers.included(name, path)[: None if word == "include_all" else 1]
                 for one in found:
                     self._add(files, one, values)
@@ -477,16 +476,21 @@ class _Reader(EntryReader):
         self._lose(reason)
 
     def _inherit(self, statement: Statement) -> None:
-        """Look at the classes that are at hand."""
+        """Look at the classes that are at hand, also at those that code may choose."""
         where = self.where(statement)
-        for word in statement.value.split():
+        value = self.scope.expand(statement.value)
+        self.named.append((statement.value, value.characters))
+        for word in value.split():
             found = self.layers.classes(word.characters)
             if not found and word.characters not in HARMLESS:
                 self._lose(f"the class {word.characters} at {where} {_MISSING}")
-            for looked in self.layers.look_at(found[0], self.done, self.texts) if found else ():
-                if looked.text:
-                    self.recipe.files[looked.statement.path] = looked.text
-                self._look(looked)
+            if len(found) > 1:
+                self._lose(f"the class {word.characters} at {where} is there more than once")
+            for path in [path for name in class_names(word.characters) for path in self.layers.classes(name)]:
+                for looked in self.layers.look_at(path, self.done, self.texts):
+                    if looked.text:
+                        self.recipe.files[looked.statement.path] = looked.text
+                    self._look(looked)
 
 
 def _are_files(value: str, how: str) -> bool:
@@ -496,9 +500,10 @@ def _are_files(value: str, how: str) -> bool:
 
 
 def _appends_to(append: str, recipe: str) -> bool:
-    name = os.path.basename(append)[: -len(APPEND)]
+    """Tell what BitBake does, for which a % and all behind it stand for anything."""
+    start, percent, _ = os.path.basename(append)[: -len(APPEND)].partition("%")
     own = os.path.splitext(os.path.basename(recipe))[0]
-    return fnmatch.fnmatchcase(own, re.sub(r"([\[?*])", r"[\1]", name).replace("%", "*"))
+    return own.startswith(start) if percent else own == start
 
 
 def _may_name_image(files: Files) -> bool:

@@ -143,6 +143,11 @@ def _fits(part: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(part, pattern) and (not part.startswith(".") or pattern.startswith("."))
 
 
+def class_names(text: str) -> list[str]:
+    """Return the names of classes that the operand of an inherit has, and those that code in it may have."""
+    return _CLASS_NAME.findall(text)
+
+
 def around(paths: collections.abc.Iterable[str], others: collections.abc.Iterable[str] = ()) -> Layers:
     """Return the layers of files and directories, and others; a file in no layer is at hand with what is beside it."""
     paths, others = list(paths), list(others)
@@ -188,7 +193,7 @@ class Layers:
         return found[:1] if found and found[0] == os.path.normpath(os.path.join(directory, name)) else found
 
     def classes(self, name: str) -> list[str]:
-        """Return the files of a class, the first of which BitBake takes; none of this layer's, nor OE-core's of HARMLESS."""
+        """Return the files of a class, of which BitBake takes one; none of this layer's, nor OE-core's of HARMLESS."""
         if name in _OWN_CLASSES:
             return []
         roots = self._others if name in HARMLESS else self.roots
@@ -224,14 +229,15 @@ class Layers:
         words = [word.characters for word in statement.value.split()]
         if statement.variable.partition(":")[0] in _FOR_ALL:
             # Whether or not: these are often chosen by code. Those of other layers are as unknown here as local.conf.
-            names = _CLASS_NAME.findall(statement.value.characters)
-            return [path for name in names for path in self.classes(name)[:1]], ""
+            names = class_names(statement.value.characters)
+            return [path for name in names for path in self.classes(name)], ""
         if statement.word in ("", "unset", "code"):
             return [], ""
         if statement.word.startswith("inherit"):
             places = {word: self.classes(word) for word in words}
-            lost = [f"the class {word}" for word, found in places.items() if not found and word not in HARMLESS]
-            return [found[0] for found in places.values() if found], ", ".join(lost)
+            lost = [f"the class {word}" for word, found in places.items() if len(found) != 1 and (found or word not in HARMLESS)]
+            names = [name for word in words for name in class_names(word)]
+            return [path for name in names for path in self.classes(name)], ", ".join(lost)
         layer = self._layer_of.setdefault(os.path.dirname(statement.path), layer_of(statement.path))
         files = {word: self.included(word.replace("${LAYERDIR}", layer), statement.path) for word in words}
         lost = [word for word, found in files.items() if len(found) != 1 or statement.word == "include_all"]

@@ -170,6 +170,10 @@ REFUSED = {
     "another recipe's image that is not known": (
         {"x_1.bb": "require t.inc\n" + ENTRY.format("${T}", ""), "t.inc": 'T = "1.0.9"\n', "classes/k.bbclass": "require t.inc\n",
          "y_1.bb": 'inherit k\nSRC_URI = "docker://h.io/y;tag=${V}"\nV = "${T}"\nV:arm = "3"\n'}, "docker://h.io/y;tag=${V}"),
+    **{f"another recipe's image by {line}": (
+        {"x_1.bb": "require t.inc\n" + ENTRY.format("${T}", ""), "t.inc": 'T = "1.0.9"\n', "classes/k.bbclass": "require t.inc\n",
+         "y_1.bb": f'K = "k"\n{line}\nSRC_URI = "docker://h.io/y;tag=${{T}}"\n'}, "docker://h.io/y;tag=")
+       for line in ("inherit ${K}", "inherit_defer ${@'k'}", "inherit ${K}${@''}")},
     "an entry for one machine": (
         {"x_1.bb": 'T = "1.0.9"\nE = ""\nE:x86 = "docker://h.io/y;tag=${T};name=y"\n' + ENTRY.format("${T}", " ${E}")},
         "may have its version"),

@@ -113,6 +113,8 @@ RIGHT = {
     "an append that BBFILES does not take in": (
         {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "mine/conf/layer.conf": CONF, "mine/b/c/d/x_1.bbappend": 'T = "2"\n'},
         ["mine/a/x_1.bb"], "new"),
+    "an append with more behind the percent sign": (
+        {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "mine/b/x_%-foo.bbappend": 'T = "2"\n'}, ["mine/a/x_1.bb"], "other"),
     "an append that BBFILES takes in": (
         {"mine/a/x_1.bb": 'T = "1"\n' + VARIABLE, "mine/conf/layer.conf": CONF, "mine/b/x_1.bbappend": 'T = "2"\n'},
         ["mine/a/x_1.bb"], "other"),
@@ -172,7 +174,7 @@ DOUBTFUL = {
     "a class that is not at hand, deferred": ('inherit_defer tags\nT = "1"\n' + VARIABLE, {}, "class tags at a/x_1.bb:1"),
     "a class that may be inherited": (
         """T = "1"\ninherit ${@bb.utils.contains('A', 'b', 'tags', '', d)}\n""" + VARIABLE,
-        {"mine/classes/tags.bbclass": 'T = "2"\n'}, "at a/x_1.bb:2 is not at hand"),
+        {"mine/classes/tags.bbclass": 'T = "2"\n'}, "classes/tags.bbclass:1 changes T"),
     "a class of the layer": (
         'inherit dockin tags\nT = "1"\n' + VARIABLE, {"mine/classes/tags.bbclass": 'T ??= "2"\n'},
         "classes/tags.bbclass:1 changes T"),
@@ -259,6 +261,14 @@ DOUBTFUL = {
         "", {"mine/x_1.bbappend": LITERAL, "mine/b/x_%.bbappend": 'SRC_URI = "docker://h.io/x;tag=2"\n'},
         "b/x_%.bbappend:1 and x_1.bbappend:1 both change SRC_URI"),
 }
+
+
+@pytest.mark.parametrize("kind", ["classes", "classes-recipe"])
+def test_a_class_that_two_layers_have(run, kind):
+    files = {"mine/a/x_1.bb": "inherit k\n" + LITERAL, "mine/classes/k.bbclass": "", f"other/{kind}/k.bbclass": 'A = "2"\n'}
+    report, pins = run(files, "mine", "other")
+    assert "the class k at a/x_1.bb:1 is there more than once" in report.results[0].found.message
+    assert pins == {"mine/a/x_1.bb": "old"}
 
 
 @pytest.mark.parametrize("name", DOUBTFUL)
