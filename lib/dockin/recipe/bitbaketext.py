@@ -8,10 +8,12 @@ inherits and where code begins and ends; https://docs.yoctoproject.org/bitbake/b
 
 from __future__ import annotations
 
+import ast
 import collections
 import collections.abc
 import itertools
 import re
+import textwrap
 import typing
 from dataclasses import dataclass, field
 
@@ -43,6 +45,10 @@ _CHANGE = re.compile(
     r"""\b(?:set|append|prepend|del)Var(?:Flags?)?\b(?:\s*\(\s*["'](?P<name>[\w.+/-]+)(?:["']\s*[,)]|:))?"""
     r"""|\brenameVar\b|\bd\s*\[[^\]\n]*\]\s*\+?=(?!=)|\bBBHandler\.inherit\b"""
 )
+# What code may do with the datastore otherwise: ask, or leave it to functions that only ask.
+_METHODS = re.compile(r"(?:get|set|append|prepend|del)Var(?:Flags?)?|renameVar|expand|createCopy|keys")
+_READERS = re.compile(r"bb\.utils\.(?:contains|contains_any|filter)|bb\.data\.(?:createCopy|inherits_class)|oe\.utils\.\w+")
+_ANYTHING = ("eval", "exec", "globals", "locals", "vars")
 _WORD = re.compile(r"(?:\$\{@(?:\{[^{}]*\}|[^{}])+\}|\S)+")
 
 
@@ -177,6 +183,40 @@ def changed(statement: Statement, text: str) -> typing.Iterator[tuple[str, int]]
     if is_python(statement, text) or (statement.word != "code" and "${@" in code):
         for match in _CHANGE.finditer(_COMMENT.sub(lambda comment: " " * len(comment[0]), code)):
             yield match["name"] or "", line_of(text, statement.start + match.start())
+        if any(map(_gives_away, _python(statement, code))):
+            yield "", statement.line
+
+
+def _python(statement: Statement, code: str) -> typing.Iterator[str]:
+    """Yield the Python code in a statement: that of a function, or the expressions in ${@…}."""
+    if statement.word != "code":
+        values = (match[1] for match in _EXPRESSION.finditer(statement.value.characters))
+        yield from (value[1:].strip() for value in values if value.startswith("@"))
+    elif _DEFINITION.match(code):
+        yield code
+    else:
+        body = code.partition("\n")[2].rstrip()[:-1]
+        yield f"if True:\n{body}" if body.strip() else ""
+
+
+def _gives_away(code: str) -> bool:
+    """Tell whether code gives the datastore to what may change it, or can't be read."""
+    try:
+        tree = ast.parse(textwrap.dedent(code))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return True
+    harmless: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and _METHODS.fullmatch(node.attr):
+            harmless.add(id(node.value))
+        elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Del):
+            harmless.add(id(node.value))
+        elif isinstance(node, ast.Compare):
+            harmless.update(map(id, node.comparators))
+        elif isinstance(node, ast.Call) and _READERS.fullmatch(ast.unparse(node.func)):
+            harmless.update(id(argument) for argument in (*node.args, *(one.value for one in node.keywords)))
+    names = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
+    return any(node.id in _ANYTHING or (node.id == "d" and id(node) not in harmless) for node in names)
 
 
 def is_python(statement: Statement, text: str) -> bool:

@@ -128,7 +128,12 @@ CASES = {
             d.setVar("OTHER", "2")
             d.setVar("RDEPENDS:" + d.getVar("PN"), f"{d.getVar('T')}")
             d.setVarFlag('do_install', "dirs", "T")
+            if "T" in d and bb.utils.contains("A", "b", True, False, d):
+                copy = d.createCopy()
+                bb.note(d["T"])
         }
+        def other(d):
+            return oe.utils.vartrue('A', "b", "c", d)
         '''},
     "a checksum of something else": {"app_1.0.bb": '''
         SRC_URI = "https://x.org/x.tgz docker://a/b;name=b git://x.org/y file://z ${@bb.utils.filter('A', 'file://q', d)}"
@@ -279,6 +284,22 @@ PROBLEMS = {
         def change(d):
             d["SRC_URI"] = "x"
         ''', 1, "Python code at app_1.0.bb:3"),
+    **{f"the datastore in other hands: {code}": (f'''
+        SRC_URI = "docker://a/b;tag=1.0;digest=sha256:KEEP"
+        python () {{
+            {code}
+        }}
+        ''', 1, "Python code at app_1.0.bb:2 changes variables whose names are not written out")
+       for code in ("d.update({'T': '2'})", "d.pop('T')", "fix(d)", "bb.utils.fix(d)", "d |= {'T': '2'}", "x = d", "(", "del d['T']",
+                    "lib.fix(store=d)", "exec('d.x()')")},
+    "the datastore in other hands by a value": ('''
+        X = "${@bb.fix(d) or 1}"
+        SRC_URI = "docker://a/b;tag=1.0;digest=sha256:KEEP"
+        ''', 2, "Python code at app_1.0.bb:1 changes variables"),
+    "the datastore in other hands by a class": ('''
+        inherit ${@bb.fix(d)}
+        SRC_URI = "docker://a/b;tag=1.0;digest=sha256:KEEP"
+        ''', 2, "bb.fix(d)"),
     "variables set by code, which ones it computes": ('''
         SRC_URI = "docker://a/b;tag=1.0;digest=sha256:KEEP"
         python () {
@@ -331,8 +352,8 @@ PROBLEMS = {
         SRC_URI ?= "docker://a/b;digest=sha256:KEEP"
         ''', 1, "app_1.0.bb:1 changes SRC_URI"),
     "code that may have an image": ('''
-        SRC_URI = "docker://a/b;tag=1.0;digest=sha256:KEEP ${@more(d)}"
-        ''', 1, "${@more(d)} is built from code"),
+        SRC_URI = "docker://a/b;tag=1.0;digest=sha256:KEEP ${@more()}"
+        ''', 1, "${@more()} is built from code"),
     "an image for one machine in a variable": ('''
         E:arm = "docker://a/b;tag=1.0;digest=sha256:KEEP"
         SRC_URI = "file://${E}"

@@ -159,7 +159,7 @@ REFUSED = {
     "another image by Python that looks it up": (
         {"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " docker://h.io/y;tag=${@d['T']};name=y")}, "may have its version"),
     "another image by a function": (
-        {"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " ${@y(d)}") + "def y(d):\n    return d.getVar('T')\n"},
+        {"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " ${@y()}") + "def y():\n    return 'file://' + name\n"},
         "may have its version"),
     "another image, of a variable that is not known": (
         {"x_1.bb": 'T = "1.0.9"\nV = "${T}"\nV:arm = "3"\n' + ENTRY.format("${T}", " docker://h.io/y;tag=${V};name=y")},
