@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from dockin.store import containerd, docker as store_docker, writer
-from support import account, docker, images, installed, layers, registry, snapshots, target, trees
+from support import account, cache, docker, images, installed, layers, registry, snapshots, target, trees
 
 EPOCH = 1_600_000_000
 TREE = Path(__file__).resolve().parents[2]
@@ -58,8 +58,12 @@ def ctr(daemon, *arguments, namespace=NAMESPACE):
     return daemon.run(["ctr", "--address", daemon.containerd_socket, "--namespace", namespace, *arguments]).stdout
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["own", "system"])
+ENGINES = {"own": False, "system": True} if cache.everything() else {"system": True}
+
+
+@pytest.fixture(scope="module", params=ENGINES.values(), ids=ENGINES)
 def engine(request):
+    """A Docker with a containerd of its own, or with the system's."""
     with docker.start(kind=docker.CONTAINERD, system_containerd=request.param) as running:
         running.run(["ip", "link", "set", "lo", "up"])
         yield running

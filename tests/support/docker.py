@@ -82,8 +82,8 @@ STORE_SETTINGS: Mapping[str, Mapping[str, Any]] = {
 OLDER_CLASSIC = Kind(rootfs.OLDER, "classic")
 NEWER_CLASSIC = Kind(rootfs.NEWER, "classic")
 CONTAINERD = Kind(rootfs.NEWER, "containerd")
-CLASSICS = tuple(dict.fromkeys((OLDER_CLASSIC, NEWER_CLASSIC)))
-KINDS = (*(CLASSICS if cache.everything() else (OLDER_CLASSIC,)), CONTAINERD)
+CLASSICS = tuple(dict.fromkeys((OLDER_CLASSIC, NEWER_CLASSIC))) if cache.everything() else (OLDER_CLASSIC,)
+KINDS = (*CLASSICS, CONTAINERD)
 
 # Runs as root of new mount, PID and network namespaces; arguments: root file system, directory, the size of the data's file
 # system, which is in memory, but as a disk's, and whether it is to be a tmpfs instead.
