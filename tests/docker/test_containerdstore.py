@@ -382,14 +382,16 @@ def test_namespaces_of_containerd(engine, prebuilt):
     assert len([*folders.iterdir()]) == 3
     for space in spaces:
         found = [line.split() for line in ctr(engine, "images", "check", namespace=space).splitlines()[1:]]
-        assert sorted(line[0] for line in found) == sorted([name, prebuilt.installed[PULLED].name])
+        names = [line[0] for line in found]
+        # The CRI of a containerd names the images of its namespace by their IDs as well.
+        assert sorted(one for one in names if not one.startswith("sha256:")) == sorted([name, prebuilt.installed[PULLED].name])
         assert {line[-1] for line in found} == {"true"} and all("complete" in line for line in found)
         # A mount, as for a container, which ctr can't give the control groups of this test bed.
         engine.run(["mkdir", "-p", "/run/seen"])
         ctr(engine, "images", "mount", name, "/run/seen", namespace=space)
         assert engine.run(["cat", "/run/seen/word"]).stdout == f"{APP}\n"
         ctr(engine, "images", "unmount", "--rm", "/run/seen", namespace=space)
-        ctr(engine, "images", "rm", "--sync", name, prebuilt.installed[PULLED].name, namespace=space)
+        ctr(engine, "images", "rm", "--sync", *names, namespace=space)
         assert not ctr(engine, "snapshots", "ls", namespace=space).splitlines()[1:]
         assert len([*folders.iterdir()]) == (3 if space == spaces[0] else 0)
     assert not [*Path(prebuilt.root, snapshots.BLOBS).iterdir()]
