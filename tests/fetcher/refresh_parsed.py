@@ -9,6 +9,7 @@ Reads JSON from standard input: for each case the files of a layer, by path. Pri
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import sys
@@ -24,7 +25,10 @@ from dockin.refresh import engine, parsedrecipes
 def outcome(layer: Path) -> dict[str, typing.Any]:
     """Return what became of a layer's recipe: the images, the notes, and all texts."""
     [recipe] = layer.glob("recipes/*.bb")
-    tasks = [parsedrecipes.read_task(compare_text.Tinfoil(layer, "arm"), str(recipe))]
+    tinfoil = compare_text.Tinfoil(layer, "arm")
+    tasks = [parsedrecipes.read_task(tinfoil, str(recipe))]
+    neighbours = [parsedrecipes.read_task(tinfoil, str(other)) for other in layer.glob("others/*.bb")]
+    tasks += [dataclasses.replace(task, examined=False) for task in neighbours]
     report = engine.run(tasks, engine.Options(upgrade="major"), compare_text.Registry())  # type: ignore[arg-type]
     images = [[one.recipe.shown(one.image.path), one.image.line, one.image.text, one.status, one.found.message]
               for one in report.results]

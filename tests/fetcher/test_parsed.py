@@ -27,6 +27,7 @@ def pin(image):
 
 NEW = pin("h.io/x:9")
 ENTRY = 'SRC_URI = "docker://h.io/x;tag={}"\nSRC_URI[sha256sum] = "OLD"\n'
+OTHER = 'SRC_URI = "docker://h.io/y;tag=${T}"\nSRC_URI[sha256sum] = "' + "f" * 64 + '"\n'
 
 # Files, in which the tag 1 becomes 9, and OLD the new pin.
 WRITTEN = {
@@ -39,6 +40,7 @@ WRITTEN = {
     "includes of the layer, by a variable": {
         "recipes/app_1.bb": 'I = "inc/x"\nrequire ${I}.inc\n', "inc/x.inc": "require y.inc\n",
         "inc/y.inc": ENTRY.format("1")},
+    "an include beside the directory": {"recipes/app_1.bb": "require ../inc/x.inc\n", "inc/x.inc": ENTRY.format("1")},
     "an append": {"recipes/app_1.bb": "", "appends/app_%.bbappend": ENTRY.format("1")},
     "an append that speaks of externalsrc": {
         "recipes/app_1.bb": ENTRY.format("1").replace("OLD", "f" * 64),
@@ -110,6 +112,15 @@ KEEPS_TAG = {
     "another machine's image by code": {
         "recipes/app_1.bb": 'T = "1"\n' + ENTRY.format(
             "${T} ${@'docker://h.io/y;tag=${T};name=b' if 'x86' in d.getVar('OVERRIDES') else ''}")},
+    "an include by a class beside its directory": {
+        "recipes/app_1.bb": "inherit k\n" + ENTRY.format("${T}"), "classes/k.bbclass": "require ../inc/x.inc\n",
+        "inc/x.inc": 'T = "1"\n'},
+    "another recipe's include beside its directory": {
+        "recipes/app_1.bb": "require inc/x.inc\n" + ENTRY.format("${T}"), "inc/x.inc": 'T = "1"\n',
+        "others/b_1.bb": "require ../inc/x.inc\n" + OTHER},
+    "another recipe's include by a class beside its directory": {
+        "recipes/app_1.bb": "require inc/x.inc\n" + ENTRY.format("${T}"), "inc/x.inc": 'T = "1"\n',
+        "others/b_1.bb": "inherit k\n" + OTHER, "classes/k.bbclass": "require ../inc/x.inc\n"},
     "a tarball of the version": {"recipes/app_1.bb": ENTRY.format("${PV} https://h.io/${PV}.tgz;name=z")},
     "code that has the version": {
         "recipes/app_1.bb": ENTRY.format("${PV}")

@@ -21,6 +21,7 @@ from dockin.recipe import parsedreader, textreader
 from dockin.recipe.recipefile import Recipe, RecipeError, is_own_file, load
 from dockin.recipe.yoctolayers import Layers, Texts, is_own
 from dockin.refresh import engine
+from dockin.refresh.confirmation import Unconfirmed
 from dockin.refresh.engine import Task
 from dockin.registry import settings
 
@@ -161,13 +162,23 @@ class _Parser:
 
     def _parsed_with(self, changed: dict[str, str | None], renamed: str) -> Recipe:
         with tempfile.TemporaryDirectory(prefix="dockin-") as folder:
-            shadows = _Shadows(folder, _layers(self._tinfoil), changed)
+            # With real directories for all of the recipe's files: from a link, '..' would lead out of the shadows.
+            shadows = _Shadows(folder, _layers(self._tinfoil), {**self.recipe.files, **changed})
             config_data = self._tinfoil.config_data.createCopy()
             config_data.enableTracking()
             config_data.setVar("BBPATH", ":".join(map(shadows.of, (config_data.getVar("BBPATH") or "").split(":"))))
             appends = [shadows.of(one) for one in textreader.appends_left(self._appends, renamed)]
             path = renamed or self.recipe.path
-            d = self._parse(self._prefix + shadows.of(path), appends, None if self._prefix else config_data)
+            try:
+                d = self._parse(self._prefix + shadows.of(path), appends, None if self._prefix else config_data)
+            except DockinError as error:
+                raise DockinError(shadows.shown(str(error))) from error
+            # BBINCLUDED has paths without '..', and so not those that were opened.
+            parsed = {os.path.realpath(one) for one, *_ in d.getVar("__depends", False) or ()}
+            for one, text in changed.items():
+                if os.path.realpath(one) in parsed or (text is not None and os.path.realpath(shadows.of(one)) not in parsed):
+                    raise Unconfirmed(f"{self.recipe.shown(self.recipe.path)} takes {self.recipe.shown(one)} in by a path outside"
+                                      " of the layer's copy that is parsed: edit it by hand")
             return self._read(d, path, shadows.real)
 
 
@@ -206,6 +217,12 @@ class _Shadows:
     def real(self, path: str) -> str:
         """Return the path of the file of which one may be a shadow."""
         return self._swapped(os.path.normpath(path), ((shadow, layer) for layer, shadow in self._roots.items()))
+
+    def shown(self, message: str) -> str:
+        """Return a message with the files' own paths."""
+        for layer, shadow in self._roots.items():
+            message = message.replace(shadow, layer)
+        return message
 
     @staticmethod
     def _swapped(path: str, pairs: typing.Iterable[tuple[str, str]]) -> str:
