@@ -269,7 +269,7 @@ def texts_of_name(path: str) -> dict[str, Text]:
     pn, *rest = base.split("_")
     version = rest[0] if rest else "1.0"
     values = {"PN": bitbaketext.plain(pn), "BPN": bitbaketext.plain(_FAMILIES.sub("", _TARGETS.sub("", pn)))}
-    if rest and "%" not in version:
+    if version and rest and "%" not in version:
         values["PV"] = Text(version, (Place(path, bitbaketext.FILE_NAME),) * len(version))
     elif not rest and extension == RECIPE:
         values["PV"] = bitbaketext.plain(version)

@@ -25,6 +25,7 @@ from dockin.recipe.recipefile import (
     Image,
     Recipe,
     RecipeError,
+    is_own_file,
     load,
     recipes_in,
     texts_of_name,
@@ -41,6 +42,9 @@ _TAKES_IN = re.compile(r"^(require|include_all|include|inherit_defer|inherit)[ \
 _CONTINUATION = re.compile(r"\\[ \t]*\r?\n")
 _OF_NAME = re.compile(r"\$\{(PN|BPN|PV)\}")
 _ENTRY = re.compile(r"docker://[^\s\"'\\]*")
+# The variables of which BitBake has the name of the recipe, and where files are.
+_PLACES = ("FILE", "BBPATH")
+_LONE_RETURN = re.compile(r"\r(?!\n)")
 _MAX_INCLUDES = 100
 
 
@@ -224,6 +228,10 @@ class _Reader(EntryReader):
         """The names of included files as they are written, and as they were expanded."""
         self.by_append: dict[str, Statement] = {}
         """An assignment in an append, by the variable."""
+        self.for_some: list[str] = []
+        """By what files are added for some machines only: append, prepend."""
+        self.joined: list[tuple[Statement, str]] = []
+        """What adds to SRC_URI without a space between, and by which of the two."""
         self.includes = 0
         self.done: set[str] = set()
         """Classes that were looked at, by real path."""
@@ -235,9 +243,6 @@ class _Reader(EntryReader):
         self.scope.preset("P", bitbaketext.plain("${PN}-${PV}"))
         self.scope.preset("BP", bitbaketext.plain("${BPN}-${PV}"))
         self.scope.preset(VARIABLE, bitbaketext.plain(""))
-        self.recipe.name = self._name()
-        for looked in self.layers.configured():
-            self._configured(looked)
         if not self.path.endswith(RECIPE):
             what = "is for" if self.path.endswith(APPEND) else "is in"
             self.open = f"the recipe that {self.recipe.shown(self.path)} {what} {_MISSING}"
@@ -247,7 +252,12 @@ class _Reader(EntryReader):
         for written, name in self.named:
             if self.scope.expand(written, self._is_known).characters != name:
                 self._lose(f"it includes {written.characters}, of which a variable is changed")
+        for statement, how in self.joined:
+            if how in self.for_some:
+                self._lose(f"{self.where(statement)} joins what it adds to the files of an override")
         self.recipe.name = self._name()
+        for looked in self.layers.configured():
+            self._configured(looked)
         self.recipe.images = self._images()
         self._expect_images()
         return self.recipe
@@ -346,10 +356,10 @@ class _Reader(EntryReader):
         """Take notice of why no image is known."""
         self.doubt = self.doubt or reason
 
-    def _change(self, variable: str, where: str, verb: str = "changes") -> None:
+    def _change(self, variable: str, where: str, verb: str = "changes", configured: bool = False) -> None:
         """Take notice of a variable that something changes which is not read; "" for any."""
         name = variable.partition(":")[0]
-        if name in ("", VARIABLE):
+        if name in ("", VARIABLE) or (name in _PLACES and not configured):
             self._lose(f"{where} {verb} {variable or 'variables whose names are not written out'}")
         for one in ("PN", "BPN") if name == "PN" else (name,):
             self.doubts.setdefault(one, f"{where} {verb} {variable}")
@@ -364,8 +374,8 @@ class _Reader(EntryReader):
         for variable, line in bitbaketext.changed(looked.statement, looked.text):
             recipes = [override for override in variable.split(":") if override.startswith("pn-") and "$" not in override]
             # What is for another recipe alone does not matter.
-            if all(override == f"pn-{self.recipe.name}" for override in recipes):
-                self._change(variable, f"{self.recipe.shown(looked.statement.path)}:{line}")
+            if "PN" in self.doubts or all(override == f"pn-{self.recipe.name}" for override in recipes):
+                self._change(variable, f"{self.recipe.shown(looked.statement.path)}:{line}", configured=True)
 
     def _file(self, path: str) -> None:
         """Take the statements of a file and of those it includes. Raises Outside for the recipe itself."""
@@ -381,6 +391,11 @@ class _Reader(EntryReader):
             return
         known = self.texts.get(os.path.realpath(path))
         text = self.recipe.files[path] = load(path) if known is None else known
+        if _LONE_RETURN.search(text):
+            self.open = self.open or f"{shown} has a carriage return within a line, which ends it for BitBake"
+            self._lose(self.open)
+        if not is_own_file(path):
+            self._lose(f"{shown} is no recipe, include or append")
         optional = self.layers.is_optional(path)
         for statement in bitbaketext.statements(path, text):
             if optional:
@@ -399,8 +414,10 @@ class _Reader(EntryReader):
 
     def _is_read(self, statement: Statement) -> bool:
         """Tell whether an assignment is one of those that are evaluated."""
-        name, _, override = statement.variable.partition(":")
+        name, colon, override = statement.variable.partition(":")
         value = statement.value.characters
+        if name in _PLACES or (colon and not override) or statement.flag.startswith("_"):
+            return False
         if "${" in name + statement.flag or (statement.operator == ":=" and "${" in value):
             return False
         if not override:
@@ -426,7 +443,12 @@ class _Reader(EntryReader):
             if other.path != statement.path and not (name == VARIABLE and all(adds)):
                 # BitBake's order of them is that of the layers' priorities.
                 self._change(name, f"{self.where(other)} and {self.where(statement)}", "both change")
-        self.scope.assign(replace(statement, variable=":".join([name, override.partition(":")[0]]) if override else name))
+        how, _, override = override.partition(":")
+        if name == VARIABLE and how:
+            end = statement.value.characters[:1] if how == "append" else statement.value.characters[-1:]
+            self.for_some += [how] if override else []
+            self.joined += [] if end.isspace() else [(statement, how)]
+        self.scope.assign(replace(statement, variable=f"{name}:{how}" if how else name))
 
     def _look(self, looked: Looked) -> None:
         """Take notice of what a statement changes that is not evaluated."""

@@ -351,6 +351,30 @@ PROBLEMS = {
     "a default of the images": ('''
         SRC_URI ?= "docker://a/b;digest=sha256:KEEP"
         ''', 1, "app_1.0.bb:1 changes SRC_URI"),
+    "what is joined to the files of one machine": ('''
+        SRC_URI = "docker://a/b;digest=sha256:KEEP"
+        SRC_URI:append:arm = " file://a"
+        SRC_URI:append = ";name=x"
+        ''', 1, "app_1.0.bb:3 joins what it adds to the files of an override"),
+    "a carriage return within a line": ('''
+        T = "1"
+        # note\rT = "2"
+        SRC_URI = "docker://a/b;tag=${T};digest=sha256:KEEP"
+        ''', 3, "app_1.0.bb has a carriage return within a line"),
+    "an override without a name": ('''
+        T = "1"
+        T: = "2"
+        SRC_URI = "docker://a/b;tag=${T};digest=sha256:KEEP"
+        ''', 3, "app_1.0.bb:2 changes T:"),
+    "a value by its flag": ('''
+        T = "1"
+        T[_content] = "2"
+        SRC_URI = "docker://a/b;tag=${T};digest=sha256:KEEP"
+        ''', 3, "app_1.0.bb:2 changes T"),
+    **{f"another {variable}": (f'''
+        {variable} =. "/x/app_2.bb:"
+        SRC_URI = "docker://a/b;tag=1;digest=sha256:KEEP"
+        ''', 2, f"app_1.0.bb:1 changes {variable}") for variable in ("FILE", "BBPATH")},
     "code that may have an image": ('''
         SRC_URI = "docker://a/b;tag=1.0;digest=sha256:KEEP ${@more()}"
         ''', 1, "${@more()} is built from code"),
@@ -501,6 +525,19 @@ def test_variables_of_the_file_name(layer, recipe, text, reference):
     write(layer, {recipe: f'SRC_URI = "docker://{text}"\n'})
     (found,) = read_all(layer)
     assert found.images[0].source.reference.familiar == reference
+
+
+def test_a_version_that_the_name_does_not_give(layer):
+    write(layer, {"app_.bb": 'SRC_URI = "docker://a/b;tag=1${PV};digest=sha256:KEEP"\n'})
+    (recipe,) = read_all(layer)
+    assert "${PV}, which is not known here" in recipe.images[0].problem
+
+
+def test_an_included_configuration_is_not_changed(layer):
+    text = 'SRC_URI = "docker://a/b;tag=1;digest=sha256:KEEP"\n'
+    write(layer, {"app_1.0.bb": "require app.conf\n", "app.conf": text})
+    (recipe,) = read_all(layer)
+    assert "app.conf is no recipe, include or append" in recipe.images[0].problem
 
 
 def test_late_expansion(layer):

@@ -236,6 +236,8 @@ DOUBTFUL = {
         'T ?= "1"\n' + VARIABLE, {"mine/conf/layer.conf": "require ${LAYERDIR}/site/tags.conf\n",
                                  "mine/site/tags.conf": "include site/more.inc\n", "mine/site/more.inc": 'T = "2"\n'},
         "site/more.inc:1 changes T"),
+    "an override of the configuration for the recipe's other name": (
+        'PN = "y"\nT = "1"\n' + VARIABLE, {"mine/conf/layer.conf": 'T:pn-y = "2"\n'}, "conf/layer.conf:1 changes T:pn-y"),
     "images of the configuration": (
         LITERAL, {"mine/conf/layer.conf": 'SRC_URI:pn-x = "docker://h.io/x;tag=2"\n'},
         "conf/layer.conf:1 changes SRC_URI:pn-x"),
