@@ -249,15 +249,15 @@ class _Reader(EntryReader):
         self._file(self.path)
         for append in appends:
             self._file(append)
+        self.recipe.name = self._name()
+        for looked in self.layers.configured():
+            self._configured(looked)
         for written, name in self.named:
             if self.scope.expand(written, self._is_known).characters != name:
                 self._lose(f"it includes {written.characters}, of which a variable is changed")
         for statement, how in self.joined:
             if how in self.for_some:
                 self._lose(f"{self.where(statement)} joins what it adds to the files of an override")
-        self.recipe.name = self._name()
-        for looked in self.layers.configured():
-            self._configured(looked)
         self.recipe.images = self._images()
         self._expect_images()
         return self.recipe

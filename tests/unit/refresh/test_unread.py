@@ -195,6 +195,9 @@ DOUBTFUL = {
         "classes/allarch.bbclass:1 changes T"),
     "an include by a variable that is changed": (
         'F = "t"\nrequire ${F}.inc\nF:arm = "u"\n' + LITERAL, {"mine/t.inc": ""}, "it includes ${F}.inc, of which"),
+    "an include by a variable that the configuration changes": (
+        'F = "t"\nrequire ${F}.inc\n' + LITERAL, {"mine/t.inc": "", "mine/conf/layer.conf": 'F:pn-x = "u"\n'},
+        "it includes ${F}.inc, of which"),
     "an include by a version that is changed": (
         'require t-${PV}.inc\nPV = "2"\n' + LITERAL, {"mine/t-1.inc": ""},
         "it includes t-${PV}.inc, of which a variable is changed"),
