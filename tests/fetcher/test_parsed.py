@@ -76,6 +76,9 @@ REFUSED = {
     "an image twice": (
         {"recipes/app_1.bb": ENTRY.format("1") + 'SRC_URI:append:x86 = " docker://h.io/x;tag=1"\n'
          + 'SRC_URI += "docker://h.io/x;tag=1"\n'}, ("recipes/app_1.bb", 1), "stands in more than one place"),
+    "an image twice, and then a pin": (
+        {"recipes/app_1.bb": 'SRC_URI = "docker://h.io/x;tag=1"\nSRC_URI += "docker://h.io/x;tag=1"\nSRC_URI[sha256sum] = "OLD"\n'},
+        ("recipes/app_1.bb", 1), "SRC_URI was changed last by recipes/app_1.bb:2"),
     "a pin of a variable": (
         {"recipes/app_1.bb": 'D = "OLD"\nSRC_URI = "docker://h.io/x;tag=1"\nSRC_URI[sha256sum] = "${D}"\n'},
         ("recipes/app_1.bb", 2), "app_1.bb:3 is built from variables"),

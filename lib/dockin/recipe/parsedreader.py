@@ -100,7 +100,7 @@ class _Reader(EntryReader):
         recipe, shown = self.recipe, shown_entry(entry)
         if len(places) != 1:
             what = "stands in more than one place" if places else "stands in no assignment as it is"
-            last = self._last(self._history(VARIABLE))
+            last = self._last(self._history(VARIABLE, ""))
             problem = f"{shown} {what}, SRC_URI was changed last by {last}: write the whole entry out in the recipe, once"
             return Image(recipe.path, 1, shown, None, problem=problem, pins=self.pins_of(entry))
         statement, word = places[0]
@@ -209,7 +209,7 @@ class _Reader(EntryReader):
     def _changed_at(self, variable: str) -> str:
         """Return a variable with overrides and the last place that sets it, as a message has them."""
         name, _, overrides = variable.partition(":")
-        exact = self._history(variable)
+        exact = self._history(variable, "")
         for how in ("append", "prepend", "remove"):
             if overrides.startswith(how + ":"):
                 op = f":{how}[{overrides[len(how) + 1 :]}]"
@@ -242,9 +242,10 @@ class _Reader(EntryReader):
                 names += _used([self._d.getVar(name, False) or ""])
         return ""
 
-    def _history(self, variable: str, flag: str = "") -> list[dict[str, typing.Any]]:
+    def _history(self, variable: str, flag: str | None = None) -> list[dict[str, typing.Any]]:
+        """Return the changes of a variable itself for "", of one of its flags, or by default of all."""
         history = self._d.varhistory.variable(variable)
-        return [one for one in history if one.get("file") and flag in ("", one.get("flag"))]
+        return [one for one in history if one.get("file") and flag in (None, one.get("flag", ""))]
 
     def _last(self, history: list[dict[str, typing.Any]]) -> str:
         """Return the place of the last change, as a message has it."""
