@@ -56,7 +56,7 @@ class Author:
 
     def files(self) -> dict[str, str]:
         """Return the files of a layer, by path."""
-        start = "".join(f'{name} {self.one("=", "=", "?=", "??=")} "{self.one("1", "2", "3")}"\n'
+        start = "".join(f'{name} {self.one("=", "=", "=", "=", "?=", "??=")} "{self.one("1", "2", "3")}"\n'
                         for name in VARIABLES if self._random.random() < 0.93)
         files = {
             "recipes/app_1.bb": f'{start}SRC_URI = "{self._entry()}"\n{self._lines(1, 7)}',

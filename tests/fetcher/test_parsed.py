@@ -77,7 +77,8 @@ REFUSED = {
         {"recipes/app_1.bb": ENTRY.format("1") + 'SRC_URI:append:x86 = " docker://h.io/x;tag=1"\n'
          + 'SRC_URI += "docker://h.io/x;tag=1"\n'}, ("recipes/app_1.bb", 1), "stands in more than one place"),
     "an image twice, and then a pin": (
-        {"recipes/app_1.bb": 'SRC_URI = "docker://h.io/x;tag=1"\nSRC_URI += "docker://h.io/x;tag=1"\nSRC_URI[sha256sum] = "OLD"\n'},
+        {"recipes/app_1.bb": 'SRC_URI = "docker://h.io/x;tag=1"\nSRC_URI += "docker://h.io/x;tag=1"\n'
+                             'SRC_URI[sha256sum] = "OLD"\n'},
         ("recipes/app_1.bb", 1), "SRC_URI was changed last by recipes/app_1.bb:2"),
     "a pin of a variable": (
         {"recipes/app_1.bb": 'D = "OLD"\nSRC_URI = "docker://h.io/x;tag=1"\nSRC_URI[sha256sum] = "${D}"\n'},
@@ -102,7 +103,7 @@ REFUSED = {
         "by SRC_URI:append:x86 at classes/k.bbclass:1: edit by hand"),
     "images of a variable with overrides": (
         {"recipes/app_1.bb": 'E:arm = "docker://h.io/x;tag=1"\nE:x86 = "docker://h.io/y;tag=1"\nSRC_URI = "${E}"\n'
-         + 'SRC_URI[sha256sum] = "OLD"\n'}, ("recipes/app_1.bb", 1), "for other configurations, by E:"),
+                             'SRC_URI[sha256sum] = "OLD"\n'}, ("recipes/app_1.bb", 1), "for other configurations, by E:"),
     "another machine's image in a variable": (
         {"recipes/app_1.bb": 'T = "1"\nE = ""\nE:append:x86 = "docker://h.io/y;tag=${T};name=b"\n'
          + ENTRY.format("${T} ${E}")}, ("recipes/app_1.bb", 4), "by E:append:x86 at recipes/app_1.bb:3: edit by hand"),

@@ -207,10 +207,10 @@ def _gives_away(code: str) -> bool:
         return True
     harmless: set[int] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and _METHODS.fullmatch(node.attr):
-            harmless.add(id(node.value))
-        elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Del):
-            harmless.add(id(node.value))
+        if isinstance(node, ast.Attribute):
+            harmless.update([id(node.value)] if _METHODS.fullmatch(node.attr) else [])
+        elif isinstance(node, ast.Subscript):
+            harmless.update([] if isinstance(node.ctx, ast.Del) else [id(node.value)])
         elif isinstance(node, ast.Compare):
             harmless.update(map(id, node.comparators))
         elif isinstance(node, ast.Call) and _READERS.fullmatch(ast.unparse(node.func)):

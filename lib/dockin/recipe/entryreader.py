@@ -167,7 +167,8 @@ class EntryReader:
         """Add to the images that are not pinned where a pin can be put in."""
         result = []
         flags = [*self.others, *(image.source.pin_flag for image in images if image.source)]
-        unknown = any(image.source is None for image in images) or any(may_be_image(one.characters) for one in self.recipe.words)
+        unknown = any(image.source is None for image in images)
+        unknown = unknown or any(may_be_image(word.characters) for word in self.recipe.words)
         for image in images:
             if image.source is None or image.source.reference.digest or image.problem:
                 result.append(image)

@@ -19,7 +19,16 @@ from dataclasses import dataclass, field, replace
 
 from dockin.recipe import bitbaketext
 from dockin.recipe.bitbaketext import Place, Scope, Statement, Text
-from dockin.recipe.entryreader import INCLUDING, PREFIX, VARIABLE, EntryReader, Pin, flags_of_other, may_be_image, shown_entry
+from dockin.recipe.entryreader import (
+    INCLUDING,
+    PREFIX,
+    VARIABLE,
+    EntryReader,
+    Pin,
+    flags_of_other,
+    may_be_image,
+    shown_entry,
+)
 from dockin.recipe.recipefile import (
     INCLUDE,
     Image,

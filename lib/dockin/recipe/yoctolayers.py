@@ -235,7 +235,8 @@ class Layers:
             return [], ""
         if statement.word.startswith("inherit"):
             places = {word: self.classes(word) for word in words}
-            lost = [f"the class {word}" for word, found in places.items() if len(found) != 1 and (found or word not in HARMLESS)]
+            known = {word: len(found) == 1 or (not found and word in HARMLESS) for word, found in places.items()}
+            lost = [f"the class {word}" for word in places if not known[word]]
             names = [name for word in words for name in class_names(word)]
             return [path for name in names for path in self.classes(name)], ", ".join(lost)
         layer = self._layer_of.setdefault(os.path.dirname(statement.path), layer_of(statement.path))

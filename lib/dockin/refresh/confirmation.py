@@ -223,7 +223,8 @@ def _compare(recipe: Recipe, before: Recipe, after: Recipe, results: list[Result
     unknown = next(_unknown(before), "")
     moved = next((one.image for one in results if one.upgraded and _gives_tag(one.image, recipe)), None)
     if unknown and moved:
-        raise Unconfirmed(f"{unknown} is not known here, and may have its version from where {moved.text} has it: use devtool upgrade")
+        why = f"may have its version from where {moved.text} has it: use devtool upgrade"
+        raise Unconfirmed(f"{unknown} is not known here, and {why}")
     for old, new in zip(before.words, after.words):
         if old.characters != new.characters:
             raise Unconfirmed(f"{old.characters} has its version from there, too, and would be {new.characters}")

@@ -177,8 +177,8 @@ class _Parser:
             parsed = {os.path.realpath(one) for one, *_ in d.getVar("__depends", False) or ()}
             for one, text in changed.items():
                 if os.path.realpath(one) in parsed or (text is not None and os.path.realpath(shadows.of(one)) not in parsed):
-                    raise Unconfirmed(f"{self.recipe.shown(self.recipe.path)} takes {self.recipe.shown(one)} in by a path outside"
-                                      " of the layer's copy that is parsed: edit it by hand")
+                    names = self.recipe.shown(self.recipe.path), self.recipe.shown(one)
+                    raise Unconfirmed("{} takes {} in by a path that can't be tried out: edit it by hand".format(*names))
             return self._read(d, path, shadows.real)
 
 

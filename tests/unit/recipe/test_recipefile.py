@@ -290,8 +290,8 @@ PROBLEMS = {
             {code}
         }}
         ''', 1, "Python code at app_1.0.bb:2 changes variables whose names are not written out")
-       for code in ("d.update({'T': '2'})", "d.pop('T')", "fix(d)", "bb.utils.fix(d)", "d |= {'T': '2'}", "x = d", "(", "del d['T']",
-                    "lib.fix(store=d)", "exec('d.x()')")},
+       for code in ("d.update({'T': '2'})", "d.pop('T')", "fix(d)", "bb.utils.fix(d)", "d |= {'T': '2'}", "x = d", "(",
+                    "del d['T']", "lib.fix(store=d)", "exec('d.x()')")},
     "the datastore in other hands by a value": ('''
         X = "${@bb.fix(d) or 1}"
         SRC_URI = "docker://a/b;tag=1.0;digest=sha256:KEEP"

@@ -152,12 +152,14 @@ REFUSED = {
     "a local file of the version": ({"x_1.0.9.bb": ENTRY.format("${PV}", " file://f-${PV}")}, "file://f-1.0.9 has"),
     "an include of the version": ({"x_1.0.9.bb": BY_NAME + "require x-${PV}.inc\n", "x-1.0.9.inc": ""}, "x-1.0.9.inc has"),
     "another image by Python": (
-        {"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " docker://h.io/${@d.getVar('T')};name=z")}, "may have its version"),
+        {"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " docker://h.io/${@d.getVar('T')};name=z")},
+        "may have its version"),
     "a tarball by Python": (
         {"x_1.0.9.bb": BY_NAME + "SRC_URI += \"https://h.io/${@d.getVar('PV').replace('.', '_')}.tgz\"\n"},
         "is not known here, and may have its version"),
     "another image by Python that looks it up": (
-        {"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " docker://h.io/y;tag=${@d['T']};name=y")}, "may have its version"),
+        {"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " docker://h.io/y;tag=${@d['T']};name=y")},
+        "may have its version"),
     "another image by a function": (
         {"x_1.bb": 'T = "1.0.9"\n' + ENTRY.format("${T}", " ${@y()}") + "def y():\n    return 'file://' + name\n"},
         "may have its version"),
@@ -168,10 +170,12 @@ REFUSED = {
         {"x_1.0.9.bb": 'V = "${PV}"\nV:arm = "3"\n' + ENTRY.format("${PV}", " docker://h.io/y;tag=${V};name=y")},
         "docker://h.io/y;tag=${V};name=y is not known here"),
     "another recipe's image that is not known": (
-        {"x_1.bb": "require t.inc\n" + ENTRY.format("${T}", ""), "t.inc": 'T = "1.0.9"\n', "classes/k.bbclass": "require t.inc\n",
+        {"x_1.bb": "require t.inc\n" + ENTRY.format("${T}", ""), "t.inc": 'T = "1.0.9"\n',
+         "classes/k.bbclass": "require t.inc\n",
          "y_1.bb": 'inherit k\nSRC_URI = "docker://h.io/y;tag=${V}"\nV = "${T}"\nV:arm = "3"\n'}, "docker://h.io/y;tag=${V}"),
     **{f"another recipe's image by {line}": (
-        {"x_1.bb": "require t.inc\n" + ENTRY.format("${T}", ""), "t.inc": 'T = "1.0.9"\n', "classes/k.bbclass": "require t.inc\n",
+        {"x_1.bb": "require t.inc\n" + ENTRY.format("${T}", ""), "t.inc": 'T = "1.0.9"\n',
+         "classes/k.bbclass": "require t.inc\n",
          "y_1.bb": f'K = "k"\n{line}\nSRC_URI = "docker://h.io/y;tag=${{T}}"\n'}, "docker://h.io/y;tag=")
        for line in ("inherit ${K}", "inherit_defer ${@'k'}", "inherit ${K}${@''}")},
     "an entry for one machine": (

@@ -141,7 +141,8 @@ DOUBTFUL = {
     "a value behind an include": (
         'require t.inc\nT = "1"\n' + VARIABLE, {},
         "t.inc at a/x_1.bb:1 is not at hand; name its layer with --layer, or use devtool refresh-docker"),
-    "a weak default behind an include": ('include t.inc\nT ??= "1"\n' + VARIABLE, {}, "no assignment with = gives its value"),
+    "a weak default behind an include": (
+        'include t.inc\nT ??= "1"\n' + VARIABLE, {}, "no assignment with = gives its value"),
     "a value before an include": ('T = "1"\ninclude t.inc\n' + VARIABLE, {}, "t.inc at a/x_1.bb:2"),
     "an include by an unknown name": ('T = "1"\ninclude ${MACHINE}.inc\n' + VARIABLE, {}, "${MACHINE}.inc at a/x_1.bb:2"),
     "a value that was immediate": (
