@@ -147,7 +147,7 @@ class _Reader(EntryReader):
                         yield from self._expand(word.characters).split()
 
     def _keep_pin(self, entry: str, entries: list[str]) -> None:
-        """Take notice of the pin of an entry that is not in SRC_URI now: no other image may change it."""
+        """Record the pin of an entry that is not in SRC_URI now: no other image may change it."""
         if entry not in entries:
             self.others.setdefault(flag_of(entry), entry)
 

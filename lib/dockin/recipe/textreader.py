@@ -362,11 +362,11 @@ class _Reader(EntryReader):
         return not (name.startswith("@") or name in self.doubts or self.open)
 
     def _lose(self, reason: str) -> None:
-        """Take notice of why no image is known."""
+        """Record why no image is known."""
         self.doubt = self.doubt or reason
 
     def _change(self, variable: str, where: str, verb: str = "changes", configured: bool = False) -> None:
-        """Take notice of a variable that something changes which is not read; "" for any."""
+        """Record a variable that something changes which is not read; "" for any."""
         name = variable.partition(":")[0]
         if name in ("", VARIABLE) or (name in _PLACES and not configured):
             self._lose(f"{where} {verb} {variable or 'variables whose names are not written out'}")
@@ -374,7 +374,7 @@ class _Reader(EntryReader):
             self.doubts.setdefault(one, f"{where} {verb} {variable}")
 
     def _configured(self, looked: Looked) -> None:
-        """Take notice of a statement of the layers' configuration."""
+        """Record a statement of the layers' configuration."""
         if looked.missing:
             # Files that the configuration includes from other layers are as unknown as local.conf.
             if looked.statement.word not in INCLUDING:
@@ -460,7 +460,7 @@ class _Reader(EntryReader):
         self.scope.assign(replace(statement, variable=f"{name}:{how}" if how else name))
 
     def _look(self, looked: Looked) -> None:
-        """Take notice of what a statement changes that is not evaluated."""
+        """Record what a statement changes that is not evaluated."""
         statement, text, missing = looked
         if missing:
             self._lose(f"{missing} at {self.where(statement)} {_MISSING}")
