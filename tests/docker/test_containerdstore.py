@@ -384,7 +384,8 @@ def test_namespaces_of_containerd(engine, prebuilt):
         found = [line.split() for line in ctr(engine, "images", "check", namespace=space).splitlines()[1:]]
         names = [line[0] for line in found]
         # The CRI of a containerd names the images of its namespace by their IDs as well.
-        assert sorted(one for one in names if not one.startswith("sha256:")) == sorted([name, prebuilt.installed[PULLED].name])
+        named = {one for one in names if not one.startswith("sha256:")}
+        assert named == {name, prebuilt.installed[PULLED].name}
         assert {line[-1] for line in found} == {"true"} and all("complete" in line for line in found)
         # A mount, as for a container, which ctr can't give the control groups of this test bed.
         engine.run(["mkdir", "-p", "/run/seen"])

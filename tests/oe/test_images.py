@@ -511,7 +511,8 @@ def test_places_that_are_taken(images):
         first='DOCKIN_DATAROOT_DIR = "/data/docker"', classes="dockin-dataroot", types="tar", packages="asleep"))
     # Docker 29, which some releases have, would use containerd by itself.
     tell = ('ROOTFS_POSTPROCESS_COMMAND += "tell"\ntell() {\n    install -d ${IMAGE_ROOTFS}${sysconfdir}/docker\n'
-            '    echo \'{"features": {"containerd-snapshotter": false}}\' > ${IMAGE_ROOTFS}${sysconfdir}/docker/daemon.json\n}\n')
+            '    echo \'{"features": {"containerd-snapshotter": false}}\' > '
+            '${IMAGE_ROOTFS}${sysconfdir}/docker/daemon.json\n}\n')
     images.recipe("untold_1.0.bb", IMAGE.format(
         first='DOCKIN_RUNTIME_STORE = "containerd"', classes="dockin-dataroot", types="tar", packages="asleep") + tell)
     drop = 'ROOTFS_POSTPROCESS_COMMAND += "drop"\ndrop() {\n    rm ${IMAGE_ROOTFS}/data/archives/*.tar.bz2\n}\n'
