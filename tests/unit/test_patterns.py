@@ -23,6 +23,7 @@ HARMLESS = {
     "dockin.target.acceptance:parse": "the user's own patterns of repositories, for names of at most 255 characters",
     "dockin.refresh.command:_regex": "the user's own, of the command line",
     "dockin.recipe.mentions:__init__": "names of the recipe's images, escaped, one of several and nothing repeated",
+    "dockin.refresh.parsedrecipes:read_task": "the BBFILE_PATTERN of devtool's workspace, for the paths of its appends",
     "dockin.store.containerdconf:_options": "the module's own names of options; what is repeated begins behind one of them",
     "dockin.recipe.versions:_compile": "the recipe's own UPSTREAM_CHECK_REGEX, for tags of at most 128 characters",
 }
