@@ -35,8 +35,8 @@ def test_bitbake_reads_no_wrong_pin_after_a_refresh(number, library, count):
     outcome = json.loads(done.stdout)
     assert outcome["wrong"] == []
     assert outcome["text updated"] > count // 16 and outcome["text problems"] > count // 3
-    assert outcome["parsed updated"] > count // 3 and outcome["parsed problems"] > count // 8
-    assert outcome["text upgraded"] > count // 16 and outcome["parsed upgraded"] > count // 3
+    assert outcome["parsed updated"] > count // 4 and outcome["parsed problems"] > count // 8
+    assert outcome["text upgraded"] > count // 16 and outcome["parsed upgraded"] > count // 4
 
 
 @pytest.mark.parametrize("count", [2000, pytest.param(50_000, marks=[pytest.mark.long, pytest.mark.timeout(1200)])])
