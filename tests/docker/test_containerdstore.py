@@ -306,27 +306,14 @@ def test_the_preload_has_nothing_to_do(prebuilt, shelf):
     assert "nothing to do" not in preload("load", one.info, **environment)
 
 
-def served(prebuilt, action):
-    """Return the digests of the blobs that the registry was asked for by an action."""
-    log = prebuilt.server.access_log
-    start = len(log.read_bytes())
-    action()
-    end = time.monotonic() + 10
-    while b"/manifests/" not in log.read_bytes()[start:]:
-        assert time.monotonic() < end, "the registry was not asked"
-        time.sleep(0.05)
-    return {line.split(b"/blobs/")[1].split(b" ")[0].decode() for line in log.read_bytes()[start:].splitlines()
-            if b"/blobs/" in line and b'"GET ' in line}
-
-
 def test_pull_over_it(prebuilt):
     """What is there is up to date; of an update only what has changed is fetched."""
     one = prebuilt.installed[PULLED]
     before = prebuilt.ids(), prebuilt.state()[1:]
-    assert served(prebuilt, lambda: prebuilt.daemon.docker("pull", one.name)) == set()
+    assert prebuilt.server.blobs_of(lambda: prebuilt.daemon.docker("pull", one.name)) == set()
     assert (prebuilt.ids(), prebuilt.state()[1:]) == before
     updated = one.name[:-1] + "2"
-    assert len(served(prebuilt, lambda: prebuilt.daemon.docker("pull", updated))) == 2  # config and upper layer
+    assert len(prebuilt.server.blobs_of(lambda: prebuilt.daemon.docker("pull", updated))) == 2  # config and upper layer
     assert prebuilt.daemon.run_image(updated) == "updated"
     assert prebuilt.daemon.run_image(one.name) == "pulled"
     prebuilt.daemon.docker("image", "rm", updated)

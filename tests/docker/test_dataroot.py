@@ -302,27 +302,14 @@ def test_images_are_removed_and_loaded_again(prebuilt):
     assert prebuilt.daemon.run_image(one.name) == "app"
 
 
-def served(prebuilt, action):
-    """Return the digests of the blobs that the registry was asked for by an action."""
-    log = prebuilt.server.access_log
-    start = len(log.read_bytes())
-    action()
-    end = time.monotonic() + 10
-    while b"/manifests/" not in log.read_bytes()[start:]:
-        assert time.monotonic() < end, "the registry was not asked"
-        time.sleep(0.05)
-    return {line.split(b"/blobs/")[1].split(b" ")[0].decode() for line in log.read_bytes()[start:].splitlines()
-            if b"/blobs/" in line and b'"GET ' in line}
-
-
 def test_pull_over_it(prebuilt):
     """What is there is up to date; of an update only what has changed is fetched."""
     one = prebuilt.installed[PULLED]
     before = prebuilt.layers(), prebuilt.names()
-    assert served(prebuilt, lambda: prebuilt.daemon.docker("pull", one.name)) == set()
+    assert prebuilt.server.blobs_of(lambda: prebuilt.daemon.docker("pull", one.name)) == set()
     assert (prebuilt.layers(), prebuilt.names()) == before
     updated = one.name[:-1] + "2"
-    blobs = served(prebuilt, lambda: prebuilt.daemon.docker("pull", updated))
+    blobs = prebuilt.server.blobs_of(lambda: prebuilt.daemon.docker("pull", updated))
     assert len(blobs) == 2  # config and upper layer
     assert prebuilt.daemon.run_image(updated) == "updated"
     assert prebuilt.daemon.run_image(one.name) == "pulled"

@@ -211,6 +211,7 @@ class Bench:
         """BitBake's cache of what the functions of the classes depend on: it goes by content, and takes 7 s to fill."""
         build = Build(self, self.folder("build-parsed"))
         build.bitbake("-p").ok()
+        build.stop()
         return build.path / PARSED_FUNCTIONS
 
     def build(self, name: str, local_conf: str = "", **options: Any) -> Build:

@@ -37,7 +37,7 @@ import time
 import urllib.parse
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Callable, Iterator, Sequence
 
 from support import images
 
@@ -293,6 +293,20 @@ class Registry:
         yield recorded
         self._flush()
         recorded.extend(self._read(start)[0])
+
+    def blobs_of(self, action: Callable[[], object]) -> set[str]:
+        """Return the digests of the blobs that a client gets in an action, in which it also asks for a manifest.
+
+        Unlike recording(), this also works if only the client reaches the server.
+        """
+        before = len(self.requests())
+        action()
+        deadline = time.monotonic() + START_SECONDS
+        while not any("/manifests/" in request.path for request in self.requests()[before:]):
+            if time.monotonic() > deadline:
+                raise RegistryError("the registry was not asked")
+            time.sleep(0.05)
+        return {request.digest for request in self.requests()[before:] if request.method == "GET" and request.is_blob}
 
     def blob_path(self, digest: str) -> Path:
         """Return the file that holds a blob, manifest or index."""

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 meta-dockin contributors
 # SPDX-License-Identifier: MIT
-"""Recipes that BitBake has parsed: what their images, tags and pins are says the datastore, where they stand its history.
+"""Recipes that BitBake has parsed: the datastore says what their images, tags and pins are, its history where they stand.
 
 The text of a file is read only around the lines that the history names, for the place of a literal. An image whose entry,
 or pin, does not stand there exactly once is a problem with file and line.

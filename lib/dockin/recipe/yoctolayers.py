@@ -228,7 +228,7 @@ class Layers:
         """Return the files that a statement takes in, and what of it is not at hand or not known."""
         words = [word.characters for word in statement.value.split()]
         if statement.variable.partition(":")[0] in _FOR_ALL:
-            # Whether or not: these are often chosen by code. Those of other layers are as unknown here as local.conf.
+            # Code often chooses these classes, so all names count. Other layers' classes are unknown here, like local.conf.
             names = class_names(statement.value.characters)
             return [path for name in names for path in self.classes(name)], ""
         if statement.word in ("", "unset", "code"):

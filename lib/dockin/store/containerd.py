@@ -112,9 +112,9 @@ class ContainerdStore:
         return chain_id(parent, diff_id)
 
     def record(self, image: ArchivedImage, layers: list[str]) -> str:
-        """Return the record of an image for dockin-preload, which so keeps the layers when it repairs other images.
+        """Return the record of an image for dockin-preload, which keeps the layers in it when it repairs other images.
 
-        The config has the epoch as its time, and another one once it was loaded.
+        The time of the image's config is the epoch until the image is loaded again.
         """
         index, _ = image.manifest()
         names = [f"{layer}.built" for layer in layers]
